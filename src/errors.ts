@@ -1,0 +1,260 @@
+/**
+ * The catalogue of everything that can go wrong, and the one error class that carries it.
+ * Imports nothing, so that every module can use it. `docs/errors.md` is made from this table.
+ */
+
+/** The closed set of exit codes. A signal adds 128+N (see cli.ts). */
+export const exitCodes = {
+  success: 0,
+  bug: 1,
+  usage: 2,
+  vsphere: 3,
+  source: 4,
+  target: 5,
+  changeIdStore: 6,
+  locked: 7,
+  mismatch: 8,
+} as const;
+
+export type ExitClass = Exclude<keyof typeof exitCodes, "success">;
+
+export interface CatalogueEntry {
+  /** Decides the exit code. */
+  readonly exit: ExitClass;
+  /** One sentence: what happened. */
+  readonly meaning: string;
+  /** One sentence: what the operator does about it. An error may carry a more exact one. */
+  readonly remedy: string;
+}
+
+export const catalogue = {
+  bug: {
+    exit: "bug",
+    meaning: "migratekit met a state that its authors did not foresee.",
+    remedy: "Run again with --debug and report the output.",
+  },
+  usage: {
+    exit: "usage",
+    meaning: "A flag, variable or configuration field is missing, unknown or out of range.",
+    remedy: "Correct the flag or field that the message names; --help lists them.",
+  },
+
+  // vSphere
+  "vsphere-unreachable": {
+    exit: "vsphere",
+    meaning: "No connection to the vCenter or ESXi endpoint could be made.",
+    remedy: "Check --vmware-endpoint, name resolution, and that TCP port 443 is open from here.",
+  },
+  "vsphere-certificate": {
+    exit: "vsphere",
+    meaning: "The endpoint's certificate is not the one that is trusted.",
+    remedy:
+      "Compare the certificate with the host's own; then give --vmware-thumbprint or --vmware-ca-file.",
+  },
+  "vsphere-login": {
+    exit: "vsphere",
+    meaning: "The endpoint refused the user name or the password.",
+    remedy: "Check --vmware-username and the password; try them in the vSphere client.",
+  },
+  "vsphere-permission": {
+    exit: "vsphere",
+    meaning: "The account lacks a privilege that this step needs.",
+    remedy: "Give the account the privilege named in the message on the VM's folder.",
+  },
+  "vsphere-protocol": {
+    exit: "vsphere",
+    meaning: "The endpoint sent something that is not a valid vSphere answer.",
+    remedy: "Check that --vmware-endpoint is a vCenter or ESXi host and not a proxy or web page.",
+  },
+  "vsphere-fault": {
+    exit: "vsphere",
+    meaning: "vSphere answered an operation with a fault.",
+    remedy: "Look at the VM's recent tasks in the vSphere client; the fault's own text is above.",
+  },
+  "vsphere-task-failed": {
+    exit: "vsphere",
+    meaning: "A vSphere task ended with an error.",
+    remedy: "Look at the VM's recent tasks in the vSphere client for the cause.",
+  },
+  "vm-not-found": {
+    exit: "vsphere",
+    meaning: "The inventory has no virtual machine at this path.",
+    remedy: "Correct --vmware-path; it has the form /Datacenter/vm/Folder/VM.",
+  },
+  "vm-unsuitable": {
+    exit: "vsphere",
+    meaning: "The virtual machine has a property that rules a migration out.",
+    remedy: "Change what the message names, or leave the disk out of the migration.",
+  },
+  "cbt-unavailable": {
+    exit: "vsphere",
+    meaning: "Changed block tracking is off for a disk and could not be turned on.",
+    remedy: "Check the VM's hardware version (7 or newer) and its existing snapshots.",
+  },
+  "snapshot-failed": {
+    exit: "vsphere",
+    meaning: "The snapshot could not be created.",
+    remedy: "Look at the VM's recent tasks and its datastore's free space.",
+  },
+
+  // Source: nbdkit, VDDK, the ESXi host's NFC service
+  "nbdkit-missing": {
+    exit: "source",
+    meaning: "The nbdkit program was not found or cannot be run.",
+    remedy: "Install it (apt-get install nbdkit) or give its path with --nbdkit.",
+  },
+  "vddk-plugin-missing": {
+    exit: "source",
+    meaning: "nbdkit has no VDDK plugin.",
+    remedy: "Install nbdkit-plugin-vddk or give the plugin's path with --vddk-plugin.",
+  },
+  "vddk-library-missing": {
+    exit: "source",
+    meaning: "VMware's libvixDiskLib could not be loaded.",
+    remedy: "Unpack VMware's VDDK and give its directory with --vddk-libdir.",
+  },
+  "source-login": {
+    exit: "source",
+    meaning: "VDDK could not log in with the credentials that the vSphere endpoint accepted.",
+    remedy: "Check that the account has the VM's 'Allow read-only disk access' privilege.",
+  },
+  "source-thumbprint": {
+    exit: "source",
+    meaning: "The host that VDDK reached has another certificate than expected.",
+    remedy: "Check --vmware-thumbprint and that no proxy stands between here and the host.",
+  },
+  "source-unreachable": {
+    exit: "source",
+    meaning: "VDDK could not reach the ESXi host that holds the disk.",
+    remedy: "Check that this host resolves the ESXi host's own name and that TCP port 902 is open.",
+  },
+  "source-open": {
+    exit: "source",
+    meaning: "The source disk could not be opened.",
+    remedy: "The text of VDDK above says why; --debug shows all of it.",
+  },
+  "source-io": {
+    exit: "source",
+    meaning: "Reading the source disk failed and went on failing when tried again.",
+    remedy:
+      "Check the ESXi host and the network to it; the next run takes up where this one ended.",
+  },
+  "native-missing": {
+    exit: "source",
+    meaning: "The copy engine could not be loaded.",
+    remedy: "Install libnbd (apt-get install libnbd0).",
+  },
+
+  // Target
+  "target-unreachable": {
+    exit: "target",
+    meaning: "No connection to the NBD target could be made.",
+    remedy: "Check --nbd-host, --nbd-port or --nbd-targets, and that the tunnel is up.",
+  },
+  "target-refused": {
+    exit: "target",
+    meaning: "The NBD server has no such export, or refuses it.",
+    remedy: "Check the export name against the server's list of exports.",
+  },
+  "target-too-small": {
+    exit: "target",
+    meaning: "The target is smaller than the disk.",
+    remedy: "Make the CloudStack volume at least as large as the disk.",
+  },
+  "target-read-only": {
+    exit: "target",
+    meaning: "The target does not allow writing.",
+    remedy: "Export the volume writable.",
+  },
+  "target-io": {
+    exit: "target",
+    meaning: "Writing to the target failed and went on failing when tried again.",
+    remedy: "Check the NBD server and the tunnel; the next run takes up where this one ended.",
+  },
+  "target-mismatch": {
+    exit: "target",
+    meaning: "The target no longer holds what the last run left on it.",
+    remedy: "Check that the volume is the right one; then run with --full.",
+  },
+
+  // Change IDs and other state
+  "state-unusable": {
+    exit: "changeIdStore",
+    meaning: "The state directory or its database cannot be used.",
+    remedy: "Check the directory's owner, mode and free space, or give another --state-dir.",
+  },
+  "change-id-read": {
+    exit: "changeIdStore",
+    meaning: "The stored change IDs could not be read.",
+    remedy: "Check the OMA API (CLOUDSTACK_API_URL), or run with --full to do without them.",
+  },
+  "change-id-write": {
+    exit: "changeIdStore",
+    meaning: "The new change ID could not be stored where the appliance manages it.",
+    remedy: "Nothing is lost: it is kept locally and the next run uses it. Check the OMA API.",
+  },
+
+  // The rest
+  "vma-unavailable": {
+    exit: "usage",
+    meaning: "The VMA API did not give an answer that could be used.",
+    remedy: "Check --vma-url and that the VMA API service runs.",
+  },
+  locked: {
+    exit: "locked",
+    meaning: "Another run is working on this virtual machine.",
+    remedy: "Wait for that run to end, or stop it.",
+  },
+  "verification-mismatch": {
+    exit: "mismatch",
+    meaning: "The target differs from the snapshot.",
+    remedy: "Run 'migratekit verify --repair', or migrate again with --full.",
+  },
+} as const satisfies Record<string, CatalogueEntry>;
+
+export type ErrorCode = keyof typeof catalogue;
+
+/** Machine-readable facts of an error: disk, side, offset, length, host. Never a secret. */
+export type ErrorContext = Readonly<Record<string, string | number | boolean | undefined>>;
+
+export interface ErrorOptions {
+  readonly cause?: unknown;
+  /** Replaces the catalogue's remedy where the place of failure knows better. */
+  readonly remedy?: string;
+  readonly context?: ErrorContext;
+}
+
+/** An error that migratekit foresees: one line of cause (`message`), one of remedy, an exit code. */
+export class MigratekitError extends Error {
+  override readonly name = "MigratekitError";
+  readonly code: ErrorCode;
+  readonly remedy: string;
+  readonly context: ErrorContext;
+
+  constructor(code: ErrorCode, message: string, options: ErrorOptions = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.code = code;
+    this.remedy = options.remedy ?? catalogue[code].remedy;
+    this.context = options.context ?? {};
+  }
+
+  get exitCode(): number {
+    return exitCodes[catalogue[this.code].exit];
+  }
+}
+
+/** The text of anything thrown, for messages. */
+export function messageOf(error: unknown): string {
+  if (error instanceof Error) return error.message || error.name;
+  return typeof error === "string" ? error : (JSON.stringify(error) ?? String(error));
+}
+
+/** True for a system error (`ENOENT`, `ECONNREFUSED` …) with one of these codes. */
+export function hasSystemCode(error: unknown, ...codes: string[]): boolean {
+  return (
+    error instanceof Error &&
+    "code" in error &&
+    typeof error.code === "string" &&
+    codes.includes(error.code)
+  );
+}
