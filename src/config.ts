@@ -1,0 +1,184 @@
+/**
+ * Flags, variables and the configuration file become one frozen set of settings. A flag beats the
+ * environment, which beats the file. The only reader of the environment.
+ */
+import { existsSync, readFileSync } from "node:fs";
+import { homedir } from "node:os";
+import { join } from "node:path";
+import { type ConfigFile, nearMiss, readConfigFile } from "./config-file.ts";
+import { MigratekitError, messageOf } from "./errors.ts";
+import { InvalidValue } from "./option-types.ts";
+import {
+  type CommandName,
+  camelCase,
+  type OptionName,
+  type OptionSpec,
+  options,
+  type Settings,
+  variablesOf,
+} from "./options.ts";
+import { Secret } from "./secret.ts";
+
+export interface Config extends Settings {
+  readonly command: CommandName;
+  readonly stateDir: string;
+  readonly vddkLibdir: string;
+  /** Things the operator should know about how the settings were given; log them once. */
+  readonly warnings: readonly string[];
+}
+
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+/** What commander collected: option name (with dashes) to its text; switches are true or false. */
+export type GivenFlags = ReadonlyMap<OptionName, string | boolean>;
+
+/** @throws MigratekitError `usage`, naming the flag, variable or FILE:LINE at fault. */
+export function resolveConfig(
+  command: CommandName,
+  flags: GivenFlags,
+  environment: Environment = process.env,
+): Config {
+  const file = openConfigFile(flags, environment);
+  const warnings: string[] = unknownVariables(environment);
+  const settings: Record<string, unknown> = {};
+  for (const [name, spec] of entries()) {
+    settings[camelCase(name)] = valueOf(name, spec, flags, environment, file);
+  }
+  const password = resolvePassword(settings, flags, environment, file, warnings);
+  return Object.freeze({
+    ...(settings as unknown as Settings),
+    command,
+    vmwarePassword: password,
+    stateDir: (settings["stateDir"] as string | undefined) ?? defaultStateDir(environment),
+    vddkLibdir: (settings["vddkLibdir"] as string | undefined) ?? defaultVddkLibdir(),
+    warnings: Object.freeze(warnings),
+  });
+}
+
+/** The settings that a command cannot do without; @throws `usage` naming all that are missing. */
+export function requireSettings<K extends OptionName>(config: Config, ...names: K[]): void {
+  const missing = names.filter(
+    (name) => (config as unknown as Record<string, unknown>)[camelCase(name)] === undefined,
+  );
+  if (missing.length === 0) return;
+  const flags = missing.map((name) => `--${name}`);
+  throw new MigratekitError("usage", `${config.command} needs ${flags.join(", ")}`, {
+    remedy: `Give the flag, its variable (${missing.map((name) => variablesOf(name, options[name])[0]).join(", ")}), or the field in --config FILE.`,
+  });
+}
+
+export function defaultStateDir(environment: Environment = process.env): string {
+  if (process.getuid?.() === 0) return "/var/lib/migratekit";
+  return join(environment["XDG_STATE_HOME"] || join(homedir(), ".local/state"), "migratekit");
+}
+
+const vddkPlaces = [
+  "/usr/lib/vmware-vix-disklib",
+  "/usr/lib64/vmware-vix-disklib",
+  "/opt/vmware-vix-disklib-distrib",
+];
+
+function defaultVddkLibdir(): string {
+  return vddkPlaces.find((place) => existsSync(place)) ?? vddkPlaces[0]!;
+}
+
+function entries(): [OptionName, OptionSpec][] {
+  return Object.entries(options) as [OptionName, OptionSpec][];
+}
+
+function valueOf(
+  name: OptionName,
+  spec: OptionSpec,
+  flags: GivenFlags,
+  environment: Environment,
+  file: ConfigFile | undefined,
+): unknown {
+  const given = flags.get(name);
+  if (given !== undefined) return parse(spec, String(given), `--${name}`);
+  const variable = setVariable(name, spec, environment);
+  if (variable) return parse(spec, environment[variable] ?? "", variable);
+  const field = file?.values.get(name);
+  if (file && field !== undefined) return parse(spec, field, file.where(name));
+  return spec.fallback === undefined ? undefined : spec.parse(spec.fallback);
+}
+
+/** An empty variable counts as not set, as scripts leave them behind. */
+function setVariable(
+  name: OptionName,
+  spec: OptionSpec,
+  environment: Environment,
+): string | undefined {
+  return variablesOf(name, spec).find((candidate) => environment[candidate]);
+}
+
+function parse(spec: OptionSpec, text: string, place: string): unknown {
+  try {
+    return spec.parse(text);
+  } catch (error) {
+    if (!(error instanceof InvalidValue)) throw error;
+    throw new MigratekitError("usage", `${place} ${error.message}`);
+  }
+}
+
+function openConfigFile(flags: GivenFlags, environment: Environment): ConfigFile | undefined {
+  const path = flags.get("config") ?? environment["MIGRATEKIT_CONFIG"];
+  return typeof path === "string" && path !== "" ? readConfigFile(path) : undefined;
+}
+
+/** A variable of ours that nothing reads is most often a typing error. */
+function unknownVariables(environment: Environment): string[] {
+  const known = new Set(entries().flatMap(([name, spec]) => variablesOf(name, spec)));
+  return Object.keys(environment)
+    .filter((name) => name.startsWith("MIGRATEKIT_") && !known.has(name))
+    .map((name) => {
+      const near = nearMiss(name.slice("MIGRATEKIT_".length).toLowerCase());
+      return `the variable ${name} is not one that migratekit reads${near}`;
+    });
+}
+
+/** The nearest source wins; between a password and a password file of one source, the file. */
+function resolvePassword(
+  settings: Record<string, unknown>,
+  flags: GivenFlags,
+  environment: Environment,
+  file: ConfigFile | undefined,
+  warnings: string[],
+): Secret | undefined {
+  const rank = (name: "vmware-password" | "vmware-password-file") => {
+    if (flags.has(name)) return 3;
+    if (setVariable(name, options[name], environment)) return 2;
+    return file?.values.has(name) ? 1 : 0;
+  };
+  const inline = rank("vmware-password");
+  const byFile = rank("vmware-password-file");
+  if (byFile > 0 && byFile >= inline) {
+    return readPasswordFile(String(settings["vmwarePasswordFile"]));
+  }
+  if (inline === 3) {
+    warnings.push(
+      "--vmware-password shows the password to everybody on this machine in the process list; " +
+        "--vmware-password-file, MIGRATEKIT_VMWARE_PASSWORD or --config do not",
+    );
+  } else if (inline === 1 && file?.readableByOthers) {
+    warnings.push("the configuration file holds the password and others can read it; chmod 600 it");
+  }
+  return settings["vmwarePassword"] as Secret | undefined;
+}
+
+function readPasswordFile(path: string): Secret {
+  let content: string;
+  try {
+    content = readFileSync(path === "-" ? 0 : path, "utf8");
+  } catch (error) {
+    throw new MigratekitError(
+      "usage",
+      `--vmware-password-file ${path}: cannot be read: ${messageOf(error)}`,
+      { cause: error },
+    );
+  }
+  const [first = ""] = content.split(/\r?\n/);
+  if (first === "") {
+    throw new MigratekitError("usage", `--vmware-password-file ${path}: its first line is empty`);
+  }
+  return new Secret(first);
+}

@@ -1,0 +1,117 @@
+/** Turns the text of one flag, variable or configuration field into a value, or says what is wrong. */
+
+/** Thrown by a parser; config.ts adds the name of the flag, variable or line that held the text. */
+export class InvalidValue extends Error {}
+
+export type Parser<T> = (text: string) => T;
+
+export const text: Parser<string> = (value) => {
+  if (value === "") throw new InvalidValue("must not be empty");
+  if (value.includes("\0")) throw new InvalidValue("must not contain a NUL character");
+  return value;
+};
+
+export const flag: Parser<boolean> = (value) => {
+  if (/^(1|true|yes|on)$/i.test(value)) return true;
+  if (/^(0|false|no|off|)$/i.test(value)) return false;
+  throw new InvalidValue(`is "${value}"; it takes true or false`);
+};
+
+export function integer(min: number, max: number): Parser<number> {
+  return (value) => {
+    const number = Number(value);
+    if (!/^\d+$/.test(value) || number < min || number > max) {
+      throw new InvalidValue(`is "${value}"; it takes a whole number from ${min} to ${max}`);
+    }
+    return number;
+  };
+}
+
+/** A whole number, or `auto` for "measure and decide" (undefined). */
+export function integerOrAuto(min: number, max: number): Parser<number | undefined> {
+  const whole = integer(min, max);
+  return (value) => {
+    if (value === "auto") return undefined;
+    try {
+      return whole(value);
+    } catch {
+      throw new InvalidValue(
+        `is "${value}"; it takes auto or a whole number from ${min} to ${max}`,
+      );
+    }
+  };
+}
+
+export function oneOf<const T extends string>(...allowed: T[]): Parser<T> {
+  return (value) => {
+    const match = allowed.find((candidate) => candidate === value);
+    if (match === undefined) {
+      throw new InvalidValue(`is "${value}"; it takes one of ${allowed.join(", ")}`);
+    }
+    return match;
+  };
+}
+
+/** Bytes per second such as `500M`, `1.5G`, `800000`; K, M and G are powers of 1024. */
+export const byteRate: Parser<number> = (value) => {
+  const match = /^(\d+(?:\.\d+)?)([KMGT])?(?:i?B)?(?:\/s)?$/i.exec(value);
+  const power = " KMGT".indexOf((match?.[2] ?? " ").toUpperCase());
+  const bytes = match ? Math.floor(Number(match[1]) * 1024 ** power) : 0;
+  if (bytes < 4096) {
+    throw new InvalidValue(`is "${value}"; it takes bytes per second such as 200M, at least 4K`);
+  }
+  return bytes;
+};
+
+/** A span such as `90s`, `5m`, `2h`; a bare number is seconds. Gives milliseconds. */
+export const duration: Parser<number> = (value) => {
+  const match = /^(\d+(?:\.\d+)?)(ms|s|m|h)?$/.exec(value);
+  if (!match) throw new InvalidValue(`is "${value}"; it takes a span such as 90s, 5m or 2h`);
+  const unitMs = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 }[match[2] ?? "s"] ?? 1000;
+  return Math.round(Number(match[1]) * unitMs);
+};
+
+export interface Endpoint {
+  /** Name or address, without brackets. */
+  readonly host: string;
+  readonly port: number;
+}
+
+/** `HOST`, `HOST:PORT`, `[IPv6]:PORT`; a pasted `https://HOST/sdk` is understood too. */
+export const endpoint: Parser<Endpoint> = (value) => {
+  const bare = value.replace(/^https:\/\//i, "").replace(/\/(sdk\/?|ui\/?)?$/, "");
+  const match = /^(?:\[([0-9a-fA-F:.%]+)\]|([^\s:/@[\]?#]+))(?::(\d{1,5}))?$/.exec(bare);
+  const port = match?.[3] === undefined ? 443 : Number(match[3]);
+  const host = match?.[1] ?? match?.[2];
+  if (host === undefined || port < 1 || port > 65535) {
+    throw new InvalidValue(`is "${value}"; it takes HOST or HOST:PORT, [IPv6]:PORT for IPv6`);
+  }
+  return { host, port };
+};
+
+export const httpUrl: Parser<string> = (value) => {
+  const url = URL.canParse(value) ? new URL(value) : undefined;
+  if (url === undefined || !/^https?:$/.test(url.protocol)) {
+    throw new InvalidValue(`is "${value}"; it takes a URL such as http://localhost:8081`);
+  }
+  if (url.username || url.password) throw new InvalidValue("must not carry credentials");
+  return value.replace(/\/+$/, "");
+};
+
+/** `2001,2002`: device keys of virtual disks; `disk-2001` works too. */
+export const deviceKeys: Parser<readonly number[]> = (value) =>
+  value.split(",").map((part) => {
+    const match = /^(?:disk-)?(\d{1,9})$/.exec(part.trim());
+    if (!match) {
+      throw new InvalidValue(`has "${part}"; it takes device keys such as 2001 or 2001,2002`);
+    }
+    return Number(match[1]);
+  });
+
+/** An inventory path such as `/Datacenter/vm/Folder/VM`. */
+export const inventoryPath: Parser<string> = (value) => {
+  if (!value.startsWith("/") || value.length < 2) {
+    throw new InvalidValue(`is "${value}"; it takes a path such as /Datacenter/vm/Folder/VM`);
+  }
+  return value.replace(/\/+$/, "");
+};

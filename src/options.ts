@@ -1,0 +1,460 @@
+/**
+ * Every setting of every command, once: flags, variables, configuration fields, help, completions
+ * and the manual page are all made from this table.
+ */
+import type { Parser } from "./option-types.ts";
+import * as type from "./option-types.ts";
+import { Secret } from "./secret.ts";
+
+export const commandNames = [
+  "migrate",
+  "check",
+  "verify",
+  "cutover",
+  "cleanup",
+  "status",
+  "history",
+] as const;
+export type CommandName = (typeof commandNames)[number];
+
+export const groups = {
+  vsphere: "vSphere",
+  target: "Target",
+  run: "Run",
+  copy: "Copy",
+  vddk: "nbdkit and VDDK",
+  report: "Reporting",
+  general: "General",
+} as const;
+
+export interface OptionSpec<T = unknown> {
+  readonly group: keyof typeof groups;
+  /** Name of the value in the help; absent for a switch. */
+  readonly value?: string;
+  readonly describe: string;
+  readonly commands: readonly CommandName[];
+  readonly parse: Parser<T>;
+  /** Text that stands in for a value not given; shown in the help. */
+  readonly fallback?: string;
+  /** Shown in the help where the default is worked out at run time. */
+  readonly fallbackNote?: string;
+  /** Variables that are read besides `MIGRATEKIT_<NAME>`, first one first. */
+  readonly variables?: readonly string[];
+  /** Set where `MIGRATEKIT_<NAME>` means something else. */
+  readonly noOwnVariable?: true;
+  /** Set where a `--no-…` form exists. */
+  readonly negatable?: true;
+  /** A setting without a flag: variable and configuration field only. */
+  readonly noFlag?: true;
+  /** One letter, for people who type. */
+  readonly short?: string;
+}
+
+const connected = ["migrate", "check", "verify", "cutover", "cleanup"] as const;
+const copying = ["migrate", "check", "verify", "cutover"] as const;
+const syncing = ["migrate", "check", "cutover"] as const;
+
+function define<T>(spec: OptionSpec<T>): OptionSpec<T> & { readonly optional: true };
+function define<T>(spec: OptionSpec<T>, presence: "defaulted"): OptionSpec<T>;
+function define<T>(spec: OptionSpec<T>): OptionSpec<T> {
+  return spec;
+}
+
+export const options = {
+  "vmware-endpoint": define({
+    group: "vsphere",
+    value: "HOST[:PORT]",
+    describe: "vCenter or ESXi host",
+    commands: [...connected, "history"],
+    parse: type.endpoint,
+  }),
+  "vmware-username": define({
+    group: "vsphere",
+    value: "USER",
+    describe: "account, such as admin@vsphere.local",
+    commands: connected,
+    parse: type.text,
+  }),
+  "vmware-password": define({
+    group: "vsphere",
+    value: "PASSWORD",
+    describe: "its password (seen by everybody in the process list: prefer the file)",
+    commands: connected,
+    parse: (value: string) => new Secret(type.text(value)),
+  }),
+  "vmware-password-file": define({
+    group: "vsphere",
+    value: "FILE",
+    describe: "file whose first line is the password; - reads stdin",
+    commands: connected,
+    parse: type.text,
+  }),
+  "vmware-path": define({
+    group: "vsphere",
+    value: "PATH",
+    describe: "the VM, as /Datacenter/vm/Folder/VM",
+    commands: [...connected, "history"],
+    parse: type.inventoryPath,
+  }),
+  "vmware-thumbprint": define({
+    group: "vsphere",
+    value: "HEX",
+    describe: "trust only this certificate (SHA-1 or SHA-256)",
+    commands: connected,
+    parse: type.text,
+  }),
+  "vmware-ca-file": define({
+    group: "vsphere",
+    value: "FILE",
+    describe: "trust certificates of this CA (PEM)",
+    commands: connected,
+    parse: type.text,
+  }),
+  "vmware-insecure": define(
+    {
+      group: "vsphere",
+      describe: "accept any certificate: nothing protects the password then",
+      commands: connected,
+      parse: type.flag,
+      fallback: "false",
+    },
+    "defaulted",
+  ),
+
+  "nbd-host": define(
+    {
+      group: "target",
+      value: "HOST",
+      describe: "NBD server of the CloudStack side",
+      commands: copying,
+      parse: type.text,
+      fallback: "127.0.0.1",
+    },
+    "defaulted",
+  ),
+  "nbd-port": define(
+    {
+      group: "target",
+      value: "PORT",
+      describe: "its port",
+      commands: copying,
+      parse: type.integer(1, 65535),
+      fallback: "10808",
+      variables: ["NBD_LOCAL_PORT"],
+    },
+    "defaulted",
+  ),
+  "nbd-export-name": define(
+    {
+      group: "target",
+      value: "NAME",
+      describe: "export of the volume; {key} and {index} stand for the disk's",
+      commands: copying,
+      parse: type.text,
+      fallback: "migration",
+    },
+    "defaulted",
+  ),
+  "nbd-targets": define({
+    group: "target",
+    value: "LIST",
+    describe: "one URI for each disk: 2000:nbd://host:port/export,2001:…",
+    commands: copying,
+    parse: type.text,
+  }),
+  "nbd-tls-ca-file": define({
+    group: "target",
+    value: "FILE",
+    describe: "CA that signed the certificate of an nbds:// target",
+    commands: copying,
+    parse: type.text,
+  }),
+  "nbd-tls-certificates": define({
+    group: "target",
+    value: "DIR",
+    describe: "directory with client-cert.pem and client-key.pem for nbds://",
+    commands: copying,
+    parse: type.text,
+  }),
+  "nbd-tls-psk-file": define({
+    group: "target",
+    value: "FILE",
+    describe: "pre-shared keys for nbds://",
+    commands: copying,
+    parse: type.text,
+  }),
+  "target-is-zero": define(
+    {
+      group: "target",
+      describe: "the targets hold only zeroes (fresh volumes): do not write any",
+      commands: syncing,
+      parse: type.flag,
+      fallback: "false",
+    },
+    "defaulted",
+  ),
+  "on-target-mismatch": define(
+    {
+      group: "target",
+      value: "WHAT",
+      describe: "when a target is not what the last run left: full or fail",
+      commands: syncing,
+      parse: type.oneOf("full", "fail"),
+      fallback: "full",
+    },
+    "defaulted",
+  ),
+
+  full: define(
+    {
+      group: "run",
+      describe: "copy everything, whatever is known of earlier runs",
+      commands: syncing,
+      parse: type.flag,
+      fallback: "false",
+    },
+    "defaulted",
+  ),
+  "quiesce-snapshot": define(
+    {
+      group: "run",
+      describe: "let VMware Tools bring file systems to rest for the snapshot",
+      commands: copying,
+      parse: type.flag,
+      fallback: "true",
+      negatable: true,
+    },
+    "defaulted",
+  ),
+  "skip-disks": define({
+    group: "run",
+    value: "KEYS",
+    describe: "disks to leave out, by device key: 2001,2002",
+    commands: copying,
+    parse: type.deviceKeys,
+  }),
+  verify: define(
+    {
+      group: "run",
+      describe: "compare targets and snapshot after the copy",
+      commands: ["migrate", "cutover"],
+      parse: type.flag,
+      fallback: "false",
+    },
+    "defaulted",
+  ),
+
+  "compression-method": define(
+    {
+      group: "copy",
+      value: "METHOD",
+      describe: "of VDDK: none, zlib, fastlz or skipz",
+      commands: copying,
+      parse: type.oneOf("none", "zlib", "fastlz", "skipz"),
+      fallback: "none",
+    },
+    "defaulted",
+  ),
+  "source-connections": define({
+    group: "copy",
+    value: "N",
+    describe: "connections to each disk's source",
+    commands: copying,
+    parse: type.integerOrAuto(1, 8),
+    fallbackNote: "auto",
+  }),
+  "target-connections": define({
+    group: "copy",
+    value: "N",
+    describe: "connections to each target",
+    commands: copying,
+    parse: type.integerOrAuto(1, 8),
+    fallbackNote: "auto",
+  }),
+  "parallel-disks": define(
+    {
+      group: "copy",
+      value: "N",
+      describe: "disks copied at the same time",
+      commands: copying,
+      parse: type.integer(1, 16),
+      fallback: "2",
+    },
+    "defaulted",
+  ),
+  "max-rate": define({
+    group: "copy",
+    value: "RATE",
+    describe: "limit of all disks together, bytes/s with K, M or G",
+    commands: copying,
+    parse: type.byteRate,
+  }),
+
+  nbdkit: define(
+    {
+      group: "vddk",
+      value: "PROGRAM",
+      describe: "nbdkit program",
+      commands: copying,
+      parse: type.text,
+      fallback: "nbdkit",
+    },
+    "defaulted",
+  ),
+  "vddk-plugin": define(
+    {
+      group: "vddk",
+      value: "PLUGIN",
+      describe: "name or path of nbdkit's VDDK plugin",
+      commands: copying,
+      parse: type.text,
+      fallback: "vddk",
+    },
+    "defaulted",
+  ),
+  "vddk-libdir": define({
+    group: "vddk",
+    value: "DIR",
+    describe: "where VMware's VDDK is unpacked",
+    commands: copying,
+    parse: type.text,
+    fallbackNote: "the first that exists of the usual places",
+  }),
+  "vddk-config": define({
+    group: "vddk",
+    value: "FILE",
+    describe: "VDDK configuration file",
+    commands: copying,
+    parse: type.text,
+  }),
+  "vddk-transports": define(
+    {
+      group: "vddk",
+      value: "LIST",
+      describe: "transport modes in order of preference",
+      commands: copying,
+      parse: type.text,
+      fallback: "file:nbdssl:nbd",
+    },
+    "defaulted",
+  ),
+
+  "job-id": define({
+    group: "report",
+    value: "ID",
+    describe: "report progress to the VMA API under this job",
+    commands: ["migrate", "verify", "cutover"],
+    parse: type.text,
+    variables: ["MIGRATEKIT_PROGRESS_JOB_ID"],
+    noOwnVariable: true,
+  }),
+  "vma-url": define(
+    {
+      group: "report",
+      value: "URL",
+      describe: "VMA progress API",
+      commands: ["migrate", "check", "verify", "cutover", "status"],
+      parse: type.httpUrl,
+      fallback: "http://localhost:8081",
+    },
+    "defaulted",
+  ),
+  "change-id-job": define({
+    group: "report",
+    value: "ID",
+    describe: "job under which the OMA API keeps change IDs",
+    commands: copying,
+    parse: type.text,
+    variables: ["MIGRATEKIT_JOB_ID"],
+    noOwnVariable: true,
+    noFlag: true,
+  }),
+  "cloudstack-api-url": define(
+    {
+      group: "report",
+      value: "URL",
+      describe: "OMA API",
+      commands: copying,
+      parse: type.httpUrl,
+      fallback: "http://localhost:8082",
+      variables: ["CLOUDSTACK_API_URL"],
+      noFlag: true,
+    },
+    "defaulted",
+  ),
+  json: define(
+    {
+      group: "report",
+      describe: "one JSON document on stdout; logs go to stderr",
+      commands: commandNames,
+      parse: type.flag,
+      fallback: "false",
+    },
+    "defaulted",
+  ),
+  progress: define(
+    {
+      group: "report",
+      describe: "live progress when stderr is a terminal",
+      commands: ["migrate", "verify", "cutover"],
+      parse: type.flag,
+      fallback: "true",
+      negatable: true,
+    },
+    "defaulted",
+  ),
+
+  "state-dir": define({
+    group: "general",
+    value: "DIR",
+    describe: "change IDs, journals, history, locks",
+    commands: [...connected, "history"],
+    parse: type.text,
+    fallbackNote: "/var/lib/migratekit as root, else the XDG state directory",
+  }),
+  config: define({
+    group: "general",
+    value: "FILE",
+    describe: "YAML file with any of these settings",
+    commands: commandNames,
+    parse: type.text,
+  }),
+  debug: define(
+    {
+      group: "general",
+      describe: "log every step, and stack traces",
+      commands: commandNames,
+      parse: type.flag,
+      fallback: "false",
+    },
+    "defaulted",
+  ),
+} as const;
+
+export type OptionName = keyof typeof options;
+
+type CamelCase<S extends string> = S extends `${infer Head}-${infer Tail}`
+  ? `${Head}${Capitalize<CamelCase<Tail>>}`
+  : S;
+
+type ValueOf<S> =
+  S extends OptionSpec<infer T>
+    ? S extends { readonly optional: true }
+      ? T | undefined
+      : T
+    : never;
+
+/** The value of every setting, under its name in camel case. */
+export type Settings = {
+  readonly [K in OptionName as CamelCase<K>]: ValueOf<(typeof options)[K]>;
+};
+
+export function camelCase(name: string): string {
+  return name.replace(/-(.)/g, (_, letter: string) => letter.toUpperCase());
+}
+
+/** The variables that set an option, in order of precedence. */
+export function variablesOf(name: string, spec: OptionSpec): string[] {
+  const own = `MIGRATEKIT_${name.toUpperCase().replaceAll("-", "_")}`;
+  return [...(spec.noOwnVariable ? [] : [own]), ...(spec.variables ?? [])];
+}
