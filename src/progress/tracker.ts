@@ -1,0 +1,232 @@
+/** How far a run is: the one state behind the VMA updates, the terminal and the log lines. */
+import { IntervalSet } from "./interval-set.ts";
+import { PlannedSpace } from "./planned-space.ts";
+import { RateWindow } from "./rate.ts";
+
+/** The stages of the VMA progress API, in their order. */
+export const stages = [
+  "Discover",
+  "EnableCBT",
+  "Snapshot",
+  "QueryCBT",
+  "StartExports",
+  "Transfer",
+  "Finalize",
+  "PersistChangeIDs",
+  "Complete",
+] as const;
+
+export type Stage = (typeof stages)[number];
+export type SyncType = "full" | "incremental";
+
+export interface Amounts {
+  /** Planned bytes that are done; never goes down while the plan stands. */
+  readonly transferredBytes: number;
+  /** Planned bytes: allocated or changed, not the capacity. */
+  readonly totalBytes: number;
+  /** 0–100 with one decimal; never goes down, and stays below 100 until all is really over. */
+  readonly percent: number;
+  /** Bytes a second over the last ten seconds. */
+  readonly throughputBps: number;
+  /** Undefined while there is no rate to tell from. */
+  readonly etaSeconds: number | undefined;
+}
+
+export interface DiskProgress extends Amounts {
+  readonly diskId: string;
+  readonly syncType: SyncType;
+  /** Why this disk is copied in full although it need not be; posted and logged. */
+  readonly reason: string | undefined;
+  /** What is going on right now, for people: "copying", "retry 2: connection lost". */
+  readonly note: string | undefined;
+  readonly finished: boolean;
+}
+
+export interface ProgressSnapshot {
+  readonly stage: Stage;
+  /** What is going on within the stage, for people: "creating the snapshot, 45 %". */
+  readonly detail: string | undefined;
+  readonly stageSeconds: number;
+  readonly disks: readonly DiskProgress[];
+  readonly total: Amounts;
+  /** `full` as soon as one disk is; undefined before the disks are known. */
+  readonly syncType: SyncType | undefined;
+}
+
+export interface DiskPlan {
+  /** `disk-2000`. */
+  readonly diskId: string;
+  readonly syncType: SyncType;
+  /** Pairs [offset, length, …], sorted and disjoint; undefined: the whole capacity. */
+  readonly plannedAreas: Float64Array | undefined;
+  readonly capacityBytes: number;
+  /** How much of the planned areas an earlier run did, which this one will not report again. */
+  readonly alreadyDoneBytes?: number;
+  readonly reason?: string;
+}
+
+export interface TrackerOptions {
+  /** Monotonic milliseconds. */
+  readonly now?: () => number;
+}
+
+const rateWindowMs = 10_000;
+/** Longer than the window of the rate shown: an estimate that jumps about helps nobody. */
+const etaWindowMs = 60_000;
+const percentBeforeEnd = 99;
+
+interface Disk {
+  plan: DiskPlan;
+  space: PlannedSpace;
+  done: IntervalSet;
+  transferredBytes: number;
+  percentShown: number;
+  rate: RateWindow;
+  etaRate: RateWindow;
+  note: string | undefined;
+  finished: boolean;
+}
+
+export class ProgressTracker {
+  readonly #now: () => number;
+  readonly #disks = new Map<string, Disk>();
+  #rate: RateWindow;
+  #etaRate: RateWindow;
+  #percentShown = 0;
+  #stage: Stage = "Discover";
+  #detail: string | undefined;
+  #stageStartedAtMs: number;
+
+  constructor(options: TrackerOptions = {}) {
+    this.#now = options.now ?? (() => performance.now());
+    this.#stageStartedAtMs = this.#now();
+    this.#rate = new RateWindow(rateWindowMs, this.#stageStartedAtMs);
+    this.#etaRate = new RateWindow(etaWindowMs, this.#stageStartedAtMs);
+  }
+
+  /** Enters a stage, or changes the detail of the present one. `Complete` lets the total reach 100 %. */
+  setStage(stage: Stage, detail?: string): void {
+    if (stage !== this.#stage) this.#stageStartedAtMs = this.#now();
+    this.#stage = stage;
+    this.#detail = detail;
+  }
+
+  /** A disk and what is to be copied of it. Adding it again (another plan) begins its count anew. */
+  addDisk(plan: DiskPlan): void {
+    const space = new PlannedSpace(plan.plannedAreas, plan.capacityBytes);
+    const nowMs = this.#now();
+    this.#disks.set(plan.diskId, {
+      plan: { ...plan, plannedAreas: undefined }, // the areas themselves are not held
+      space,
+      done: new IntervalSet(),
+      transferredBytes: Math.min(plan.alreadyDoneBytes ?? 0, space.totalBytes),
+      percentShown: this.#disks.get(plan.diskId)?.percentShown ?? 0,
+      rate: new RateWindow(rateWindowMs, nowMs),
+      etaRate: new RateWindow(etaWindowMs, nowMs),
+      note: undefined,
+      finished: false,
+    });
+  }
+
+  /** Completed chunks: triples [offset, length, kind, …], in any order; what was done before counts once. */
+  onChunks(diskId: string, triples: Float64Array): void {
+    const disk = this.#disk(diskId);
+    if (disk.finished) return;
+    let addedBytes = 0;
+    for (let i = 0; i + 2 < triples.length; i += 3) {
+      const offset = triples[i]!;
+      const end = offset + triples[i + 1]!;
+      addedBytes += disk.done.add(disk.space.positionOf(offset), disk.space.positionOf(end));
+    }
+    this.#advance(disk, Math.min(addedBytes, disk.space.totalBytes - disk.transferredBytes));
+  }
+
+  /** What goes on with one disk, for people; undefined: nothing worth a word. */
+  setDiskNote(diskId: string, note: string | undefined): void {
+    this.#disk(diskId).note = note;
+  }
+
+  /** The disk is copied and flushed: it stands at its total and at 100 %. */
+  finishDisk(diskId: string): void {
+    const disk = this.#disk(diskId);
+    // What is missing here was given up for memory or skipped by the engine; it is no throughput.
+    disk.transferredBytes = disk.space.totalBytes;
+    disk.finished = true;
+    disk.note = undefined;
+  }
+
+  snapshot(): ProgressSnapshot {
+    const nowMs = this.#now();
+    const disks = [...this.#disks.values()].map((disk) => diskProgress(disk, nowMs));
+    const transferredBytes = sum(disks, (disk) => disk.transferredBytes);
+    const totalBytes = sum(disks, (disk) => disk.totalBytes);
+    const complete = this.#stage === "Complete";
+    this.#percentShown = percentOf(transferredBytes, totalBytes, complete, this.#percentShown);
+    const anyFull = disks.some((disk) => disk.syncType === "full");
+    return {
+      stage: this.#stage,
+      detail: this.#detail,
+      stageSeconds: (nowMs - this.#stageStartedAtMs) / 1000,
+      disks,
+      total: {
+        transferredBytes,
+        totalBytes,
+        percent: this.#percentShown,
+        throughputBps: Math.round(this.#rate.bytesPerSecond(nowMs)),
+        etaSeconds: eta(totalBytes - transferredBytes, this.#etaRate.bytesPerSecond(nowMs)),
+      },
+      syncType: disks.length === 0 ? undefined : anyFull ? "full" : "incremental",
+    };
+  }
+
+  #advance(disk: Disk, bytes: number): void {
+    if (bytes <= 0) return;
+    const nowMs = this.#now();
+    disk.transferredBytes += bytes;
+    for (const window of [disk.rate, disk.etaRate, this.#rate, this.#etaRate]) {
+      window.add(bytes, nowMs);
+    }
+  }
+
+  #disk(diskId: string): Disk {
+    const disk = this.#disks.get(diskId);
+    if (disk === undefined) throw new RangeError(`no disk ${diskId} was added to the progress`);
+    return disk;
+  }
+}
+
+function diskProgress(disk: Disk, nowMs: number): DiskProgress {
+  const { transferredBytes, finished } = disk;
+  const totalBytes = disk.space.totalBytes;
+  disk.percentShown = percentOf(transferredBytes, totalBytes, finished, disk.percentShown);
+  return {
+    diskId: disk.plan.diskId,
+    syncType: disk.plan.syncType,
+    reason: disk.plan.reason,
+    note: disk.note,
+    finished,
+    transferredBytes,
+    totalBytes,
+    percent: disk.percentShown,
+    throughputBps: finished ? 0 : Math.round(disk.rate.bytesPerSecond(nowMs)),
+    etaSeconds: finished
+      ? 0
+      : eta(totalBytes - transferredBytes, disk.etaRate.bytesPerSecond(nowMs)),
+  };
+}
+
+/** Rounded down, so that nothing looks more done than it is. */
+function percentOf(doneBytes: number, totalBytes: number, over: boolean, shown: number): number {
+  if (over) return 100;
+  const exact = totalBytes === 0 ? 0 : (doneBytes / totalBytes) * 100;
+  return Math.max(shown, Math.min(percentBeforeEnd, Math.floor(exact * 10) / 10));
+}
+
+function eta(leftBytes: number, bytesPerSecond: number): number | undefined {
+  if (leftBytes <= 0) return 0;
+  return bytesPerSecond < 1 ? undefined : Math.ceil(leftBytes / bytesPerSecond);
+}
+
+function sum<T>(items: readonly T[], amount: (item: T) => number): number {
+  return items.reduce((total, item) => total + amount(item), 0);
+}
