@@ -1,0 +1,42 @@
+/** Amounts as people read them. */
+
+const units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
+
+/** `12.3 GiB`; three digits at most before the unit changes. */
+export function formatBytes(bytes: number): string {
+  const unit = unitFor(bytes);
+  return `${inUnit(bytes, unit)} ${units[unit]}`;
+}
+
+/** `12.3/27.0 GiB`, both in the unit of the second. */
+export function formatBytesOf(bytes: number, ofBytes: number): string {
+  const unit = unitFor(ofBytes);
+  return `${inUnit(bytes, unit)}/${inUnit(ofBytes, unit)} ${units[unit]}`;
+}
+
+export function formatRate(bytesPerSecond: number): string {
+  return `${formatBytes(bytesPerSecond)}/s`;
+}
+
+/** `0:42`, `12:05`, `3:07:00`, `2d 4h`. */
+export function formatDuration(seconds: number): string {
+  const whole = Math.max(0, Math.round(seconds));
+  const s = String(whole % 60).padStart(2, "0");
+  const minutes = Math.floor(whole / 60);
+  if (minutes < 60) return `${minutes}:${s}`;
+  const hours = Math.floor(minutes / 60);
+  if (hours < 24) return `${hours}:${String(minutes % 60).padStart(2, "0")}:${s}`;
+  return `${Math.floor(hours / 24)}d ${hours % 24}h`;
+}
+
+function unitFor(bytes: number): number {
+  let unit = 0;
+  // 999.5 would be written as 1000.
+  for (let rest = bytes; rest >= 999.5 && unit < units.length - 1; rest /= 1024) unit++;
+  return unit;
+}
+
+function inUnit(bytes: number, unit: number): string {
+  const value = bytes / 1024 ** unit;
+  return unit === 0 || value >= 99.95 ? value.toFixed(0) : value.toFixed(1);
+}

@@ -1,0 +1,82 @@
+/** The bodies of progress updates, field by field as the VMA API's contract has them. */
+import type { Amounts, DiskProgress, ProgressSnapshot, Stage, SyncType } from "./tracker.ts";
+
+export interface VmaUpdate {
+  readonly stage: Stage;
+  readonly status: "in_progress" | "completed" | "failed";
+  readonly bytes_transferred: number;
+  readonly total_bytes: number;
+  readonly throughput_bps: number;
+  readonly percent: number;
+  /** Absent on updates of the whole job. */
+  readonly disk_id?: string;
+  /** Absent until it is decided. */
+  readonly sync_type?: SyncType;
+  /** Our addition: why a disk that was synced before is copied in full. Services ignore it if unknown. */
+  readonly sync_reason?: string;
+  readonly error_message?: string;
+}
+
+export interface RunEnd {
+  readonly status: "completed" | "failed";
+  readonly errorMessage?: string;
+}
+
+const errorMessageLengthMax = 2000;
+
+/** Of one disk: never anything but `in_progress`, because the poller closes the job on the first end. */
+export function diskUpdate(stage: Stage, disk: DiskProgress): VmaUpdate {
+  return {
+    stage,
+    status: "in_progress",
+    disk_id: disk.diskId,
+    ...amountFields(disk),
+    sync_type: disk.syncType,
+    ...(disk.reason === undefined ? {} : { sync_reason: disk.reason }),
+  };
+}
+
+/** Of the whole job, with the sums of all disks. */
+export function jobUpdate(stage: Stage, state: ProgressSnapshot): VmaUpdate {
+  return { stage, status: "in_progress", ...amountFields(state.total), ...syncFields(state) };
+}
+
+/** The last of a job. */
+export function lastUpdate(state: ProgressSnapshot, end: RunEnd): VmaUpdate {
+  const amounts = amountFields(state.total);
+  if (end.status === "completed") {
+    return {
+      stage: "Complete",
+      status: "completed",
+      ...amounts,
+      percent: 100,
+      ...syncFields(state),
+    };
+  }
+  return {
+    stage: state.stage,
+    status: "failed",
+    ...amounts,
+    ...syncFields(state),
+    error_message: (end.errorMessage ?? "migration failed").slice(0, errorMessageLengthMax),
+  };
+}
+
+function amountFields(amounts: Amounts) {
+  return {
+    bytes_transferred: amounts.transferredBytes,
+    total_bytes: amounts.totalBytes,
+    throughput_bps: amounts.throughputBps,
+    percent: amounts.percent,
+  };
+}
+
+function syncFields(state: ProgressSnapshot): Pick<VmaUpdate, "sync_type" | "sync_reason"> {
+  const reasons = state.disks.flatMap((disk) =>
+    disk.reason === undefined ? [] : [`${disk.diskId}: ${disk.reason}`],
+  );
+  return {
+    ...(state.syncType === undefined ? {} : { sync_type: state.syncType }),
+    ...(reasons.length === 0 ? {} : { sync_reason: reasons.join("; ") }),
+  };
+}
