@@ -1,0 +1,214 @@
+import { createHash, randomUUID } from "node:crypto";
+import { readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { hostname } from "node:os";
+import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
+import { pathToFileURL } from "node:url";
+import { MigratekitError } from "../errors.ts";
+import { checkPrivateFile, createPrivateFile, ensurePrivateDirectory } from "./directory.ts";
+import { isBusy, stateFailure } from "./failure.ts";
+import { isAlive, ownProcess, type ProcessIdentity } from "./process-identity.ts";
+
+/** Who holds the lock of a VM, as written beside it by the holder. For people and comparisons. */
+export interface VmLockHolder extends ProcessIdentity {
+  /** Names one acquisition; a run's row carries it (runs.ts). */
+  readonly token: string;
+  readonly host: string;
+  /** ISO 8601. */
+  readonly startedAt: string;
+  readonly endpoint: string;
+  readonly vmPath: string;
+}
+
+/** How long a probe by another process, or a holder that has not yet written its name, is waited for. */
+const attempts = 8;
+const attemptTimeoutMs = 60;
+
+/**
+ * The right to work on one VM. The lock itself is a POSIX lock that SQLite holds on a file per VM,
+ * so the kernel releases it when the process dies, however it dies; the file with the holder's
+ * name is only information, never trusted for the decision. It holds between all processes on one
+ * host, and between hosts that share the state directory only as far as its file system carries
+ * POSIX locks between them: rely on it on a local file system only.
+ */
+export class VmLock implements Disposable {
+  readonly token: string;
+  readonly #db: DatabaseSync;
+  readonly #infoPath: string;
+
+  private constructor(token: string, db: DatabaseSync, infoPath: string) {
+    this.token = token;
+    this.#db = db;
+    this.#infoPath = infoPath;
+  }
+
+  /**
+   * Takes the lock of a VM, whatever endpoint it is reached by. Throws `locked`, naming the
+   * holder, within half a second; `state-unusable` where the files cannot be used.
+   */
+  static acquire(
+    stateDir: string,
+    instanceUuid: string,
+    vm: { readonly endpoint: string; readonly vmPath: string },
+  ): VmLock {
+    const { lockPath, infoPath } = prepareFiles(stateDir, instanceUuid);
+    const holder: VmLockHolder = {
+      ...ownProcess(),
+      token: randomUUID(),
+      host: hostname(),
+      startedAt: new Date().toISOString(),
+      endpoint: vm.endpoint,
+      vmPath: vm.vmPath,
+    };
+    let other: VmLockHolder | undefined;
+    for (let attempt = 0; attempt < attempts; attempt++) {
+      const db = tryLock(lockPath, attemptTimeoutMs);
+      if (db !== undefined) {
+        try {
+          writeInfo(infoPath, holder);
+        } catch (error) {
+          db.close();
+          throw stateFailure("Locking the VM", infoPath, error);
+        }
+        return new VmLock(holder.token, db, infoPath);
+      }
+      other = readInfo(infoPath);
+      if (other !== undefined && isAlive(other) === "alive") break;
+    }
+    throw lockedError(vm.vmPath, instanceUuid, other);
+  }
+
+  /** May be called twice. The name goes first, so that it never outlives the lock. */
+  release(): void {
+    if (!this.#db.isOpen) return;
+    try {
+      rmSync(this.#infoPath, { force: true });
+    } finally {
+      this.#db.close();
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.release();
+  }
+}
+
+/**
+ * Who holds a VM's lock now, or undefined when nobody does. Takes the lock for an instant to see;
+ * creates nothing where there is no lock file.
+ */
+export function isVmLocked(stateDir: string, instanceUuid: string): VmLockHolder | undefined {
+  const { lockPath, infoPath } = lockFiles(stateDir, instanceUuid);
+  if (checkPrivateFile(lockPath) === undefined) return undefined;
+  const db = tryLock(lockPath, 0);
+  if (db === undefined) return readInfo(infoPath) ?? unknownHolder;
+  db.close();
+  return undefined;
+}
+
+/** A holder that took the lock this instant and has not written its name yet. */
+const unknownHolder: VmLockHolder = {
+  pid: 0,
+  bootId: "",
+  startTicks: "",
+  token: "",
+  host: "",
+  startedAt: "",
+  endpoint: "",
+  vmPath: "",
+};
+
+function lockFiles(stateDir: string, instanceUuid: string) {
+  const uuid = instanceUuid.toLowerCase();
+  const name = /^[0-9a-z-]{1,64}$/.test(uuid)
+    ? uuid
+    : createHash("sha256").update(uuid).digest("hex");
+  const directory = join(stateDir, "locks");
+  const base = join(directory, name);
+  return { directory, lockPath: `${base}.lock`, infoPath: `${base}.holder` };
+}
+
+function prepareFiles(stateDir: string, instanceUuid: string) {
+  ensurePrivateDirectory(stateDir);
+  const files = lockFiles(stateDir, instanceUuid);
+  ensurePrivateDirectory(files.directory);
+  // Lock files stay for good: removing one while another process opens it would make two locks.
+  if (checkPrivateFile(files.lockPath) === undefined) createPrivateFile(files.lockPath);
+  return files;
+}
+
+/**
+ * The open, locked database, or undefined if another connection holds the lock. An IMMEDIATE
+ * transaction takes one write lock in one step (an EXCLUSIVE one needs three, and two processes
+ * that start together can make each other fail). Nothing is ever written to the file.
+ */
+function tryLock(lockPath: string, timeoutMs: number): DatabaseSync | undefined {
+  const url = pathToFileURL(lockPath);
+  url.searchParams.set("mode", "rw");
+  let db: DatabaseSync | undefined;
+  try {
+    db = new DatabaseSync(url, { timeout: timeoutMs });
+    db.exec("BEGIN IMMEDIATE");
+    return db;
+  } catch (error) {
+    db?.close();
+    if (isBusy(error)) return undefined;
+    throw stateFailure("Locking the VM", lockPath, error);
+  }
+}
+
+/** Only the holder of the lock calls this, so one name for the temporary file is enough. */
+function writeInfo(infoPath: string, holder: VmLockHolder): void {
+  const temporary = `${infoPath}.new`;
+  rmSync(temporary, { force: true });
+  createPrivateFile(temporary);
+  writeFileSync(temporary, `${JSON.stringify(holder)}\n`);
+  renameSync(temporary, infoPath);
+}
+
+function readInfo(infoPath: string): VmLockHolder | undefined {
+  try {
+    const value: unknown = JSON.parse(readFileSync(infoPath, "utf8"));
+    return isHolder(value) ? value : undefined;
+  } catch {
+    return undefined; // removed at this moment, or never written: the lock itself decides
+  }
+}
+
+function isHolder(value: unknown): value is VmLockHolder {
+  if (typeof value !== "object" || value === null) return false;
+  const fields = new Map<string, unknown>(Object.entries(value));
+  const texts = ["token", "host", "startedAt", "endpoint", "vmPath", "bootId", "startTicks"];
+  return (
+    typeof fields.get("pid") === "number" &&
+    texts.every((name) => typeof fields.get(name) === "string")
+  );
+}
+
+function lockedError(vmPath: string, instanceUuid: string, holder: VmLockHolder | undefined) {
+  // The name of a process that is gone would lead astray.
+  const known = holder !== undefined && isAlive(holder) !== "dead" ? holder : undefined;
+  const who =
+    known === undefined
+      ? "a process that has not left its name"
+      : `process ${known.pid} on ${known.host}, started ${known.startedAt}`;
+  return new MigratekitError(
+    "locked",
+    `Another run is working on ${vmPath} (instance UUID ${instanceUuid}): ${who}`,
+    {
+      context:
+        known === undefined
+          ? {}
+          : { pid: known.pid, host: known.host, startedAt: known.startedAt, vmPath: known.vmPath },
+    },
+  );
+}
+
+/** The function form of `VmLock.acquire`. */
+export function acquireVmLock(
+  stateDir: string,
+  instanceUuid: string,
+  vm: { readonly endpoint: string; readonly vmPath: string },
+): VmLock {
+  return VmLock.acquire(stateDir, instanceUuid, vm);
+}

@@ -1,0 +1,308 @@
+import { randomUUID } from "node:crypto";
+import { hostname } from "node:os";
+import type { StateDatabase } from "./database.ts";
+import type { Row } from "./row.ts";
+import { ensureVmRow, findVmRow, type VmIdentity } from "./vm-identity.ts";
+
+export interface RunStart {
+  /** migrate, verify, cutover … */
+  readonly command: string;
+  /** Of migratekit. */
+  readonly version: string;
+  /** Token of the VmLock under which the run works (lock.ts): tells live runs from dead ones. */
+  readonly lockToken: string;
+}
+
+const runStatuses = ["running", "completed", "failed", "interrupted", "died"] as const;
+/** `died` is set by a later run that finds a `running` one whose lock is gone. */
+export type RunStatus = (typeof runStatuses)[number];
+
+export interface RunEnd {
+  readonly status: Exclude<RunStatus, "running">;
+  readonly errorCode?: string;
+  readonly message?: string;
+}
+
+/** One disk's part of a run. Bytes; written when its copy ends, well or not. */
+export interface RunDisk {
+  readonly syncType: "full" | "incremental";
+  readonly resumed: boolean;
+  /** Why this sync type. */
+  readonly reason: string;
+  readonly capacityBytes: number;
+  readonly plannedBytes: number;
+  readonly copiedBytes: number;
+  readonly zeroedBytes: number;
+  readonly skippedBytes: number;
+  readonly retries: number;
+  readonly durationMs: number;
+  readonly finished: boolean;
+}
+
+export interface RunStage {
+  readonly stage: string;
+  readonly startedAt: string;
+  readonly durationMs: number;
+}
+
+export interface RunSnapshot {
+  readonly name: string;
+  /** Absent from the intent to create it until vCenter has answered. */
+  readonly moref?: string;
+}
+
+export interface RunRecord extends RunStart {
+  readonly runId: string;
+  /** Order of start; independent of the clock. */
+  readonly sequence: number;
+  readonly pid: number;
+  readonly host: string;
+  readonly startedAt: string;
+  readonly status: RunStatus;
+  /** Of a monotonic clock; absent while running and for runs that died. */
+  readonly durationMs?: number;
+  readonly errorCode?: string;
+  readonly message?: string;
+  readonly stages: readonly RunStage[];
+  readonly disks: readonly (RunDisk & { readonly deviceKey: number })[];
+  /** Snapshots not yet known to be removed. */
+  readonly snapshots: readonly RunSnapshot[];
+}
+
+/** Runs kept per VM; those with a snapshot still to be removed are kept beyond it. */
+export const maxRunsPerVm = 500;
+
+/** Past and present runs: for history, metrics, estimates and the clean-up after dead runs. */
+export class RunStore {
+  readonly #db: StateDatabase;
+  /** Start of this process's own runs on the monotonic clock. */
+  readonly #startedMs = new Map<string, number>();
+
+  constructor(db: StateDatabase) {
+    this.#db = db;
+  }
+
+  /** Returns the run's ID. Drops the oldest runs of the VM beyond `maxRunsPerVm`. */
+  startRun(vm: VmIdentity, start: RunStart): string {
+    const runId = randomUUID();
+    this.#db.transaction("Recording the start of the run", () => {
+      const vmId = ensureVmRow(this.#db, vm);
+      this.#db.run(
+        `INSERT INTO run (id, vm_id, command, version, lock_token, pid, host, started_at, status)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'running')`,
+        runId,
+        vmId,
+        start.command,
+        start.version,
+        start.lockToken,
+        process.pid,
+        hostname(),
+        new Date().toISOString(),
+      );
+      this.#prune(vmId);
+    });
+    this.#startedMs.set(runId, performance.now());
+    return runId;
+  }
+
+  /** `durationMs` comes from a monotonic clock. */
+  recordStage(runId: string, stage: string, startedAt: string, durationMs: number): void {
+    this.#db.transaction("Recording a stage of the run", () => {
+      this.#db.run(
+        `INSERT INTO run_stage (run_sequence, position, stage, started_at, duration_ms)
+         SELECT run.sequence, count(run_stage.position), ?2, ?3, ?4
+         FROM run LEFT JOIN run_stage ON run_stage.run_sequence = run.sequence
+         WHERE run.id = ?1 GROUP BY run.sequence`,
+        runId,
+        stage,
+        startedAt,
+        durationMs,
+      );
+    });
+  }
+
+  /** Once with the name alone before the snapshot is made, once with its moref before it is used. */
+  recordSnapshot(runId: string, snapshot: RunSnapshot): void {
+    this.#db.transaction("Recording the snapshot", () => {
+      this.#db.run(
+        `INSERT INTO run_snapshot (run_sequence, name, moref)
+         SELECT sequence, ?2, ?3 FROM run WHERE id = ?1
+         ON CONFLICT (run_sequence, name) DO UPDATE SET moref = excluded.moref`,
+        runId,
+        snapshot.name,
+        snapshot.moref ?? null,
+      );
+    });
+  }
+
+  /** The snapshot is gone (or was never made). Without a name: all of the run's. */
+  finishSnapshot(runId: string, name?: string): void {
+    this.#db.transaction("Recording the removal of the snapshot", () => {
+      this.#db.run(
+        `UPDATE run_snapshot SET finished = 1
+         WHERE run_sequence = (SELECT sequence FROM run WHERE id = ?1)
+           AND (?2 IS NULL OR name = ?2)`,
+        runId,
+        name ?? null,
+      );
+    });
+  }
+
+  /** Called again for the same disk, it replaces. */
+  recordDisk(runId: string, deviceKey: number, disk: RunDisk): void {
+    this.#db.transaction("Recording a disk of the run", () => {
+      this.#db.run(
+        `INSERT OR REPLACE INTO run_disk (run_sequence, device_key, sync_type, resumed, reason,
+           capacity_bytes, planned_bytes, copied_bytes, zeroed_bytes, skipped_bytes, retries,
+           duration_ms, finished)
+         SELECT sequence, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13
+         FROM run WHERE id = ?1`,
+        runId,
+        deviceKey,
+        disk.syncType,
+        disk.resumed ? 1 : 0,
+        disk.reason,
+        disk.capacityBytes,
+        disk.plannedBytes,
+        disk.copiedBytes,
+        disk.zeroedBytes,
+        disk.skippedBytes,
+        disk.retries,
+        disk.durationMs,
+        disk.finished ? 1 : 0,
+      );
+    });
+  }
+
+  /** Ends a run once; a second call changes nothing. */
+  finishRun(runId: string, end: RunEnd): void {
+    const startedMs = this.#startedMs.get(runId);
+    this.#db.transaction("Recording the end of the run", () => {
+      this.#db.run(
+        `UPDATE run SET status = ?, error_code = ?, message = ?, duration_ms = ?
+         WHERE id = ? AND status = 'running'`,
+        end.status,
+        end.errorCode ?? null,
+        end.message ?? null,
+        startedMs === undefined ? null : performance.now() - startedMs,
+        runId,
+      );
+    });
+    this.#startedMs.delete(runId);
+  }
+
+  /** Newest first. */
+  listRuns(vm: VmIdentity, limit = 20): RunRecord[] {
+    return this.#select(vm, "1", limit);
+  }
+
+  /** Newest first; for estimates and metrics. */
+  lastSuccessfulRuns(vm: VmIdentity, limit = 10): RunRecord[] {
+    return this.#select(vm, "status = 'completed'", limit);
+  }
+
+  /**
+   * Runs that say `running` but whose process no longer holds the VM's lock. `holder` is the
+   * caller's own lock or what `isVmLocked` answered; undefined: nobody holds it.
+   */
+  deadRuns(vm: VmIdentity, holder: { readonly token: string } | undefined): RunRecord[] {
+    return this.#select(vm, "status = 'running'").filter((run) => !isLive(run, holder));
+  }
+
+  /** Runs that are not live and left a snapshot: dead ones, and ended ones that failed to remove it. */
+  runsWithLeftoverSnapshots(
+    vm: VmIdentity,
+    holder: { readonly token: string } | undefined,
+  ): RunRecord[] {
+    const unfinished =
+      "EXISTS (SELECT 1 FROM run_snapshot WHERE run_sequence = run.sequence AND finished = 0)";
+    return this.#select(vm, unfinished).filter((run) => !isLive(run, holder));
+  }
+
+  #select(vm: VmIdentity, condition: string, limit = -1): RunRecord[] {
+    return this.#db.view("Reading the past runs", () => {
+      const vmId = findVmRow(this.#db, vm);
+      if (vmId === undefined) return [];
+      const sql = `SELECT * FROM run WHERE vm_id = ? AND ${condition}
+        ORDER BY sequence DESC LIMIT ?`;
+      return this.#db.all(sql, vmId, limit).map((row) => this.#toRecord(row));
+    });
+  }
+
+  #prune(vmId: number): void {
+    this.#db.run(
+      `DELETE FROM run WHERE vm_id = ?1 AND status <> 'running'
+         AND sequence <= (SELECT sequence FROM run WHERE vm_id = ?1
+                          ORDER BY sequence DESC LIMIT 1 OFFSET ?2)
+         AND NOT EXISTS (SELECT 1 FROM run_snapshot
+                         WHERE run_sequence = run.sequence AND finished = 0)`,
+      vmId,
+      maxRunsPerVm,
+    );
+  }
+
+  #toRecord(row: Row): RunRecord {
+    const sequence = row.number("sequence");
+    const durationMs = row.optionalNumber("duration_ms");
+    const errorCode = row.optionalText("error_code");
+    const message = row.optionalText("message");
+    return {
+      runId: row.text("id"),
+      sequence,
+      command: row.text("command"),
+      version: row.text("version"),
+      lockToken: row.text("lock_token"),
+      pid: row.number("pid"),
+      host: row.text("host"),
+      startedAt: row.text("started_at"),
+      status: row.oneOf("status", runStatuses),
+      ...(durationMs === undefined ? {} : { durationMs }),
+      ...(errorCode === undefined ? {} : { errorCode }),
+      ...(message === undefined ? {} : { message }),
+      stages: this.#db.all(selectStages, sequence).map(toStage),
+      disks: this.#db.all(selectDisks, sequence).map(toDisk),
+      snapshots: this.#db.all(selectSnapshots, sequence).map(toSnapshot),
+    };
+  }
+}
+
+const selectStages = "SELECT * FROM run_stage WHERE run_sequence = ? ORDER BY position";
+const selectDisks = "SELECT * FROM run_disk WHERE run_sequence = ? ORDER BY device_key";
+const selectSnapshots =
+  "SELECT * FROM run_snapshot WHERE run_sequence = ? AND finished = 0 ORDER BY name";
+
+function isLive(run: RunRecord, holder: { readonly token: string } | undefined): boolean {
+  if (run.status !== "running" || holder === undefined) return false;
+  // An empty token: somebody holds the lock and has not said who. Take no run for dead then.
+  return holder.token === "" || holder.token === run.lockToken;
+}
+
+function toStage(row: Row): RunStage {
+  return {
+    stage: row.text("stage"),
+    startedAt: row.text("started_at"),
+    durationMs: row.number("duration_ms"),
+  };
+}
+
+function toDisk(row: Row): RunDisk & { deviceKey: number } {
+  return {
+    deviceKey: row.number("device_key"),
+    syncType: row.oneOf("sync_type", ["full", "incremental"]),
+    resumed: row.number("resumed") === 1,
+    reason: row.text("reason"),
+    capacityBytes: row.number("capacity_bytes"),
+    plannedBytes: row.number("planned_bytes"),
+    copiedBytes: row.number("copied_bytes"),
+    zeroedBytes: row.number("zeroed_bytes"),
+    skippedBytes: row.number("skipped_bytes"),
+    retries: row.number("retries"),
+    durationMs: row.number("duration_ms"),
+    finished: row.number("finished") === 1,
+  };
+}
+
+function toSnapshot(row: Row): RunSnapshot {
+  const moref = row.optionalText("moref");
+  return { name: row.text("name"), ...(moref === undefined ? {} : { moref }) };
+}
