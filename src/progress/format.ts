@@ -8,10 +8,12 @@ export function formatBytes(bytes: number): string {
   return `${inUnit(bytes, unit)} ${units[unit]}`;
 }
 
-/** `12.3/27.0 GiB`, both in the unit of the second. */
+/** `12.3/27.0 GiB`, both in the unit of the second; the first rounded down: nothing looks done too soon. */
 export function formatBytesOf(bytes: number, ofBytes: number): string {
   const unit = unitFor(ofBytes);
-  return `${inUnit(bytes, unit)}/${inUnit(ofBytes, unit)} ${units[unit]}`;
+  const doneBytes = Math.min(bytes, ofBytes);
+  const done = doneBytes === ofBytes ? inUnit(ofBytes, unit) : inUnit(doneBytes, unit, Math.floor);
+  return `${done}/${inUnit(ofBytes, unit)} ${units[unit]}`;
 }
 
 export function formatRate(bytesPerSecond: number): string {
@@ -36,7 +38,12 @@ function unitFor(bytes: number): number {
   return unit;
 }
 
-function inUnit(bytes: number, unit: number): string {
+function inUnit(
+  bytes: number,
+  unit: number,
+  round: (value: number) => number = Math.round,
+): string {
   const value = bytes / 1024 ** unit;
-  return unit === 0 || value >= 99.95 ? value.toFixed(0) : value.toFixed(1);
+  if (unit === 0 || value >= 99.95) return String(round(value));
+  return (round(value * 10) / 10).toFixed(1);
 }

@@ -1,0 +1,121 @@
+/**
+ * The live view on a terminal. Everything that goes to the terminal while it runs has to go through
+ * it: log lines are written above the bars.
+ */
+import stringWidth from "string-width";
+import { progressLines } from "./terminal-lines.ts";
+import type { ProgressSnapshot } from "./tracker.ts";
+
+/** What is needed of `process.stderr`. */
+export interface TerminalStream {
+  write(text: string): unknown;
+  readonly columns?: number | undefined;
+  readonly rows?: number | undefined;
+}
+
+export interface TerminalOptions {
+  readonly stream: TerminalStream;
+  /** False with NO_COLOR. */
+  readonly colour: boolean;
+  readonly unicode?: boolean;
+  readonly frameMs?: number;
+}
+
+const escape = "\u001b[";
+const hideCursor = `${escape}?25l`;
+const showCursor = `${escape}?25h`;
+/** Terminals that know it show the frame at once; others ignore it. */
+const beginFrame = `${escape}?2026h`;
+const endFrame = `${escape}?2026l`;
+const eraseToEndOfLine = `${escape}K`;
+const eraseBelow = `${escape}J`;
+
+export class TerminalProgress implements Disposable {
+  readonly #stream: TerminalStream;
+  readonly #colour: boolean;
+  readonly #unicode: boolean;
+  readonly #frameMs: number;
+  #getSnapshot: (() => ProgressSnapshot) | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  /** What stands on the terminal now, right above the cursor. */
+  #shown: string[] = [];
+  #shownColumns = 0;
+
+  constructor(options: TerminalOptions) {
+    this.#stream = options.stream;
+    this.#colour = options.colour;
+    this.#unicode = options.unicode ?? true;
+    this.#frameMs = options.frameMs ?? 100;
+  }
+
+  start(getSnapshot: () => ProgressSnapshot): void {
+    this.#getSnapshot = getSnapshot;
+    this.#paint("");
+    this.#timer ??= setInterval(() => this.#paint(""), this.#frameMs).unref();
+  }
+
+  /**
+   * Writes lines that stay. Works before `start` and after `stop` as well, so that it can be the
+   * logger's destination for the whole life of the process.
+   */
+  writeAbove(text: string): void {
+    if (text === "") return;
+    if (this.#getSnapshot === undefined) this.#stream.write(text);
+    else this.#paint(text.endsWith("\n") ? text : `${text}\n`);
+  }
+
+  /** For pino: `createLogger({ destination: view.logDestination, … })`. */
+  readonly logDestination = { write: (line: string): void => this.writeAbove(line) };
+
+  /** Draws the last state and leaves it standing. Safe to call twice. */
+  stop(): void {
+    if (this.#getSnapshot === undefined) return;
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+    this.#paint("");
+    this.#getSnapshot = undefined;
+    this.#shown = [];
+  }
+
+  [Symbol.dispose](): void {
+    this.stop();
+  }
+
+  /**
+   * One write per frame, over the old one instead of after erasing it: no flicker. The cursor is
+   * hidden only within the write, so that even a kill between two frames leaves it visible.
+   */
+  #paint(above: string): void {
+    const columns = this.#stream.columns ?? 80;
+    const lines = progressLines(this.#getSnapshot!(), {
+      columns,
+      rows: this.#stream.rows ?? 24,
+      colour: this.#colour,
+      unicode: this.#unicode,
+    });
+    const unchanged =
+      lines.length === this.#shown.length && lines.every((line, i) => line === this.#shown[i]);
+    if (above === "" && unchanged && columns === this.#shownColumns) return;
+    const up = shownRows(this.#shown, columns);
+    const text = above + lines.map((line) => `${line}\n`).join("");
+    this.#stream.write(
+      beginFrame +
+        hideCursor +
+        (up > 0 ? `${escape}${up}A\r` : "") +
+        text.replaceAll("\n", `${eraseToEndOfLine}\n`) +
+        eraseBelow +
+        showCursor +
+        endFrame,
+    );
+    this.#shown = lines;
+    this.#shownColumns = columns;
+  }
+}
+
+/** How many rows the lines take now: a terminal made narrower has wrapped them. */
+function shownRows(lines: readonly string[], columns: number): number {
+  return lines.reduce(
+    (rows, line) => rows + Math.max(1, Math.ceil(stringWidth(line) / columns)),
+    0,
+  );
+}
