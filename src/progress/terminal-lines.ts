@@ -38,7 +38,8 @@ const etaLongWidth = etaShortWidth + "ETA ".length;
 const kindWidth = "incr".length;
 const barWidthMin = 10;
 const barWidthMax = 40;
-const noteWidthMin = 10;
+/** The longest stage fits. */
+const noteWidthMin = "PersistChangeIDs".length;
 const nameWidthMax = 16;
 
 /** No line is as wide as the terminal, so that none wraps; there are fewer lines than it has rows. */
@@ -108,11 +109,11 @@ function layoutFor(rows: readonly Row[], width: number): Layout {
   let eta = take(etaShortWidth);
   const rate = take(rateWidth);
   let bar = take(barWidthMin);
+  let note = bar > 0 ? take(noteWidthMin) : 0;
   if (bar > 0 && left >= etaLongWidth - etaShortWidth) {
     left -= etaLongWidth - etaShortWidth;
     eta = etaLongWidth;
   }
-  let note = bar > 0 ? take(noteWidthMin) : 0;
   const kind = note > 0 ? take(kindWidth) : 0;
   if (bar > 0) {
     // What is over goes to the bar first, half of it to the words once the bar is readable.

@@ -21,14 +21,14 @@ export interface TerminalOptions {
   readonly frameMs?: number;
 }
 
-const escape = "\u001b[";
-const hideCursor = `${escape}?25l`;
-const showCursor = `${escape}?25h`;
+const csi = "\u001b[";
+const hideCursor = `${csi}?25l`;
+const showCursor = `${csi}?25h`;
 /** Terminals that know it show the frame at once; others ignore it. */
-const beginFrame = `${escape}?2026h`;
-const endFrame = `${escape}?2026l`;
-const eraseToEndOfLine = `${escape}K`;
-const eraseBelow = `${escape}J`;
+const beginFrame = `${csi}?2026h`;
+const endFrame = `${csi}?2026l`;
+const eraseToEndOfLine = `${csi}K`;
+const eraseBelow = `${csi}J`;
 
 export class TerminalProgress implements Disposable {
   readonly #stream: TerminalStream;
@@ -101,7 +101,7 @@ export class TerminalProgress implements Disposable {
     this.#stream.write(
       beginFrame +
         hideCursor +
-        (up > 0 ? `${escape}${up}A\r` : "") +
+        (up > 0 ? `${csi}${up}A\r` : "") +
         text.replaceAll("\n", `${eraseToEndOfLine}\n`) +
         eraseBelow +
         showCursor +
