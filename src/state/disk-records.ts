@@ -1,4 +1,5 @@
 import type { StateDatabase } from "./database.ts";
+import { setPendingUpload } from "./pending-uploads.ts";
 import { damaged, type Row } from "./row.ts";
 import { ensureVmRow, findVmRow, type VmIdentity } from "./vm-identity.ts";
 
@@ -20,6 +21,11 @@ export interface FinishedDisk {
   /** ISO 8601, for people; `sequence` decides what is newer. */
   readonly syncedAt: string;
   readonly samples: readonly TargetSample[];
+  /**
+   * Set when the OMA API is to get this change ID as well: it is then noted in the same
+   * transaction that this is still to be done (`OmaChangeIdStore.write` does it).
+   */
+  readonly pendingUpload?: { readonly previousChangeId?: string };
 }
 
 /** What the state knows of a disk and its target. Absent fields are not known. */
@@ -97,6 +103,9 @@ export class DiskRecords {
         disk.syncedAt,
         JSON.stringify(disk.samples),
       );
+      const { changeId, pendingUpload } = disk;
+      const pending = pendingUpload === undefined ? undefined : { ...pendingUpload, changeId };
+      setPendingUpload(this.#db, vmId, disk.deviceKey, pending);
     });
   }
 
@@ -173,7 +182,7 @@ export function markUnfinished(
     vmId,
     deviceKey,
   );
-  db.run("DELETE FROM pending_upload WHERE vm_id = ? AND device_key = ?", vmId, deviceKey);
+  setPendingUpload(db, vmId, deviceKey, undefined);
 }
 
 function toRecord(row: Row, path: string): DiskRecord {

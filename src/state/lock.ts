@@ -21,8 +21,8 @@ export interface VmLockHolder extends ProcessIdentity {
 }
 
 /** How long a probe by another process, or a holder that has not yet written its name, is waited for. */
-const attempts = 8;
-const attemptTimeoutMs = 60;
+const attempts = 16;
+const attemptTimeoutMs = 25;
 
 /**
  * The right to work on one VM. The lock itself is a POSIX lock that SQLite holds on a file per VM,
@@ -36,7 +36,11 @@ export class VmLock implements Disposable {
   readonly #db: DatabaseSync;
   readonly #infoPath: string;
 
+  /** Keeps the open files of held locks from the garbage collector, which would close them. */
+  static readonly #held = new Set<VmLock>();
+
   private constructor(token: string, db: DatabaseSync, infoPath: string) {
+    VmLock.#held.add(this);
     this.token = token;
     this.#db = db;
     this.#infoPath = infoPath;
@@ -80,7 +84,7 @@ export class VmLock implements Disposable {
 
   /** May be called twice. The name goes first, so that it never outlives the lock. */
   release(): void {
-    if (!this.#db.isOpen) return;
+    if (!VmLock.#held.delete(this)) return;
     try {
       rmSync(this.#infoPath, { force: true });
     } finally {
