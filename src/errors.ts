@@ -91,6 +91,11 @@ export const catalogue = {
     meaning: "Changed block tracking is off for a disk and could not be turned on.",
     remedy: "Check the VM's hardware version (7 or newer) and its existing snapshots.",
   },
+  "changed-areas-unavailable": {
+    exit: "vsphere",
+    meaning: "vSphere does not know which areas of a disk changed.",
+    remedy: "Run with --full; if it stays, reset changed block tracking of the VM (KB 2139574).",
+  },
   "snapshot-failed": {
     exit: "vsphere",
     meaning: "The snapshot could not be created.",

@@ -1,0 +1,139 @@
+/** Changed block tracking: which areas of a disk differ from an earlier change ID (QueryChangedDiskAreas). */
+
+import { MigratekitError } from "../errors.ts";
+import { asMigratekitError, VimFault } from "./faults.ts";
+import type { Session } from "./session.ts";
+import { argumentReference } from "./soap-channel.ts";
+import { integer, list, object, oneLine, protocolError } from "./values.ts";
+
+export interface ChangedAreasQuery {
+  readonly vmMoref: string;
+  readonly snapshotMoref: string;
+  readonly deviceKey: number;
+  /** An earlier snapshot's change ID of this disk, or `*` for everything ever allocated. */
+  readonly changeId: string;
+  readonly capacityBytes: number;
+  readonly signal?: AbortSignal | undefined;
+}
+
+interface Page {
+  readonly endBytes: number;
+  /** Pairs [offset, length], sorted, disjoint, none empty; may reach beyond `endBytes`. */
+  readonly extents: readonly (readonly [number, number])[];
+}
+
+/**
+ * One array of pairs [offset, length] per page of the answer, in ascending order and disjoint over all pages,
+ * within the capacity. The generator ends only when the pages have covered the whole disk. An endpoint that
+ * does not know the changes throws `changed-areas-unavailable`; an answer that contradicts itself
+ * `vsphere-protocol`.
+ */
+export async function* changedAreas(
+  session: Session,
+  query: ChangedAreasQuery,
+): AsyncGenerator<Float64Array> {
+  const { capacityBytes } = query;
+  // Tracking works in blocks of 64 KiB or more; an endpoint that creeps in smaller steps never ends.
+  const pagesMax = 1_000 + capacityBytes / 65_536;
+  let carried: readonly (readonly [number, number])[] = [];
+  let pages = 0;
+  for (let at = 0; at < capacityBytes; ) {
+    if (++pages > pagesMax) throw inconsistent(query, `${pages} pages reached only offset ${at}`);
+    const page = await queryPage(session, query, at);
+    const merged = merge([...carried, ...page.extents]);
+    const [now, later] = splitAt(merged, page.endBytes);
+    carried = later;
+    at = page.endBytes;
+    yield Float64Array.from(now.flat());
+  }
+}
+
+async function queryPage(session: Session, query: ChangedAreasQuery, at: number): Promise<Page> {
+  const args = {
+    _this: argumentReference("VirtualMachine", query.vmMoref),
+    snapshot: argumentReference("VirtualMachineSnapshot", query.snapshotMoref),
+    deviceKey: query.deviceKey,
+    startOffset: at,
+    changeId: query.changeId,
+  };
+  const answer = await ask(session, query, args);
+  const info = object(answer, "returnval");
+  const startBytes = integer(info, "startOffset");
+  const lengthBytes = integer(info, "length");
+  if (startBytes > at) throw inconsistent(query, `it leaves out ${at} to ${startBytes}`);
+  const endBytes = Math.min(startBytes + lengthBytes, query.capacityBytes);
+  if (startBytes < 0 || lengthBytes < 0)
+    throw inconsistent(query, "an offset or length is negative");
+  if (endBytes <= at)
+    throw unavailable(query, "NoProgress", `the answer at offset ${at} covers nothing`);
+  return { endBytes, extents: readExtents(query, info, at) };
+}
+
+async function ask(session: Session, query: ChangedAreasQuery, args: object): Promise<unknown> {
+  try {
+    return await session.read("QueryChangedDiskAreas", { ...args }, query.signal);
+  } catch (error) {
+    if (!(error instanceof VimFault) || !meansUnknown(error))
+      throw asMigratekitError(error, `query the changes of ${describe(query)}`);
+    throw unavailable(query, error.fault, error.message);
+  }
+}
+
+/**
+ * Faults that are about the change information, not about the call: another history, a broken or missing
+ * tracking file, a datastore that cannot tell. The rest (permission, a vanished snapshot) stays what it is.
+ */
+function meansUnknown(error: VimFault): boolean {
+  const unrelated = ["NoPermission", "ManagedObjectNotFound", "NotAuthenticated", "InvalidState"];
+  return !unrelated.includes(error.fault);
+}
+
+function readExtents(query: ChangedAreasQuery, info: object, at: number) {
+  return list(info, "changedArea")
+    .map((area) => [integer(area, "start"), integer(area, "length")] as const)
+    .filter(([start, length]) => {
+      if (start < at || length < 0)
+        throw inconsistent(query, `the area ${start}+${length} lies before offset ${at}`);
+      return length > 0 && start < query.capacityBytes;
+    })
+    .map(([start, length]) => [start, Math.min(length, query.capacityBytes - start)] as const);
+}
+
+/** Sorted and disjoint; what touches or overlaps becomes one. */
+function merge(extents: readonly (readonly [number, number])[]): [number, number][] {
+  const merged: [number, number][] = [];
+  for (const [start, length] of extents.toSorted((a, b) => a[0] - b[0])) {
+    const last = merged.at(-1);
+    if (last && start <= last[0] + last[1]) last[1] = Math.max(last[1], start + length - last[0]);
+    else merged.push([start, length]);
+  }
+  return merged;
+}
+
+/** What lies before `end` and what lies after it; an extent across it is cut in two. */
+function splitAt(extents: readonly [number, number][], end: number) {
+  const before: [number, number][] = [];
+  const after: [number, number][] = [];
+  for (const [start, length] of extents) {
+    const inside = Math.min(length, end - start);
+    if (inside > 0) before.push([start, inside]);
+    if (inside < length) after.push([Math.max(start, end), length - Math.max(inside, 0)]);
+  }
+  return [before, after] as const;
+}
+
+function describe(query: ChangedAreasQuery): string {
+  return `disk ${query.deviceKey} of ${query.vmMoref} since change ID ${oneLine(query.changeId, 80)}`;
+}
+
+function unavailable(query: ChangedAreasQuery, fault: string, text: string): MigratekitError {
+  return new MigratekitError(
+    "changed-areas-unavailable",
+    `vSphere cannot tell the changes of ${describe(query)}: ${oneLine(text)}`,
+    { context: { fault, deviceKey: query.deviceKey, changeId: query.changeId } },
+  );
+}
+
+function inconsistent(query: ChangedAreasQuery, why: string): MigratekitError {
+  return protocolError(`the list of changes of ${describe(query)} contradicts itself: ${why}`);
+}

@@ -1,0 +1,263 @@
+/**
+ * A logged-in session that survives what a long run meets: it expires, the vCenter restarts, connections break.
+ * Reads are repeated until an outage has lasted too long; anything that changes something is sent once, and
+ * tasks.ts finds out what became of it.
+ */
+
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Logger } from "pino";
+import { MigratekitError } from "../errors.ts";
+import { asMigratekitError, EndpointError, isVimFault, VimFault } from "./faults.ts";
+import { type Arguments, argumentReference, type SoapChannel } from "./soap-channel.ts";
+import {
+  type ObjectReference,
+  object,
+  optionalReference,
+  optionalText,
+  reference,
+  text,
+} from "./values.ts";
+
+export interface About {
+  readonly name: string;
+  readonly fullName: string;
+  readonly version: string;
+  readonly apiVersion: string;
+  readonly apiType: "VirtualCenter" | "HostAgent";
+  /** Empty on an ESXi host. */
+  readonly instanceUuid: string;
+}
+
+export interface ServiceContent {
+  readonly about: About;
+  readonly rootFolder: ObjectReference;
+  readonly propertyCollector: ObjectReference;
+  readonly sessionManager: ObjectReference;
+  readonly searchIndex: ObjectReference;
+  readonly viewManager: ObjectReference | undefined;
+  readonly authorizationManager: ObjectReference | undefined;
+}
+
+export interface SessionOptions {
+  readonly username: string;
+  readonly password: string;
+  readonly logger: Logger;
+  readonly signal?: AbortSignal | undefined;
+  /** Interval of the call that keeps the session from expiring; 0 sends none. */
+  readonly keepAliveMs: number;
+  /** How long reads are repeated while the endpoint does not answer. */
+  readonly outageMs: number;
+}
+
+export class Session {
+  readonly endpoint: string;
+  readonly content: ServiceContent;
+  readonly logger: Logger;
+  readonly #channel: SoapChannel;
+  readonly #credentials: { readonly username: string; readonly password: string };
+  readonly #outageMs: number;
+  readonly #keepAlive: NodeJS.Timeout | undefined;
+  #key = "";
+  #login: Promise<void> | undefined;
+  #closed = false;
+
+  private constructor(channel: SoapChannel, content: ServiceContent, options: SessionOptions) {
+    this.endpoint = channel.endpoint;
+    this.content = content;
+    this.logger = options.logger;
+    this.#channel = channel;
+    this.#credentials = { username: options.username, password: options.password };
+    this.#outageMs = options.outageMs;
+    if (options.keepAliveMs > 0)
+      this.#keepAlive = setInterval(() => this.#stayAlive(), options.keepAliveMs).unref();
+  }
+
+  /** Logs in. Nothing is repeated here: whoever starts a run wants to hear at once that it cannot work. */
+  static async open(channel: SoapChannel, options: SessionOptions): Promise<Session> {
+    const service = { _this: argumentReference("ServiceInstance", "ServiceInstance") };
+    const { signal } = options;
+    const answer = await channel.call("RetrieveServiceContent", service, signal);
+    const content = readServiceContent(object(answer, "returnval"));
+    channel.useVersion(versionToSpeak(content.about.apiVersion));
+    const session = new Session(channel, content, options);
+    try {
+      await session.#logIn(signal);
+      return session;
+    } catch (error) {
+      clearInterval(session.#keepAlive);
+      throw error;
+    }
+  }
+
+  /** Key of the current login, by which the authorization manager knows it. */
+  get key(): string {
+    return this.#key;
+  }
+
+  /** A call that changes nothing: repeated after an outage and, once, after a new login. */
+  async read(operation: string, args: Arguments, signal?: AbortSignal): Promise<unknown> {
+    const outage = new Outage(this.#outageMs, this.logger);
+    let expired = false;
+    for (;;) {
+      try {
+        if (expired) await this.logInAgain(signal);
+        const answer = await this.#channel.call(operation, args, signal);
+        outage.over();
+        return answer;
+      } catch (error) {
+        if (error instanceof EndpointError && !this.#closed) {
+          await outage.pause(error, signal);
+        } else if (isVimFault(error, "NotAuthenticated") && !expired && !this.#closed) {
+          expired = true;
+        } else throw error;
+      }
+    }
+  }
+
+  /** A call that changes something: sent once. */
+  async send(operation: string, args: Arguments, signal?: AbortSignal): Promise<unknown> {
+    return await this.#channel.call(operation, args, signal);
+  }
+
+  /** Resolves when the endpoint answers and the session is valid again. */
+  async reachable(signal?: AbortSignal): Promise<void> {
+    await this.read("CurrentTime", serviceInstance, signal);
+  }
+
+  /** One login for all who notice the loss at the same time. */
+  async logInAgain(signal?: AbortSignal): Promise<void> {
+    if (!this.#login) {
+      this.logger.warn(
+        { endpoint: this.endpoint },
+        "The vSphere session was lost; logging in again",
+      );
+      this.#login = this.#logIn(signal).finally(() => {
+        this.#login = undefined;
+      });
+    }
+    await this.#login;
+  }
+
+  /** Logs out as far as that is still possible. Does not reject. */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    clearInterval(this.#keepAlive);
+    const { type, moref } = this.content.sessionManager;
+    try {
+      const patience = AbortSignal.timeout(5_000);
+      await this.#channel.call("Logout", { _this: argumentReference(type, moref) }, patience);
+    } catch (error) {
+      this.logger.debug({ error: String(error) }, "Logging out of vSphere failed");
+    }
+  }
+
+  async #logIn(signal?: AbortSignal): Promise<void> {
+    const { type, moref } = this.content.sessionManager;
+    const { username, password } = this.#credentials;
+    const args = { _this: argumentReference(type, moref), userName: username, password };
+    try {
+      const answer = await this.#channel.call("Login", args, signal);
+      this.#key = text(object(answer, "returnval"), "key");
+    } catch (error) {
+      throw loginError(error, this.endpoint, username, password);
+    }
+  }
+
+  #stayAlive(): void {
+    this.read("CurrentTime", serviceInstance).catch((error) => {
+      this.logger.debug({ error: String(error) }, "The call that keeps the session alive failed");
+    });
+  }
+}
+
+const serviceInstance = { _this: argumentReference("ServiceInstance", "ServiceInstance") };
+
+/** Waits between attempts, longer each time, and gives up when the whole outage lasts too long. */
+class Outage {
+  readonly #limitMs: number;
+  readonly #logger: Logger;
+  #startedAt: number | undefined;
+  #pauseMs = 250;
+
+  constructor(limitMs: number, logger: Logger) {
+    this.#limitMs = limitMs;
+    this.#logger = logger;
+  }
+
+  async pause(error: EndpointError, signal?: AbortSignal): Promise<void> {
+    const now = performance.now();
+    if (this.#startedAt === undefined) {
+      this.#startedAt = now;
+      if (this.#limitMs > 0)
+        this.#logger.warn(`vSphere does not answer; trying again for a while: ${error.message}`);
+    }
+    const leftMs = this.#startedAt + this.#limitMs - now;
+    if (leftMs <= 0) throw error;
+    try {
+      await sleep(Math.min(this.#pauseMs, leftMs), undefined, signal ? { signal } : {});
+    } catch {
+      throw signal?.reason;
+    }
+    this.#pauseMs = Math.min(this.#pauseMs * 2, 10_000);
+  }
+
+  over(): void {
+    if (this.#startedAt !== undefined) this.#logger.info("vSphere answers again");
+  }
+}
+
+/** A server may echo what it was sent; the password is taken out before the text goes anywhere. */
+function loginError(error: unknown, endpoint: string, username: string, password: string): unknown {
+  if (!(error instanceof VimFault)) return error;
+  const refused = ["InvalidLogin", "PasswordExpired", "InvalidLocale", "LoginFault"];
+  if (refused.includes(error.fault))
+    return new MigratekitError(
+      "vsphere-login",
+      `${endpoint} refused the login of ${username}: ${error.fault}`,
+      { context: { endpoint, fault: error.fault } },
+    );
+  const text = password === "" ? error.message : error.message.replaceAll(password, "***");
+  return asMigratekitError(new VimFault(error.fault, text), `log in to ${endpoint} as ${username}`);
+}
+
+function readServiceContent(content: object): ServiceContent {
+  const about = object(content, "about");
+  const apiType = text(about, "apiType");
+  if (apiType !== "VirtualCenter" && apiType !== "HostAgent")
+    throw new MigratekitError(
+      "vsphere-protocol",
+      "the endpoint is neither a vCenter nor an ESXi host",
+    );
+  return {
+    about: {
+      name: text(about, "name"),
+      fullName: text(about, "fullName"),
+      version: text(about, "version"),
+      apiVersion: text(about, "apiVersion"),
+      apiType,
+      instanceUuid: optionalText(about, "instanceUuid") ?? "",
+    },
+    rootFolder: reference(content, "rootFolder"),
+    propertyCollector: reference(content, "propertyCollector"),
+    sessionManager: reference(content, "sessionManager"),
+    searchIndex: reference(content, "searchIndex"),
+    viewManager: optionalReference(content, "viewManager"),
+    authorizationManager: optionalReference(content, "authorizationManager"),
+  };
+}
+
+/**
+ * Newest API version that both sides know. Every server goes on serving the older ones; the newer bring
+ * fields we read (`config.keyId` came with 6.5).
+ */
+function versionToSpeak(apiVersion: string): string {
+  const [major = 0, minor = 0] = apiVersion.split(".").map(Number);
+  const server = major * 100 + minor;
+  const known = [
+    ["6.7", 607],
+    ["6.5", 605],
+    ["6.0", 600],
+  ] as const;
+  return known.find(([, number]) => server >= number)?.[0] ?? "5.5";
+}
