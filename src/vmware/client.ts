@@ -5,7 +5,7 @@ import type { MigratekitError } from "../errors.ts";
 import { type TrustedCertificate, type TrustOptions, TrustPolicy } from "./certificate.ts";
 import { type ChangedAreasQuery, changedAreas } from "./changed-areas.ts";
 import { asMigratekitError } from "./faults.ts";
-import { HttpsTransport } from "./https-transport.ts";
+import { endpointText, HttpsTransport } from "./https-transport.ts";
 import { findVm } from "./inventory.ts";
 import { missingPrivileges } from "./privileges.ts";
 import { type About, Session } from "./session.ts";
@@ -65,7 +65,7 @@ export class VsphereClient implements AsyncDisposable {
 
   static async connect(options: VsphereConnectOptions): Promise<VsphereClient> {
     const { host, port, logger, requestTimeoutMs = 120_000 } = options;
-    const policy = new TrustPolicy(`${host}:${port}`, options.trust);
+    const policy = new TrustPolicy(endpointText(host, port), options.trust);
     const transport = new HttpsTransport({ host, port, policy, requestTimeoutMs });
     try {
       const session = await Session.open(await SoapChannel.open(transport), {

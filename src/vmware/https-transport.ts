@@ -36,7 +36,7 @@ export class HttpsTransport {
 
   constructor(options: TransportOptions) {
     this.#options = options;
-    this.endpoint = `${isIP(options.host) === 6 ? `[${options.host}]` : options.host}:${options.port}`;
+    this.endpoint = endpointText(options.host, options.port);
     this.#agent = new TrustedAgent(options, { keepAlive: true, maxSockets: 8 });
   }
 
@@ -114,6 +114,11 @@ export class HttpsTransport {
     const session = cookies?.find((cookie) => cookie.startsWith("vmware_soap_session="));
     if (session) this.#cookie = session.split(";", 1)[0];
   }
+}
+
+/** `host:port`, brackets around an IPv6 address. */
+export function endpointText(host: string, port: number): string {
+  return `${isIP(host) === 6 ? `[${host}]` : host}:${port}`;
 }
 
 /** Hands a connection to HTTP only after the policy has accepted its certificate. */

@@ -14,7 +14,7 @@ export interface SnapshotNode {
   readonly description: string;
   /** As the endpoint writes it: ISO 8601. */
   readonly createdAt: string;
-  readonly children: readonly SnapshotNode[];
+  readonly children: SnapshotNode[];
 }
 
 export interface SnapshotSpec {
@@ -234,12 +234,7 @@ async function machineOfSnapshot(session: Session, moref: string): Promise<strin
 async function readConsolidationNeeded(session: Session, vmMoref: string): Promise<boolean> {
   const path = "runtime.consolidationNeeded";
   const needed = (await retrieveObject(session, machine(vmMoref), [path])).get(path);
-  if (optionalBoolean(needed, "val") !== true) return false;
-  session.logger.warn(
-    { vm: vmMoref },
-    "The machine's disks need consolidation in the vSphere client",
-  );
-  return true;
+  return optionalBoolean(needed, "val") ?? false;
 }
 
 function readNode(node: unknown): SnapshotNode {

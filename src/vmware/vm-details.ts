@@ -34,8 +34,8 @@ export interface VmDetails {
   readonly consolidationNeeded: boolean;
   readonly template: boolean;
   readonly host: { readonly moref: string; readonly name: string };
-  readonly disks: readonly VirtualDisk[];
-  readonly snapshots: readonly SnapshotNode[];
+  readonly disks: VirtualDisk[];
+  readonly snapshots: SnapshotNode[];
 }
 
 const paths = {
