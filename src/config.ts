@@ -23,6 +23,8 @@ export interface Config extends Settings {
   readonly command: CommandName;
   readonly stateDir: string;
   readonly vddkLibdir: string;
+  /** False with NO_COLOR (https://no-color.org). */
+  readonly colour: boolean;
   /** Things the operator should know about how the settings were given; log them once. */
   readonly warnings: readonly string[];
 }
@@ -42,15 +44,16 @@ export function resolveConfig(
   const warnings: string[] = unknownVariables(environment);
   const settings: Record<string, unknown> = {};
   for (const [name, spec] of entries()) {
-    settings[camelCase(name)] = valueOf(name, spec, flags, environment, file);
+    settings[camelCase(name)] = settingOf(name, spec, flags, environment, file);
   }
   const password = resolvePassword(settings, flags, environment, file, warnings);
   return Object.freeze({
     ...(settings as unknown as Settings),
     command,
     vmwarePassword: password,
-    stateDir: (settings["stateDir"] as string | undefined) ?? defaultStateDir(environment),
-    vddkLibdir: (settings["vddkLibdir"] as string | undefined) ?? defaultVddkLibdir(),
+    stateDir: (settings.stateDir as string | undefined) ?? defaultStateDir(environment),
+    vddkLibdir: (settings.vddkLibdir as string | undefined) ?? defaultVddkLibdir(),
+    colour: !environment.NO_COLOR,
     warnings: Object.freeze(warnings),
   });
 }
@@ -69,7 +72,7 @@ export function requireSettings<K extends OptionName>(config: Config, ...names: 
 
 export function defaultStateDir(environment: Environment = process.env): string {
   if (process.getuid?.() === 0) return "/var/lib/migratekit";
-  return join(environment["XDG_STATE_HOME"] || join(homedir(), ".local/state"), "migratekit");
+  return join(environment.XDG_STATE_HOME || join(homedir(), ".local/state"), "migratekit");
 }
 
 const vddkPlaces = [
@@ -86,7 +89,7 @@ function entries(): [OptionName, OptionSpec][] {
   return Object.entries(options) as [OptionName, OptionSpec][];
 }
 
-function valueOf(
+function settingOf(
   name: OptionName,
   spec: OptionSpec,
   flags: GivenFlags,
@@ -121,7 +124,7 @@ function parse(spec: OptionSpec, text: string, place: string): unknown {
 }
 
 function openConfigFile(flags: GivenFlags, environment: Environment): ConfigFile | undefined {
-  const path = flags.get("config") ?? environment["MIGRATEKIT_CONFIG"];
+  const path = flags.get("config") ?? environment.MIGRATEKIT_CONFIG;
   return typeof path === "string" && path !== "" ? readConfigFile(path) : undefined;
 }
 
@@ -152,7 +155,7 @@ function resolvePassword(
   const inline = rank("vmware-password");
   const byFile = rank("vmware-password-file");
   if (byFile > 0 && byFile >= inline) {
-    return readPasswordFile(String(settings["vmwarePasswordFile"]));
+    return readPasswordFile(String(settings.vmwarePasswordFile));
   }
   if (inline === 3) {
     warnings.push(
@@ -162,7 +165,7 @@ function resolvePassword(
   } else if (inline === 1 && file?.readableByOthers) {
     warnings.push("the configuration file holds the password and others can read it; chmod 600 it");
   }
-  return settings["vmwarePassword"] as Secret | undefined;
+  return settings.vmwarePassword as Secret | undefined;
 }
 
 function readPasswordFile(path: string): Secret {
