@@ -19,6 +19,7 @@ export interface NbdkitOutputOptions {
 }
 
 const lineCharsMax = 4 * 1024;
+const controls = /\p{Cc}/gu;
 
 /** Bounded: keeps one cause for each of the last connections and one last line, never the output. */
 export class NbdkitOutput {
@@ -59,13 +60,14 @@ export class NbdkitOutput {
   /** One line, without its end. */
   take(rawLine: string): void {
     const line = this.#scrub(rawLine);
-    this.#options.logger.debug(line);
     if (line.trim() === "") return;
+    this.#options.logger.debug(line);
     const parsed = parseLine(line);
     this.#nfcHost = nfcHostOf(parsed.text) ?? this.#nfcHost;
     if (parsed.level !== "debug") this.#lastLine = parsed.text;
     if (parsed.level === "error") this.#lastError = parsed.text;
-    if (tellsOfOpenDisk(parsed)) this.#forget(parsed.connection);
+    // VDDK tries its transports, and the engine its connections, until one works.
+    if (tellsOfOpenDisk(parsed)) this.#causes.clear();
     const cause = recogniseCause(line, parsed);
     if (cause) this.#remember(parsed.connection, cause);
   }
@@ -98,15 +100,11 @@ export class NbdkitOutput {
     if (this.#causes.size > 64 && oldest !== undefined) this.#causes.delete(oldest);
   }
 
-  /** VDDK tries its transports one after the other; a failed one does not matter once another works. */
-  #forget(connection: number): void {
-    this.#causes.delete(connection);
-    this.#causes.delete(0);
-  }
-
   #scrub(line: string): string {
     let clean = line;
     for (const form of this.#forms) clean = clean.replaceAll(form, "[secret]");
+    // Nothing that a peer sent may move the cursor of a terminal.
+    clean = clean.replaceAll(controls, "\ufffd");
     if (line.length < this.#rawCharsMax) return clean;
     // The line was cut: half a secret may stand at its end.
     return clean.slice(0, Math.max(0, clean.length - (this.#forms[0]?.length ?? 0)));
