@@ -1,0 +1,116 @@
+/** What the project needs from the distribution. */
+import { spawnSync } from "node:child_process";
+import { existsSync, readFileSync } from "node:fs";
+import { delimiter, join } from "node:path";
+import { run, SetupError, tryRun } from "./run.mjs";
+
+const supported = { debian: ["12", "13"] };
+
+/**
+ * One package a line: its name in Debian, how to see that it is there (a command, or a file), what
+ * it is for, and the groups that need it. g++ brings the runtimes of the sanitizers with it.
+ */
+const packages = [
+  ["g++", "g++", "the addon is C++; the lab's VDDK library is C", ["base"]],
+  ["make", "make", "node-gyp builds with it", ["base"]],
+  ["python3", "python3", "node-gyp is written in it", ["base"]],
+  ["pkg-config", "pkg-config", "finds libnbd's flags", ["base"]],
+  ["libnbd-dev", "/usr/include/libnbd.h", "the NBD client library", ["base"]],
+  ["nbdkit", "nbdkit", "serves the source disk, here as on the appliance", ["lab"]],
+  ["nbd-server", "nbd-server", "the target that CloudStack's side runs", ["lab"]],
+  ["qemu-utils", "qemu-nbd", "the second kind of target, and qemu-img compare", ["lab"]],
+  ["stunnel4", "stunnel4", "the tunnel between appliance and target", ["lab"]],
+  ["e2fsprogs", "mke2fs", "makes the demo's file systems", ["lab"]],
+  ["openssl", "openssl", "makes the lab's certificates", ["lab"]],
+  ["libnbd-bin", "nbdcopy", "an independent NBD client to compare with", ["test", "bench"]],
+  ["golang-go", "go", "builds vcsim and the govmomi client", ["test"]],
+  [
+    "golang-github-vmware-govmomi-dev",
+    "/usr/share/gocode/src/github.com/vmware/govmomi/vim25",
+    "VMware's own simulator and client, to test against",
+    ["test"],
+  ],
+  ["tmux", "tmux", "a real terminal for the tests of progress bars", ["test"]],
+].map(([name, probe, purpose, groups]) => ({ name, probe, purpose, groups }));
+
+/** Packages that start a service of their own, which nobody here has asked for. */
+const services = { "nbd-server": "nbd-server" };
+
+export function systemPackagesStep(groups) {
+  const missing = () =>
+    packages.filter((entry) => entry.groups.some((group) => groups.has(group)) && !isThere(entry));
+  return {
+    title: () => `system packages ${namesOf(missing()).join(" ")}`,
+    isDone: () => missing().length === 0,
+    run: () => {
+      const wanted = missing();
+      checkDistribution(wanted);
+      install(namesOf(wanted));
+      const still = missing();
+      if (still.length > 0) throw new SetupError(`still missing:\n${listOf(still)}`);
+    },
+  };
+}
+
+function isThere({ probe }) {
+  if (probe.startsWith("/")) return existsSync(probe);
+  // Ordinary users may have no sbin in PATH; mke2fs lives there.
+  const directories = [...(process.env.PATH ?? "").split(delimiter), "/usr/sbin", "/sbin"];
+  return directories.some((directory) => existsSync(join(directory, probe)));
+}
+
+function checkDistribution(missing) {
+  const release = osRelease();
+  if (supported[release.ID]?.includes(release.VERSION_ID)) return;
+  throw new SetupError(
+    `packages are installed on Debian 12 and 13 only; this is ${release.PRETTY_NAME ?? "unknown"}.\n` +
+      `Missing (by Debian's names):\n${listOf(missing)}\nInstall these, then run it again.`,
+  );
+}
+
+function osRelease() {
+  if (!existsSync("/etc/os-release")) return {};
+  const lines = readFileSync("/etc/os-release", "utf8").split("\n");
+  return Object.fromEntries(lines.map((line) => line.replaceAll('"', "").split("=", 2)));
+}
+
+function install(names) {
+  const asRoot = prefixForRoot();
+  const options = ["-o", "DPkg::Lock::Timeout=300"];
+  const command = ["install", "--yes", "--no-install-recommends", ...names];
+  if (!asRoot) {
+    throw new SetupError(
+      `system packages are missing and neither root nor passwordless sudo is at hand. Run:\n` +
+        `  sudo apt-get update && sudo apt-get ${command.join(" ")}`,
+    );
+  }
+  const apt = [...asRoot, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", ...options];
+  // The lists may be missing or too old; some other source being unreachable is not our trouble.
+  if (!tryRun(apt[0], [...apt.slice(1), ...command]).ok) {
+    tryRun(apt[0], [...apt.slice(1), "update"]);
+    run(apt[0], [...apt.slice(1), ...command]);
+  }
+  for (const name of names) stopService(asRoot, services[name]);
+}
+
+/** The command words that make a command run as root; undefined when that is not possible. */
+function prefixForRoot() {
+  if (process.getuid() === 0) return ["env"];
+  return spawnSync("sudo", ["-n", "true"]).status === 0 ? ["sudo", "-n"] : undefined;
+}
+
+function stopService(asRoot, service) {
+  if (!service) return;
+  const stop = existsSync("/run/systemd/system")
+    ? ["systemctl", "disable", "--now", service]
+    : ["service", service, "stop"];
+  tryRun(asRoot[0], [...asRoot.slice(1), ...stop]);
+}
+
+function namesOf(entries) {
+  return entries.map((entry) => entry.name);
+}
+
+function listOf(entries) {
+  return entries.map((entry) => `  ${entry.name}: ${entry.purpose}`).join("\n");
+}

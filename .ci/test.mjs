@@ -1,0 +1,144 @@
+/**
+ * Lint, then every test in real processes, then a look for what the tests left behind. Run by the
+ * pinned Node after set-up:
+ *
+ *   npm test                        everything
+ *   npm test -- test/state          the tests of a folder or file, without lint
+ *   npm test -- --test-name-pattern=overlap test/nbd
+ */
+import { spawn, spawnSync } from "node:child_process";
+import { globSync, mkdtempSync, readdirSync, rmSync, statSync } from "node:fs";
+import { dirname, join, relative } from "node:path";
+import { fileURLToPath } from "node:url";
+import {
+  descendantsOf,
+  endDescendants,
+  killProcess,
+  runAsSubreaper,
+} from "./test/process-tree.mjs";
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const pattern = "**/*.test.ts";
+const concurrency = 2;
+/** For a file as a whole: Node's own timeout ends a test but not a process that lives on after it. */
+const fileTimeoutMs = 10 * 60_000;
+const overduePollMs = 1_000;
+const endOfChildrenMs = 3_000;
+const insideVariable = "MIGRATEKIT_TEST_INSIDE";
+
+async function main(args) {
+  const flags = args.filter((arg) => arg.startsWith("-"));
+  const paths = args.filter((arg) => !arg.startsWith("-"));
+  const files = (paths.length > 0 ? paths : [join(root, "test")]).flatMap(testFiles);
+  if (files.length === 0) return fail(`no test files (${pattern}) in ${paths.join(" ")}`);
+  const problems = [];
+  if (paths.length === 0 && !lint()) problems.push("lint failed");
+  if (files.some(needsBinary) && !build()) problems.push("the binary could not be built");
+  problems.push(...(await runTests(files, flags)));
+  return problems.length > 0 ? fail(problems.join("\n")) : 0;
+}
+
+function testFiles(path) {
+  if (!statSync(path, { throwIfNoEntry: false })?.isDirectory()) return [path];
+  return globSync(pattern, { cwd: path })
+    .map((name) => join(path, name))
+    .sort();
+}
+
+function lint() {
+  const biome = tool("@biomejs/biome/bin/biome", ["check", "--error-on-warnings"]);
+  const types = tool("typescript/bin/tsc", []);
+  return biome && types;
+}
+
+function needsBinary(file) {
+  return relative(root, file).startsWith("test/build/");
+}
+
+function build() {
+  return runNode([join(root, ".ci/build.mjs"), "--if-changed"]);
+}
+
+function tool(path, args) {
+  return runNode([join(root, "node_modules", path), ...args]);
+}
+
+function runNode(args) {
+  return spawnSync(process.execPath, args, { cwd: root, stdio: "inherit" }).status === 0;
+}
+
+/**
+ * Every run has a temporary folder of its own, so that whatever is in it afterwards was left by this
+ * run. Its path is short because the path of a Unix socket is limited to 108 bytes.
+ */
+async function runTests(files, flags) {
+  const temporary = mkdtempSync("/tmp/mk-");
+  const runner = spawn(
+    process.execPath,
+    [
+      "--disable-warning=ExperimentalWarning",
+      "--test",
+      `--test-concurrency=${concurrency}`,
+      `--test-reporter=${join(root, ".ci/test/reporter.mjs")}`,
+      "--test-reporter-destination=stdout",
+      ...flags,
+      ...files.map((file) => relative(root, file)),
+    ],
+    { cwd: root, stdio: ["ignore", "inherit", "inherit"], env: environment(temporary) },
+  );
+  for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => runner.kill(signal));
+  const overdue = watchForOverdueFiles(runner.pid);
+  const [status, signal] = await new Promise((resolve) => {
+    runner.on("exit", (...how) => resolve(how));
+  });
+  const problems = status === 0 ? [] : [`tests failed (${signal ?? status})`];
+  return [...problems, ...overdue.end(), ...(await leftovers(temporary))];
+}
+
+/** Kills the process of a test file that takes too long; the runner then reports it as failed. */
+function watchForOverdueFiles(runnerPid) {
+  const seen = new Map();
+  const problems = [];
+  const timer = setInterval(() => {
+    for (const { pid, parent, words } of descendantsOf(runnerPid)) {
+      if (parent !== runnerPid) continue;
+      if (!seen.has(pid)) seen.set(pid, Date.now());
+      if (Date.now() - seen.get(pid) < fileTimeoutMs) continue;
+      problems.push(`killed after ${fileTimeoutMs / 1000} s: ${words.at(-1)}`);
+      killProcess(pid);
+    }
+  }, overduePollMs);
+  return {
+    end() {
+      clearInterval(timer);
+      return problems;
+    },
+  };
+}
+
+/** The tests see this machine's environment without what would steer migratekit itself. */
+function environment(temporary) {
+  const ours = /^(MIGRATEKIT_|CLOUDSTACK_API_URL$|NBD_LOCAL_PORT$|NODE_OPTIONS$|XDG_)/;
+  const kept = Object.entries(process.env).filter(([name]) => !ours.test(name));
+  return { ...Object.fromEntries(kept), TMPDIR: temporary };
+}
+
+async function leftovers(temporary) {
+  const processes = await endDescendants(process.pid, endOfChildrenMs);
+  const files = readdirSync(temporary, { recursive: true });
+  rmSync(temporary, { recursive: true, force: true });
+  return [
+    ...processes.map(({ words }) => `left running by the tests: ${words.join(" ")}`),
+    ...files.slice(0, 20).map((name) => `left in the temporary folder by the tests: ${name}`),
+  ];
+}
+
+function fail(message) {
+  console.error(`npm test: ${message.replaceAll("\n", "\nnpm test: ")}`);
+  return 1;
+}
+
+const [, script, ...args] = process.argv;
+process.exitCode = process.env[insideVariable]
+  ? await main(args)
+  : await runAsSubreaper([script, ...args], { ...process.env, [insideVariable]: "1" });

@@ -1,0 +1,75 @@
+/**
+ * One line for each file that passed, everything about one that did not, and Node's closing lines
+ * (`# tests 12`), which continuous integration reads. With CI=true a skipped test is a failure.
+ */
+import { relative } from "node:path";
+import { inspect, stripVTControlCharacters } from "node:util";
+
+const counted = ["tests", "suites", "pass", "fail", "cancelled", "skipped", "todo"];
+
+export default async function* report(events) {
+  const files = new Map();
+  const failed = [];
+  const stateOf = (file) => {
+    const name = relative(process.cwd(), file);
+    if (!files.has(name)) files.set(name, { name, output: [], failures: [], leftOut: [] });
+    return files.get(name);
+  };
+  for await (const { type, data } of events) {
+    if (type === "test:stdout" || type === "test:stderr") {
+      stateOf(data.file).output.push(data.message);
+    } else if (type === "test:pass" && (data.skip !== undefined || data.todo !== undefined)) {
+      stateOf(data.file).leftOut.push(data);
+    } else if (type === "test:fail" && data.details.error?.failureType !== "subtestsFailed") {
+      const state = stateOf(data.file ?? data.name);
+      state.failures.push(data);
+      failed.push(`${state.name}: ${data.name}`);
+      // A file that ended otherwise than by finishing its tests has no summary.
+      if (relative(process.cwd(), data.name) === state.name) yield fileText(state, data.details);
+    } else if (type === "test:summary" && data.file) {
+      yield fileText(stateOf(data.file), data);
+    } else if (type === "test:summary") {
+      yield closingText(data, failed);
+      judgeLeftOut(data.counts);
+    }
+  }
+}
+
+function fileText({ name, output, failures, leftOut }, { counts, duration_ms: durationMs }) {
+  const size = counts ? `${counts.tests} tests, ` : "";
+  const lines = [
+    `${failures.length > 0 ? "✖" : "✔"} ${name} (${size}${(durationMs / 1000).toFixed(1)} s)`,
+  ];
+  for (const { name: title, skip, todo } of leftOut) {
+    lines.push(`  left out: ${title} (${skip === undefined ? "todo" : "skip"} ${skip ?? todo})`);
+  }
+  for (const failure of failures) lines.push(indent(failureText(failure)));
+  if (failures.length > 0) lines.push(indent(stripVTControlCharacters(output.join(""))));
+  return `${lines.join("\n")}\n`;
+}
+
+function failureText({ name, line, details }) {
+  const error = details.error?.cause ?? details.error;
+  const reason = typeof error === "string" ? error : inspect(error, { depth: 6 });
+  return `✖ ${name}${line ? ` (line ${line})` : ""}\n${indent(reason)}`;
+}
+
+function closingText({ counts, duration_ms: durationMs }, failed) {
+  const values = { ...counts, pass: counts.passed, fail: counts.failed };
+  return [
+    "",
+    ...failed.map((title) => `✖ ${title}`),
+    ...counted.map((name) => `# ${name} ${values[name]}`),
+    `# duration_ms ${durationMs}`,
+    "",
+  ].join("\n");
+}
+
+function judgeLeftOut({ tests, skipped, todo }) {
+  const leftOut = process.env.CI === "true" ? skipped + todo : 0;
+  if (tests === 0 || leftOut > 0) process.exitCode = 1;
+}
+
+function indent(text) {
+  return text.trimEnd().replace(/^(?=.)/gm, "    ");
+}
