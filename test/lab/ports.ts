@@ -1,0 +1,35 @@
+// Ports for servers that cannot listen on port 0 and tell which they got. They are taken from
+// below the range that the kernel hands out, so that no outgoing connection takes one in between.
+
+import { once } from "node:events";
+import { createServer } from "node:net";
+
+const firstPort = 20_000;
+const lastPort = 31_999;
+const triesMax = 200;
+
+export async function isPortFree(port: number): Promise<boolean> {
+  const server = createServer();
+  try {
+    server.listen({ port, host: "127.0.0.1", exclusive: true });
+    await once(server, "listening");
+    return true;
+  } catch {
+    return false;
+  } finally {
+    await new Promise((resolve) => server.close(resolve));
+  }
+}
+
+export async function findFreePort(): Promise<number> {
+  for (let tries = 0; tries < triesMax; tries++) {
+    const port = firstPort + Math.floor(Math.random() * (lastPort - firstPort + 1));
+    if (await isPortFree(port)) return port;
+  }
+  throw new Error(`no free port between ${firstPort} and ${lastPort}`);
+}
+
+/** The port itself when it is free, else another one. */
+export async function preferPort(port: number): Promise<number> {
+  return (await isPortFree(port)) ? port : findFreePort();
+}
