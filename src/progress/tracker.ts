@@ -73,7 +73,8 @@ export interface TrackerOptions {
 const rateWindowMs = 10_000;
 /** Longer than the window of the rate shown: an estimate that jumps about helps nobody. */
 const etaWindowMs = 60_000;
-const percentBeforeEnd = 99;
+/** The most that is shown of anything not really over. */
+export const percentBeforeEnd = 99;
 
 interface Disk {
   plan: DiskPlan;

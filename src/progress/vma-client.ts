@@ -28,8 +28,8 @@ const pendingStagesMax = 9;
 const lastUpdateMsMin = 1000;
 /** People grep for it. */
 const sentMessage = "📊 Progress update sent to VMA";
-/** Not worth starting a request for. */
-const shortestRequestMs = 100;
+/** With less of the interval left, a request is not worth starting. */
+const shortestRequestShare = 0.05;
 
 export class VmaClient {
   readonly #http: VmaHttp;
@@ -116,7 +116,8 @@ export class VmaClient {
     for (let sent = 0; sent < state.disks.length && this.#reachable === true; sent++) {
       const nowMs = performance.now();
       const jobDueInMs = this.#lastJobPostAtMs + this.#intervalMs * 1.2 - nowMs;
-      const out = nowMs > diskBudgetEndsAtMs || jobDueInMs < shortestRequestMs;
+      const out =
+        nowMs > diskBudgetEndsAtMs || jobDueInMs < this.#intervalMs * shortestRequestShare;
       if (out || this.#stopping) break;
       const disk = state.disks[this.#nextDisk++ % state.disks.length]!;
       await this.#send(diskUpdate(stage, disk), Math.min(this.#requestTimeoutMs, jobDueInMs));
@@ -159,7 +160,7 @@ export class VmaClient {
     ];
     for (const update of updates) {
       const leftMs = deadlineMs - performance.now();
-      if (this.#reachable !== true || leftMs < shortestRequestMs) return;
+      if (this.#reachable !== true || leftMs < this.#intervalMs * shortestRequestShare) return;
       await this.#send(update, Math.min(this.#requestTimeoutMs, leftMs));
     }
   }
@@ -188,7 +189,7 @@ export class VmaClient {
 
   #sleepUntil(wakeAtMs: number): Promise<void> {
     return new Promise((resolve) => {
-      const timer = setTimeout(resolve, wakeAtMs - performance.now()).unref();
+      const timer = setTimeout(resolve, Math.max(0, wakeAtMs - performance.now())).unref();
       this.#wake = () => {
         clearTimeout(timer);
         resolve();

@@ -1,5 +1,12 @@
 /** The bodies of progress updates, field by field as the VMA API's contract has them. */
-import type { Amounts, DiskProgress, ProgressSnapshot, Stage, SyncType } from "./tracker.ts";
+import {
+  type Amounts,
+  type DiskProgress,
+  type ProgressSnapshot,
+  percentBeforeEnd,
+  type Stage,
+  type SyncType,
+} from "./tracker.ts";
 
 export interface VmaUpdate {
   readonly stage: Stage;
@@ -36,9 +43,16 @@ export function diskUpdate(stage: Stage, disk: DiskProgress): VmaUpdate {
   };
 }
 
-/** Of the whole job, with the sums of all disks. */
+/** Of the whole job, with the sums of all disks; 100 % is the last update's to say. */
 export function jobUpdate(stage: Stage, state: ProgressSnapshot): VmaUpdate {
-  return { stage, status: "in_progress", ...amountFields(state.total), ...syncFields(state) };
+  const amounts = amountFields(state.total);
+  return {
+    stage,
+    status: "in_progress",
+    ...amounts,
+    percent: Math.min(percentBeforeEnd, amounts.percent),
+    ...syncFields(state),
+  };
 }
 
 /** The last of a job. */

@@ -66,12 +66,7 @@ function checkHistory(body: Record<string, unknown>, job: VmaJob | undefined): s
   const breaches: string[] = [];
   const end = ends.has(String(body.status));
   if (end && body.disk_id !== undefined) breaches.push(`${body.status} for one disk`);
-  if (
-    !end &&
-    body.disk_id === undefined &&
-    Number(body.percent) >= 100 &&
-    body.stage !== "Complete"
-  )
+  if (!end && body.disk_id === undefined && Number(body.percent) >= 100)
     breaches.push("100 % before the end");
   if (body.status === "completed" && body.percent !== 100) breaches.push("completed below 100 %");
   if (job === undefined) return breaches;

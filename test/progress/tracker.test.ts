@@ -132,7 +132,7 @@ test("Rate and remaining time follow a steady source, and the rate falls to noth
     nowMs += 100;
     tracker.onChunks(diskId, Float64Array.of(offset, 100, 0));
     offset += 100;
-    if (i > 20) {
+    if (i > 60) {
       const { throughputBps, etaSeconds } = tracker.snapshot().total;
       assert.ok(Math.abs(throughputBps - 1000) < 60, `${throughputBps} B/s after ${i}`);
       assert.ok(Math.abs(etaSeconds! - (100_000 - offset) / 1000) < 8);
