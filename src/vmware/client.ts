@@ -4,7 +4,7 @@ import type { Logger } from "pino";
 import type { MigratekitError } from "../errors.ts";
 import { type TrustedCertificate, type TrustOptions, TrustPolicy } from "./certificate.ts";
 import { type ChangedAreasQuery, changedAreas } from "./changed-areas.ts";
-import { asMigratekitError } from "./faults.ts";
+import { asMigratekitError, EndpointError } from "./faults.ts";
 import { endpointText, HttpsTransport } from "./https-transport.ts";
 import { findVm } from "./inventory.ts";
 import { missingPrivileges } from "./privileges.ts";
@@ -79,7 +79,7 @@ export class VsphereClient implements AsyncDisposable {
       return new VsphereClient(session, transport, policy);
     } catch (error) {
       transport.close();
-      throw asMigratekitError(error, `connect to vSphere`);
+      throw asMigratekitError(error, "connect to vSphere");
     }
   }
 
@@ -189,7 +189,9 @@ export class VsphereClient implements AsyncDisposable {
     try {
       return await work;
     } catch (error) {
-      throw asMigratekitError(error, `${what} on ${this.endpoint}`, code);
+      // An EndpointError names the endpoint itself.
+      const where = error instanceof EndpointError ? "" : ` on ${this.endpoint}`;
+      throw asMigratekitError(error, `${what}${where}`, code);
     }
   }
 }
