@@ -94,6 +94,7 @@ export function nbdkitCommand(source: VddkSource, place: CommandSurroundings): N
  * again. PATH is handed on, so that `nbdkit` is found where the operator's shell finds it.
  */
 export function childEnvironment(): Record<string, string> {
+  // biome-ignore lint/style/noProcessEnv: handed on to a child, not a setting of ours
   const path = process.env.PATH ?? "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
   return { PATH: path, LANG: "C" };
 }
