@@ -4,7 +4,7 @@ import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import type { Logger } from "pino";
-import { hasSystemCode, MigratekitError, messageOf } from "../errors.ts";
+import { MigratekitError, messageOf } from "../errors.ts";
 
 export interface Workspace {
   /** Mode 0700, with an unpredictable name. */
@@ -64,7 +64,7 @@ export async function vddkConfigFile(workspace: Workspace, given?: string): Prom
 export async function removeNbdkitLeftovers(logger: Logger, parentDir = tmpdir()): Promise<void> {
   for (const name of await readdir(placeFor(parentDir)).catch(() => [])) {
     const owner = /^migratekit-nbdkit-(\d+)-\w+$/.exec(name)?.[1];
-    if (owner === undefined || isAlive(Number(owner))) continue;
+    if (owner === undefined || (await isAlive(Number(owner)))) continue;
     const dir = join(placeFor(parentDir), name);
     try {
       const status = await lstat(dir);
@@ -102,13 +102,10 @@ function configError(path: string, reason: string, cause?: unknown): MigratekitE
   });
 }
 
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return !hasSystemCode(error, "ESRCH");
-  }
+/** A zombie, which its own parent has not noticed yet, is dead. */
+async function isAlive(pid: number): Promise<boolean> {
+  const status = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => "");
+  return status !== "" && !/\) [ZX] /.test(status);
 }
 
 /** Finds processes by command line, as a process ID written down earlier may be somebody else's by now. */
