@@ -95,7 +95,6 @@ export function nbdkitCommand(source: VddkSource, place: CommandSurroundings): N
  */
 export function childEnvironment(): Record<string, string> {
   // biome-ignore lint/style/noProcessEnv: handed on to a child, not a setting of ours
-  // biome-ignore lint/style/noProcessEnv: handed on to the child, not read as a setting.
   const path = process.env.PATH ?? "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
   return { PATH: path, LANG: "C" };
 }
