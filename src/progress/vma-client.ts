@@ -4,7 +4,7 @@
  */
 import type { Logger } from "pino";
 import { redact } from "../logger.ts";
-import type { ProgressSnapshot, Stage } from "./tracker.ts";
+import type { DiskProgress, ProgressSnapshot, Stage } from "./tracker.ts";
 import { deliverOnce } from "./vma-final.ts";
 import { type PostOutcome, VmaHttp } from "./vma-http.ts";
 import { diskUpdate, jobUpdate, lastUpdate, type RunEnd, type VmaUpdate } from "./vma-update.ts";
@@ -45,6 +45,8 @@ export class VmaClient {
   #wake: () => void = () => {};
   #pendingStages: Stage[] = [];
   #nextDisk = 0;
+  /** What the service took last of each disk. */
+  readonly #told = new Map<string, DiskProgress>();
   #lastJobPostAtMs = 0;
   /** Whether the newest update was accepted; undefined before the first. */
   #reachable: boolean | undefined;
@@ -120,11 +122,11 @@ export class VmaClient {
         nowMs > diskBudgetEndsAtMs || jobDueInMs < this.#intervalMs * shortestRequestShare;
       if (out || this.#stopping) break;
       const disk = state.disks[this.#nextDisk++ % state.disks.length]!;
-      await this.#send(diskUpdate(stage, disk), Math.min(this.#requestTimeoutMs, jobDueInMs));
+      await this.#sendDisk(stage, disk, Math.min(this.#requestTimeoutMs, jobDueInMs));
     }
     if (this.#stopping) return;
     this.#lastJobPostAtMs = performance.now();
-    await this.#send(jobUpdate(stage, state), this.#requestTimeoutMs);
+    await this.#send(jobUpdate(stage, state, this.#told), this.#requestTimeoutMs);
     // Stages that the service missed while it was away are history.
     if (this.#reachable === false) this.#pendingStages.splice(0, this.#pendingStages.length - 1);
   }
@@ -152,17 +154,24 @@ export class VmaClient {
     }
   }
 
-  /** What the last update must not overtake: stages still unsent, and where each disk ended. */
+  /** What the last update must not overtake: where each disk ended, and stages still unsent. */
   async #sendBeforeLast(state: ProgressSnapshot, deadlineMs: number): Promise<void> {
-    const updates = [
-      ...this.#pendingStages.splice(0).map((stage) => jobUpdate(stage, state)),
-      ...state.disks.map((disk) => diskUpdate(state.stage, disk)),
-    ];
-    for (const update of updates) {
-      const leftMs = deadlineMs - performance.now();
-      if (this.#reachable !== true || leftMs < this.#intervalMs * shortestRequestShare) return;
-      await this.#send(update, Math.min(this.#requestTimeoutMs, leftMs));
+    const stages = this.#pendingStages.splice(0);
+    const timeoutMs = () => Math.min(this.#requestTimeoutMs, deadlineMs - performance.now());
+    const mayGoOn = () =>
+      this.#reachable === true && timeoutMs() > this.#intervalMs * shortestRequestShare;
+    for (const disk of state.disks) {
+      if (mayGoOn()) await this.#sendDisk(stages[0] ?? state.stage, disk, timeoutMs());
     }
+    for (const stage of stages) {
+      if (mayGoOn()) await this.#send(jobUpdate(stage, state, this.#told), timeoutMs());
+    }
+  }
+
+  async #sendDisk(stage: Stage, disk: DiskProgress, timeoutMs: number): Promise<void> {
+    await this.#send(diskUpdate(stage, disk), timeoutMs);
+    if (this.#reachable === true) this.#told.set(disk.diskId, disk);
+    else this.#told.delete(disk.diskId);
   }
 
   async #send(update: VmaUpdate, timeoutMs: number): Promise<void> {

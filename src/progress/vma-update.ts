@@ -43,14 +43,30 @@ export function diskUpdate(stage: Stage, disk: DiskProgress): VmaUpdate {
   };
 }
 
-/** Of the whole job, with the sums of all disks; 100 % is the last update's to say. */
-export function jobUpdate(stage: Stage, state: ProgressSnapshot): VmaUpdate {
-  const amounts = amountFields(state.total);
+/**
+ * Of the whole job, with the sums of all disks; 100 % is the last update's to say. `told`: what the
+ * service took last of each disk. Where that is older than `state` it counts, because the service
+ * will add up those very numbers at the next disk's update, and its sum must not fall behind this one.
+ */
+export function jobUpdate(
+  stage: Stage,
+  state: ProgressSnapshot,
+  told: ReadonlyMap<string, DiskProgress> = new Map(),
+): VmaUpdate {
+  const { total } = state;
+  const transferredBytes = state.disks.reduce((sum, disk) => {
+    const toldBytes = told.get(disk.diskId)?.transferredBytes ?? disk.transferredBytes;
+    return sum + Math.min(toldBytes, disk.transferredBytes);
+  }, 0);
+  const percent =
+    transferredBytes < total.transferredBytes
+      ? Math.floor((transferredBytes / total.totalBytes) * 1000) / 10
+      : total.percent;
   return {
     stage,
     status: "in_progress",
-    ...amounts,
-    percent: Math.min(percentBeforeEnd, amounts.percent),
+    ...amountFields({ ...total, transferredBytes }),
+    percent: Math.min(percentBeforeEnd, total.percent, percent),
     ...syncFields(state),
   };
 }
