@@ -1,5 +1,5 @@
 // Fetches nbdkit's VDDK plugin from Debian. Plain Node >= 20, no dependencies, any user:
-//   node fetch-plugin.mjs OUTPUT      e.g. .lab/plugin/nbdkit-vddk-plugin.so
+//   node fetch-plugin.mjs [OUTPUT]    default .lab/plugin/nbdkit-vddk-plugin.so
 // Debian 12 has no such package and Debian 13 keeps it in contrib, so that it is fetched with a
 // private apt configuration, from the mirror that the machine's own configuration names, checked
 // against Debian's keyring, and unpacked; nothing is installed and no system list is touched.
@@ -16,6 +16,7 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
 
 const packageName = "nbdkit-plugin-vddk";
 const suite = "trixie";
@@ -80,13 +81,10 @@ function fetchPlugin(output) {
   }
 }
 
-const output = process.argv[2];
-if (!output) {
-  console.error("Usage: node fetch-plugin.mjs OUTPUT");
-  process.exit(2);
-}
+const root = join(dirname(fileURLToPath(import.meta.url)), "../../..");
+const output = resolve(process.argv[2] ?? join(root, ".lab/plugin/nbdkit-vddk-plugin.so"));
 try {
-  if (!existsSync(output)) fetchPlugin(resolve(output));
+  fetchPlugin(output);
 } catch (error) {
   console.error(`Could not fetch ${packageName} from Debian ${suite}: ${error.message}`);
   process.exit(1);
