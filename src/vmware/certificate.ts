@@ -43,8 +43,7 @@ export class TrustPolicy {
     this.#endpoint = endpoint;
     this.#options = options;
     this.#thumbprint = options.thumbprint && normalizeThumbprint(options.thumbprint);
-    const ca = options.caFile ? readCaFile(options.caFile) : getCACertificates("system");
-    this.secureContext = createSecureContext({ ca: [...ca] });
+    this.secureContext = createSecureContext({ ca: this.#authorities() });
   }
 
   /** The certificate of the newest accepted connection. */
@@ -60,6 +59,12 @@ export class TrustPolicy {
     // The verdict of OpenSSL and of the name check, which rejectUnauthorized=false only leaves to us.
     const chainProblem = socket.authorized ? undefined : messageOf(socket.authorizationError);
     this.#accepted = { ...seen, trust: this.#trustIn(seen, chainProblem) };
+  }
+
+  #authorities(): string[] {
+    if (this.#options.caFile) return readCaFile(this.#options.caFile);
+    // Loading them takes 20 ms, for nothing where the thumbprint alone decides.
+    return this.#thumbprint ? [] : getCACertificates("system");
   }
 
   #trustIn(seen: Fingerprints, chainProblem: string | undefined): TrustedCertificate["trust"] {

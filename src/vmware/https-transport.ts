@@ -6,7 +6,7 @@
 import { Agent, type AgentOptions, request } from "node:https";
 import { isIP } from "node:net";
 import type { Duplex } from "node:stream";
-import { connect } from "node:tls";
+import { connect, type TLSSocket } from "node:tls";
 import { MigratekitError, messageOf } from "../errors.ts";
 import type { TrustPolicy } from "./certificate.ts";
 import { EndpointError, type EndpointFailure } from "./faults.ts";
@@ -66,7 +66,7 @@ export class HttpsTransport {
 
   #exchange(body: string, headers: Readonly<Record<string, string>>, signal: AbortSignal) {
     const { promise, resolve, reject } = Promise.withResolvers<HttpAnswer>();
-    const call = request({
+    const options = {
       agent: this.#agent,
       host: this.#options.host,
       port: this.#options.port,
@@ -79,7 +79,10 @@ export class HttpsTransport {
         ...(this.#cookie ? { Cookie: this.#cookie } : {}),
       },
       signal,
-    });
+      // Node keeps `signal` from the agent; a connection being made has to end with it all the same.
+      connectSignal: signal,
+    };
+    const call = request(options);
     call.on("error", reject);
     call.on("response", (response) => {
       const bytesMax = this.#options.answerBytesMax ?? 16 * 1024 * 1024;
@@ -131,43 +134,58 @@ class TrustedAgent extends Agent {
   }
 
   override createConnection(
-    _options: unknown,
+    options: unknown,
     callback?: (error: Error | null, stream: Duplex) => void,
   ): undefined {
-    const { host, port, policy, requestTimeoutMs } = this.#options;
-    const socket = connect({
-      host,
-      port,
-      ...(isIP(host) ? {} : { servername: host }),
-      secureContext: policy.secureContext,
-      // The policy decides, after the handshake; OpenSSL's own verdict is one of its inputs.
-      rejectUnauthorized: false,
-      ALPNProtocols: ["http/1.1"],
-    });
-    const finish = (error: Error | null) => {
-      clearTimeout(timer);
-      socket.off("error", finish);
-      if (error) socket.on("error", () => {}).destroy();
-      callback?.(error, socket);
-    };
-    const connectTimeoutMs = Math.min(requestTimeoutMs, 20_000);
-    const timer = setTimeout(
-      () =>
-        finish(new EndpointError("timeout", `no connection within ${connectTimeoutMs / 1000} s`)),
-      connectTimeoutMs,
+    const signal = Reflect.get(Object(options), "connectSignal") as AbortSignal;
+    connectTrusted(this.#options, signal).then(
+      (socket) => callback?.(null, socket),
+      // Node's type wants a stream beside the error, and nothing looks at it.
+      (error: Error) => callback?.(error, undefined as unknown as Duplex),
     );
-    socket.once("error", finish);
-    socket.once("secureConnect", () => {
-      try {
-        policy.judge(socket);
-        socket.setKeepAlive(true, 30_000);
-        finish(null);
-      } catch (error) {
-        finish(error as Error);
-      }
-    });
   }
 }
+
+/** A TLS connection whose peer the policy accepts. Rejects, with the socket destroyed, on anything else. */
+function connectTrusted(options: TransportOptions, signal: AbortSignal): Promise<TLSSocket> {
+  const { host, port, policy, requestTimeoutMs } = options;
+  const { promise, resolve, reject } = Promise.withResolvers<TLSSocket>();
+  const socket = connect({
+    host,
+    port,
+    ...(isIP(host) ? {} : { servername: host }),
+    secureContext: policy.secureContext,
+    // The policy decides, after the handshake; OpenSSL's own verdict is one of its inputs.
+    rejectUnauthorized: false,
+    ALPNProtocols: ["http/1.1"],
+  });
+  const timeoutMs = Math.min(requestTimeoutMs, connectTimeoutMsMax);
+  const giveUp = () => reject(new EndpointError("lost", "the attempt was given up"));
+  const timer = setTimeout(
+    () => reject(new EndpointError("timeout", `no connection within ${timeoutMs / 1000} s`)),
+    timeoutMs,
+  );
+  signal.addEventListener("abort", giveUp, { once: true });
+  socket.once("error", reject);
+  socket.once("secureConnect", () => {
+    try {
+      policy.judge(socket);
+      resolve(socket.setKeepAlive(true, 30_000));
+    } catch (error) {
+      reject(error);
+    }
+  });
+  promise
+    .catch(() => socket.on("error", () => {}).destroy())
+    .finally(() => {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", giveUp);
+      socket.off("error", reject);
+    });
+  return promise;
+}
+
+const connectTimeoutMsMax = 20_000;
 
 const failures: Readonly<Record<string, readonly [EndpointFailure, string]>> = {
   ECONNREFUSED: ["refused", "the connection was refused"],

@@ -97,6 +97,9 @@ export async function startScripted(
     response.writeHead(status, { "Content-Type": "text/xml; charset=utf-8", ...headers }).end(body);
   }
 
+  const cutConnections = () => {
+    for (const socket of sockets) socket.destroy();
+  };
   await once(server.listen(0, "127.0.0.1"), "listening");
   const { port } = server.address() as AddressInfo;
   return {
@@ -110,11 +113,9 @@ export async function startScripted(
     },
     present(other) {
       server.setSecureContext({ key: other.key, cert: other.cert });
-      this.cutConnections();
+      cutConnections();
     },
-    cutConnections() {
-      for (const socket of sockets) socket.destroy();
-    },
+    cutConnections,
     connect: (changes = {}) =>
       VsphereClient.connect({
         host: "127.0.0.1",
@@ -129,7 +130,7 @@ export async function startScripted(
         ...changes,
       }),
     async [Symbol.asyncDispose]() {
-      this.cutConnections();
+      cutConnections();
       http.close();
       await new Promise((resolve) => server.close(resolve));
     },
