@@ -1,0 +1,41 @@
+{
+  "variables": { "sanitize%": "" },
+  "targets": [
+    {
+      "target_name": "migratekit",
+      "sources": [
+        "native/addon.cc",
+        "native/copy_job.cc",
+        "native/copier.cc",
+        "native/adapt.cc",
+        "native/loop.cc",
+        "native/loop_tasks.cc",
+        "native/events.cc",
+        "native/side_health.cc",
+        "native/work_list.cc",
+        "native/nbd_handle.cc",
+        "native/buffer_pool.cc",
+        "native/rate_limit.cc",
+        "native/zero_scan.cc",
+        "native/sha256.cc",
+        "native/probe.cc"
+      ],
+      "include_dirs": ["node_modules/node-addon-api"],
+      "defines": ["NAPI_VERSION=9", "NAPI_CPP_EXCEPTIONS"],
+      "cflags": ["-Wall", "-Wextra", "<!@(pkg-config --cflags libnbd)"],
+      "cflags!": ["-fno-exceptions"],
+      "cflags_cc!": ["-fno-exceptions", "-fno-rtti", "-std=gnu++20"],
+      "cflags_cc": ["-std=c++20", "-fvisibility=hidden"],
+      "libraries": ["<!@(pkg-config --libs libnbd)"],
+      "ldflags": ["-Wl,-z,nodelete"],
+      "conditions": [
+        ["sanitize!=''", {
+          "cflags": ["-fsanitize=<(sanitize)", "-fno-omit-frame-pointer", "-g", "-O1"],
+          "ldflags": ["-fsanitize=<(sanitize)"]
+        }, {
+          "ldflags": ["-static-libstdc++", "-static-libgcc"]
+        }]
+      ]
+    }
+  ]
+}

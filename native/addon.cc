@@ -1,0 +1,336 @@
+// What JavaScript sees: probe, digest, copy, an Engine that holds what copies share. Arguments were
+// checked in src/nbd/copy-engine.ts; here they are only unpacked.
+#include <napi.h>
+
+#include <cmath>
+
+#include "copier.h"
+#include "copy_job.h"
+#include "probe.h"
+
+namespace addon {
+
+using namespace engine;
+
+namespace {
+
+uint64_t bytesOf(const Napi::Value& value) {
+  double number = value.As<Napi::Number>().DoubleValue();
+  return number > 0 ? static_cast<uint64_t>(number) : 0;
+}
+
+double number(uint64_t value) { return static_cast<double>(value); }
+
+std::string textOf(const Napi::Object& object, const char* key) {
+  Napi::Value value = object.Get(key);
+  return value.IsString() ? value.As<Napi::String>().Utf8Value() : std::string();
+}
+
+uint64_t bytesOf(const Napi::Object& object, const char* key, uint64_t fallback) {
+  Napi::Value value = object.Get(key);
+  return value.IsNumber() ? bytesOf(value) : fallback;
+}
+
+bool flagOf(const Napi::Object& object, const char* key, bool fallback) {
+  Napi::Value value = object.Get(key);
+  return value.IsBoolean() ? value.As<Napi::Boolean>().Value() : fallback;
+}
+
+Endpoint endpointOf(const Napi::Value& value) {
+  Napi::Object object = value.As<Napi::Object>();
+  Endpoint endpoint;
+  endpoint.uri = textOf(object, "uri");
+  endpoint.connections = bytesOf(object, "connections", 0);
+  endpoint.tlsCertDir = textOf(object, "tlsCertDir");
+  endpoint.tlsPskFile = textOf(object, "tlsPskFile");
+  endpoint.tlsUsername = textOf(object, "tlsUsername");
+  return endpoint;
+}
+
+std::vector<Range> rangesOf(const Napi::Value& value) {
+  auto pairs = value.As<Napi::Float64Array>();
+  std::vector<Range> ranges;
+  ranges.reserve(pairs.ElementLength() / 2);
+  for (size_t i = 0; i + 1 < pairs.ElementLength(); i += 2)
+    ranges.push_back({static_cast<uint64_t>(pairs[i]), static_cast<uint64_t>(pairs[i + 1])});
+  return ranges;
+}
+
+Napi::Float64Array arrayOf(Napi::Env env, const std::vector<double>& values) {
+  auto array = Napi::Float64Array::New(env, values.size());
+  std::copy(values.begin(), values.end(), array.Data());
+  return array;
+}
+
+Napi::Object failureOf(Napi::Env env, const Failure& failure) {
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("code", failure.code);
+  object.Set("side", sideName(failure.side));
+  object.Set("errno", failure.error);
+  object.Set("message", failure.message);
+  if (failure.hasRange) {
+    object.Set("offset", number(failure.range.offset));
+    object.Set("length", number(failure.range.length));
+  }
+  object.Set("attempts", failure.attempts);
+  return object;
+}
+
+Napi::Object infoOf(Napi::Env env, const ExportInfo& info) {
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("sizeBytes", number(info.sizeBytes));
+  object.Set("minimumBlockBytes", number(info.minimumBlockBytes));
+  object.Set("preferredBlockBytes", number(info.preferredBlockBytes));
+  object.Set("maximumBlockBytes", number(info.maximumBlockBytes));
+  object.Set("readOnly", info.readOnly);
+  object.Set("canFlush", info.canFlush);
+  object.Set("canFua", info.canFua);
+  object.Set("canTrim", info.canTrim);
+  object.Set("canZero", info.canZero);
+  object.Set("canFastZero", info.canFastZero);
+  object.Set("canMultiConn", info.canMultiConn);
+  object.Set("canExtents", info.canExtents);
+  object.Set("structuredReplies", info.structuredReplies);
+  object.Set("tls", info.tls);
+  object.Set("protocol", info.protocol);
+  return object;
+}
+
+// callback(type, value): "done" with the value, or "failed" with a failure.
+void settleWith(Napi::Env env, Napi::Function callback, const char* type, Napi::Value value) {
+  callback.Call({Napi::String::New(env, type), value});
+}
+
+Napi::Object handleOf(Napi::Env env, std::shared_ptr<Runner> runner) {
+  Napi::Object handle = Napi::Object::New(env);
+  handle.Set("abort", Napi::Function::New(
+                          env, [runner](const Napi::CallbackInfo&) { runner->stop(); }, "abort"));
+  handle.Set("abortAndWait",
+             Napi::Function::New(
+                 env, [runner](const Napi::CallbackInfo&) { runner->stopAndWait(); }, "abortAndWait"));
+  return handle;
+}
+
+// Endpoint, timeoutMs, callback
+Napi::Value probe(const Napi::CallbackInfo& info) {
+  struct State {
+    Endpoint endpoint;
+    milliseconds timeout;
+    Failure failure;
+    std::optional<ExportInfo> answer;
+  };
+  auto state = std::make_shared<State>();
+  state->endpoint = endpointOf(info[0]);
+  state->timeout = milliseconds{bytesOf(info[1])};
+  auto runner = Runner::start(
+      info.Env(), info[2].As<Napi::Function>(),
+      [state](Runner& runner) {
+        state->answer =
+            probeExport(state->endpoint, state->timeout, runner.stopped(), state->failure);
+      },
+      nullptr, nullptr,
+      [state](Napi::Env env, Napi::Function callback) {
+        if (state->answer) settleWith(env, callback, "done", infoOf(env, *state->answer));
+        else settleWith(env, callback, "failed", failureOf(env, state->failure));
+      });
+  return handleOf(info.Env(), runner);
+}
+
+// Endpoint, ranges, timeoutMs, callback
+Napi::Value digest(const Napi::CallbackInfo& info) {
+  struct State {
+    Endpoint endpoint;
+    std::vector<Range> ranges;
+    milliseconds timeout;
+    Failure failure;
+    std::vector<std::string> digests;
+  };
+  auto state = std::make_shared<State>();
+  state->endpoint = endpointOf(info[0]);
+  state->ranges = rangesOf(info[1]);
+  state->timeout = milliseconds{bytesOf(info[2])};
+  auto runner = Runner::start(
+      info.Env(), info[3].As<Napi::Function>(),
+      [state](Runner& runner) {
+        state->digests = digestRanges(state->endpoint, state->ranges, state->timeout,
+                                      runner.stopped(), state->failure);
+      },
+      nullptr, nullptr,
+      [state](Napi::Env env, Napi::Function callback) {
+        if (!state->failure.code.empty())
+          return settleWith(env, callback, "failed", failureOf(env, state->failure));
+        Napi::Array digests = Napi::Array::New(env, state->digests.size());
+        for (size_t i = 0; i < state->digests.size(); i++)
+          digests.Set(i, Napi::String::New(env, state->digests[i]));
+        settleWith(env, callback, "done", digests);
+      });
+  return handleOf(info.Env(), runner);
+}
+
+JobOptions jobOptionsOf(const Napi::Object& object) {
+  JobOptions options;
+  options.mode = textOf(object, "mode") == "compare" ? Mode::compare : Mode::copy;
+  options.source = endpointOf(object.Get("source"));
+  options.target = endpointOf(object.Get("target"));
+  options.capacityBytes = bytesOf(object, "capacityBytes", 0);
+  options.wholeDisk = flagOf(object, "wholeDisk", true);
+  options.sourceExtents = flagOf(object, "sourceExtents", true);
+  options.targetIsZero = flagOf(object, "targetIsZero", false);
+  options.requestBytes = bytesOf(object, "requestBytes", options.requestBytes);
+  if (object.Get("gapBytes").IsNumber()) options.gapBytes = bytesOf(object, "gapBytes", 0);
+  auto time = [&](const char* key, milliseconds fallback) {
+    return milliseconds{bytesOf(object, key, fallback.count())};
+  };
+  options.stallTimeout = time("stallTimeoutMs", options.stallTimeout);
+  options.retry.attempts = bytesOf(object, "retryAttempts", options.retry.attempts);
+  options.retry.maxElapsed = time("retryMaxElapsedMs", options.retry.maxElapsed);
+  options.checkpointInterval = time("checkpointIntervalMs", options.checkpointInterval);
+  options.checkpoints = flagOf(object, "checkpoints", false);
+  options.differencesMaximum = bytesOf(object, "differencesMaximum", options.differencesMaximum);
+  return options;
+}
+
+Napi::Object resultOf(Napi::Env env, const JobResult& result, const Stats& stats) {
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("readBytes", number(stats.readBytes));
+  object.Set("writtenBytes", number(stats.writtenBytes));
+  object.Set("zeroedBytes", number(stats.zeroedBytes));
+  object.Set("skippedBytes", number(stats.skippedBytes));
+  object.Set("comparedBytes", number(stats.comparedBytes));
+  object.Set("retries", number(stats.retries));
+  object.Set("sourceConnections", number(result.sourceConnections));
+  object.Set("targetConnections", number(result.targetConnections));
+  object.Set("zeroMethod", result.zeroMethod);
+  object.Set("sourceExtentsUsed", result.sourceExtentsUsed);
+  std::vector<double> differences;
+  for (auto [offset, length] : result.differences) {
+    differences.push_back(number(offset));
+    differences.push_back(number(length));
+  }
+  object.Set("differences", arrayOf(env, differences));
+  object.Set("differingBytes", number(result.differingBytes));
+  object.Set("truncated", result.differencesTruncated);
+  return object;
+}
+
+void deliverEvents(Copier& copier, Napi::Env env, Napi::Function callback) {
+  for (const Event& event : copier.events().take()) {
+    Napi::HandleScope scope(env);
+    switch (event.type) {
+      case Event::Type::chunks:
+        settleWith(env, callback, "chunks", arrayOf(env, event.chunks));
+        break;
+      case Event::Type::checkpoint:
+        settleWith(env, callback, "checkpoint", env.Undefined());
+        break;
+      case Event::Type::hungry:
+        settleWith(env, callback, "hungry", env.Undefined());
+        break;
+      case Event::Type::note:
+      case Event::Type::retry: {
+        Napi::Object object = Napi::Object::New(env);
+        object.Set("side", sideName(event.side));
+        object.Set("message", event.message);
+        object.Set("attempt", event.attempt);
+        if (event.hasRange) {
+          object.Set("offset", number(event.range.offset));
+          object.Set("length", number(event.range.length));
+        }
+        settleWith(env, callback, event.type == Event::Type::note ? "note" : "retry", object);
+        break;
+      }
+    }
+  }
+}
+
+}  // namespace
+
+// What all copies of a run share: memory and rate.
+class EngineObject : public Napi::ObjectWrap<EngineObject> {
+ public:
+  static Napi::Function define(Napi::Env env) {
+    return DefineClass(env, "Engine", {InstanceMethod("start", &EngineObject::start)});
+  }
+
+  // memoryBytes, maxBytesPerSecond (0: none)
+  explicit EngineObject(const Napi::CallbackInfo& info)
+      : ObjectWrap(info), shared_(std::make_shared<Shared>(bytesOf(info[0]), bytesOf(info[1]))) {}
+
+ private:
+  // options, callback(type, value). Gives { abort(), push(pairs): boolean, end() }.
+  Napi::Value start(const Napi::CallbackInfo& info) {
+    Napi::Env env = info.Env();
+    struct State {
+      std::shared_ptr<Copier> copier;
+      std::weak_ptr<Runner> runner;
+      std::mutex mutex;
+      JobResult result;
+    };
+    auto state = std::make_shared<State>();
+    // The copier's events ask the runner to deliver; the runner exists only a moment later.
+    std::weak_ptr<State> weak = state;
+    state->copier = std::make_shared<Copier>(jobOptionsOf(info[0].As<Napi::Object>()), shared_, [weak] {
+      if (auto strong = weak.lock()) {
+        std::shared_ptr<Runner> runner;
+        {
+          std::lock_guard lock(strong->mutex);
+          runner = strong->runner.lock();
+        }
+        if (runner) runner->ask();
+      }
+    });
+    auto copier = state->copier;
+    auto runner = Runner::start(
+        env, info[1].As<Napi::Function>(),
+        [state](Runner& self) {
+          {
+            std::lock_guard lock(state->mutex);
+            state->runner = self.weak_from_this();
+          }
+          state->result = state->copier->run();
+        },
+        [copier] { copier->abort(); },
+        [copier](Napi::Env env, Napi::Function callback) { deliverEvents(*copier, env, callback); },
+        [state](Napi::Env env, Napi::Function callback) {
+          if (state->result.succeeded)
+            settleWith(env, callback, "done", resultOf(env, state->result, state->copier->stats()));
+          else
+            settleWith(env, callback, "failed", failureOf(env, state->result.failure));
+        });
+    Napi::Object handle = handleOf(env, runner);
+    handle.Set("push", Napi::Function::New(
+                           env,
+                           [copier](const Napi::CallbackInfo& info) {
+                             copier->addExtents(rangesOf(info[0]));
+                             return Napi::Boolean::New(info.Env(), copier->hungry());
+                           },
+                           "push"));
+    handle.Set("end", Napi::Function::New(
+                          env, [copier](const Napi::CallbackInfo&) { copier->endExtents(); }, "end"));
+    return handle;
+  }
+
+  std::shared_ptr<Shared> shared_;
+};
+
+static Napi::Value libnbdVersion(const Napi::CallbackInfo& info) {
+  nbd_handle* handle = nbd_create();
+  std::string version = handle != nullptr ? nbd_get_version(handle) : "";
+  nbd_close(handle);
+  return Napi::String::New(info.Env(), version);
+}
+
+static Napi::Object init(Napi::Env env, Napi::Object exports) {
+  exports.Set("libnbdVersion", Napi::Function::New(env, libnbdVersion, "libnbdVersion"));
+  exports.Set("probe", Napi::Function::New(env, probe, "probe"));
+  exports.Set("digest", Napi::Function::New(env, digest, "digest"));
+  exports.Set("Engine", EngineObject::define(env));
+  return exports;
+}
+
+}  // namespace addon
+
+static Napi::Object initModule(Napi::Env env, Napi::Object exports) {
+  return addon::init(env, exports);
+}
+NODE_API_MODULE(migratekit, initModule)

@@ -1,0 +1,64 @@
+// The one block of memory that all copies of a run read into. Its size is fixed at the start;
+// what does not fit waits. Cut in 64 KiB units, so that many small requests can be in flight.
+#pragma once
+
+#include <cstddef>
+#include <mutex>
+#include <vector>
+
+#include "range.h"
+
+namespace engine {
+
+// Something that sleeps and can be woken from any thread.
+class Waker {
+ public:
+  virtual void wake() = 0;
+
+ protected:
+  ~Waker() = default;
+};
+
+class BufferPool {
+ public:
+  explicit BufferPool(size_t bytes);
+  ~BufferPool();
+  BufferPool(const BufferPool&) = delete;
+  BufferPool& operator=(const BufferPool&) = delete;
+
+  // A job's claim: while several jobs run, none holds more than its even part.
+  class Share {
+   public:
+    explicit Share(BufferPool& pool);
+    ~Share();
+    Share(const Share&) = delete;
+    Share& operator=(const Share&) = delete;
+
+   private:
+    friend class BufferPool;
+    BufferPool& pool_;
+    size_t units_ = 0;
+  };
+
+  // Null when there is no room now; then `waiter` is woken when something was given back.
+  uint8_t* take(size_t length, Share& share, Waker& waiter);
+  // Wakes those who wait, but for `giver`, which looks by itself.
+  void give(uint8_t* buffer, size_t length, Share& share, const Waker* giver);
+  // A waiter that goes away must say so.
+  void forget(const Waker& waiter);
+
+  size_t bytes() const { return units_.size() * kUnit; }
+
+ private:
+  static constexpr size_t kUnit = 64 * kKiB;
+
+  size_t find(size_t count) const;
+
+  std::mutex mutex_;
+  uint8_t* memory_ = nullptr;
+  std::vector<uint8_t> units_;  // 1: taken
+  size_t jobs_ = 0;
+  std::vector<Waker*> waiters_;
+};
+
+}  // namespace engine

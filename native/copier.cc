@@ -1,0 +1,409 @@
+// The job's own thread: connect, supervise, settle. See adapt.cc for how many connections.
+#include "copier.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <thread>
+
+#include "loop.h"
+
+namespace engine {
+
+namespace {
+
+constexpr milliseconds kTick{20};
+constexpr milliseconds kPublish{50};
+constexpr unsigned kLoopsMaximum = 4;
+// How many ranges may be unflushed before a flush is ordered: bounds the memory of the log.
+constexpr size_t kUnflushedMaximum = 32 * 1024;
+// After a loss, flush soon: the less is in doubt, the less is copied twice.
+constexpr milliseconds kFlushAfterTrouble{250};
+// More than this in one request can fail through VDDK.
+constexpr uint64_t kRequestMaximum = 2 * kMiB;
+constexpr milliseconds kConnectTimeout{60000};
+
+}  // namespace
+
+const char* zeroMethodName(ZeroMethod method) {
+  switch (method) {
+    case ZeroMethod::skip: return "skip";
+    case ZeroMethod::fastZero: return "fast-zero";
+    case ZeroMethod::writeZeroes: return "write-zeroes";
+    case ZeroMethod::trim: return "trim";
+    case ZeroMethod::data: return "data";
+  }
+  return "none";
+}
+
+Copier::Copier(JobOptions options, std::shared_ptr<Shared> shared, std::function<void()> onEvents)
+    : options_(std::move(options)),
+      shared_(std::move(shared)),
+      share_(shared_->pool),
+      events_(std::move(onEvents)) {}
+
+Copier::~Copier() = default;
+
+JobResult Copier::run() {
+  JobResult result;
+  if (connectFirst() && checkSizes()) {
+    planConnections();
+    startLoops();
+    supervise();
+    stopLoops();
+  }
+  firstSource_.reset();
+  firstTarget_.reset();
+  events_.release();
+  events_.publish();
+  std::lock_guard lock(mutex_);
+  result.aborted = aborted_;
+  result.succeeded = !aborted_ && !failure_;
+  if (failure_) result.failure = *failure_;
+  result.sourceConnections = mostSources_;
+  result.targetConnections = mostTargets_;
+  if (lastZeroMethod_ >= 0)
+    result.zeroMethod = zeroMethodName(static_cast<ZeroMethod>(lastZeroMethod_.load()));
+  result.sourceExtentsUsed = sourceExtentsUsed_;
+  result.differences = differences_;
+  result.differingBytes = differingBytes_;
+  result.differencesTruncated = differencesTruncated_;
+  return result;
+}
+
+// The first connection of each side is not tried again: what fails at once is a mistake, not a fault.
+bool Copier::connectFirst() {
+  milliseconds timeout = std::min(kConnectTimeout, options_.stallTimeout);
+  Failure failure;
+  firstSource_ = connectAndWait(Side::source, options_.source, noCommands_, timeout, aborted_, failure);
+  if (firstSource_)
+    firstTarget_ =
+        connectAndWait(Side::target, options_.target, noCommands_, timeout, aborted_, failure);
+  if (firstSource_ && firstTarget_) return true;
+  if (firstSource_) firstSource_->startDisconnect();
+  fail(std::move(failure));
+  return false;
+}
+
+bool Copier::checkSizes() {
+  source_ = firstSource_->info();
+  target_ = firstTarget_->info();
+  auto refuse = [this](Side side, const char* code, int error, const std::string& message) {
+    Failure failure;
+    failure.code = code;
+    failure.side = side;
+    failure.error = error;
+    failure.message = message;
+    fail(std::move(failure));
+    return false;
+  };
+  for (Side side : {Side::source, Side::target}) {
+    uint64_t size = (side == Side::source ? source_ : target_).sizeBytes;
+    if (size < options_.capacityBytes)
+      return refuse(side, "ENGINE_SIZE", 0,
+                    std::string("the ") + sideName(side) + " has " + std::to_string(size) +
+                        " bytes, fewer than the disk's " + std::to_string(options_.capacityBytes));
+  }
+  const bool copying = options_.mode == Mode::copy;
+  if (copying && target_.readOnly)
+    return refuse(Side::target, "ENGINE_READ_ONLY", EROFS, "the target is read-only");
+
+  requestBytes_ = std::min(options_.requestBytes, kRequestMaximum);
+  for (uint64_t maximum : {source_.maximumBlockBytes, target_.maximumBlockBytes})
+    if (maximum != 0) requestBytes_ = std::min(requestBytes_, maximum);
+  if (2 * requestBytes_ > shared_->pool.bytes()) requestBytes_ = shared_->pool.bytes() / 2;
+
+  WorkList::Options work;
+  work.capacityBytes = options_.capacityBytes;
+  work.alignmentBytes = std::max<uint64_t>({512, source_.minimumBlockBytes, target_.minimumBlockBytes});
+  requestBytes_ = std::max(alignDown(requestBytes_, work.alignmentBytes), work.alignmentBytes);
+  // A target that takes only whole blocks gets the disk's last, partial one by read, patch, write.
+  work.tailStart = options_.capacityBytes;
+  uint64_t tail = alignDown(options_.capacityBytes, target_.minimumBlockBytes);
+  if (copying && tail + target_.minimumBlockBytes <= target_.sizeBytes) work.tailStart = tail;
+  tailStart_ = work.tailStart;
+
+  useSourceExtents_ = options_.sourceExtents && source_.canExtents;
+  useTargetExtents_ = copying && !options_.targetIsZero && target_.canExtents;
+  canFastZero_ = target_.canZero && target_.canFastZero;
+  canZero_ = target_.canZero;
+  canTrim_ = target_.canTrim;
+
+  std::lock_guard lock(mutex_);
+  work_ = std::make_unique<WorkList>(work);
+  if (options_.wholeDisk) {
+    work_->add({{0, options_.capacityBytes}});
+    work_->end();
+  } else {
+    work_->add(earlyExtents_);
+    if (earlyEnd_) work_->end();
+  }
+  earlyExtents_ = {};
+  return true;
+}
+
+void Copier::startLoops() {
+  unsigned cores = std::max(std::thread::hardware_concurrency(), 1u);
+  unsigned count = std::min({cores, kLoopsMaximum, sourceCount_, targetCount_});
+  for (unsigned i = 0; i < count; i++) loops_.push_back(std::make_unique<Loop>(*this, i));
+  setConnections(Side::source, sourceCount_);
+  setConnections(Side::target, targetCount_);
+  loops_[0]->adopt(std::move(firstSource_));
+  loops_[0]->adopt(std::move(firstTarget_));
+  lastFlush_ = Clock::now();
+  loopsReady_ = true;
+  for (auto& loop : loops_) loop->start();
+}
+
+void Copier::stopLoops() {
+  stopping_ = true;
+  wakeLoops();
+  for (auto& loop : loops_) loop->join();
+}
+
+void Copier::setConnections(Side side, unsigned count) {
+  const unsigned loops = loops_.size();
+  for (unsigned i = 0; i < loops; i++)
+    loops_[i]->want(side, std::max(count / loops + (i < count % loops ? 1 : 0), 1u));
+  auto& most = side == Side::source ? mostSources_ : mostTargets_;
+  most = std::max<unsigned>(most, count);
+}
+
+void Copier::supervise() {
+  TimePoint lastPublish = Clock::now();
+  for (;;) {
+    {
+      std::unique_lock lock(mutex_);
+      changed_.wait_for(lock, kTick, [this] { return poked_ || failure_ || aborted_; });
+      poked_ = false;
+      if (failure_ || aborted_) return;
+    }
+    TimePoint now = Clock::now();
+    if (now - lastPublish >= kPublish) {
+      lastPublish = now;
+      events_.publish();
+    }
+    feedIfHungry();
+    adapt(now);
+    finishFlush();
+    if (flushing_) continue;
+    const bool drained = work_->drained();
+    if (drained && (options_.mode == Mode::compare || (everFlushed_ && work_->unflushed() == 0)))
+      return;
+    flushIfDue(now, drained);
+  }
+}
+
+void Copier::flushIfDue(TimePoint now, bool final) {
+  if (options_.mode == Mode::compare) return;
+  const size_t unflushed = work_->unflushed();
+  milliseconds interval = options_.checkpointInterval;
+  const bool recovering = !health_[1].healthy();
+  if (recovering) interval = std::min(interval, kFlushAfterTrouble);
+  bool due = final || unflushed >= kUnflushedMaximum ||
+             ((unflushed > 0 || recovering) && now - lastFlush_ >= interval);
+  // Without a connection there is nothing to flush; one is being made.
+  if (!due || ready_[1] <= 0) return;
+  if (options_.checkpoints) events_.hold();
+  work_->beginFlush();
+  {
+    std::lock_guard lock(mutex_);
+    flushAnswers_ = 0;
+    flushFailed_ = false;
+  }
+  flushing_ = true;
+  flushNumber_++;
+  wakeLoops();
+}
+
+void Copier::finishFlush() {
+  if (!flushing_) return;
+  bool succeeded;
+  {
+    std::lock_guard lock(mutex_);
+    if (flushAnswers_ < loops_.size()) return;
+    succeeded = !flushFailed_;
+  }
+  flushing_ = false;
+  lastFlush_ = Clock::now();
+  if (work_->endFlush(succeeded)) {
+    everFlushed_ = true;
+    health_[1].success();
+    if (options_.checkpoints && work_->reportedIsFlushed()) {
+      Event event;
+      event.type = Event::Type::checkpoint;
+      events_.post(std::move(event));
+    }
+  } else {
+    wakeLoops();
+  }
+  if (options_.checkpoints) events_.release();
+}
+
+void Copier::flushDone(bool succeeded) {
+  std::lock_guard lock(mutex_);
+  flushAnswers_++;
+  if (!succeeded) flushFailed_ = true;
+  poked_ = true;
+  changed_.notify_one();
+}
+
+void Copier::flushTrouble(int error) {
+  auto trouble = health_[1].trouble(options_.retry, Clock::now());
+  std::string message = std::string("target flush failed: ") + std::strerror(error);
+  if (trouble && !trouble->exhausted && error != ENOSPC) {
+    stats_.retries++;
+    return retryEvent(Side::target, message, trouble->attempt, nullptr);
+  }
+  if (!trouble && error != ENOSPC) return;
+  Failure failure;
+  failure.code = "ENGINE_FLUSH";
+  failure.side = Side::target;
+  failure.error = error;
+  failure.message = message;
+  failure.attempts = trouble ? trouble->attempt : 1;
+  fail(std::move(failure));
+}
+
+void Copier::connectionLost(Side side, int error, const std::string& message) {
+  const size_t which = side == Side::source ? 0 : 1;
+  if (side == Side::target && options_.mode == Mode::copy) {
+    work_->targetLost();
+    // A trim that the old connection still carries out could come after our write of the same range.
+    if (!canZero_) canTrim_ = false;
+  }
+  auto trouble = health_[which].trouble(options_.retry, Clock::now());
+  wakeLoops();
+  if (!trouble) return;
+  stats_.retries++;
+  if (!trouble->exhausted) return retryEvent(side, message, trouble->attempt, nullptr);
+  Failure failure;
+  failure.code = "ENGINE_LOST";
+  failure.side = side;
+  failure.error = error;
+  failure.message = message;
+  failure.attempts = trouble->attempt;
+  fail(std::move(failure));
+}
+
+void Copier::extraRefused(Side side, const std::string& message) {
+  note(side, "one more connection was refused: " + message);
+}
+
+void Copier::feedIfHungry() {
+  if (options_.wholeDisk) return;
+  {
+    std::lock_guard lock(mutex_);
+    if (hungryPosted_ || !work_->hungry()) return;
+    hungryPosted_ = true;
+  }
+  Event event;
+  event.type = Event::Type::hungry;
+  events_.post(std::move(event));
+}
+
+void Copier::addExtents(const std::vector<Range>& extents) {
+  {
+    std::lock_guard lock(mutex_);
+    hungryPosted_ = false;
+    if (work_) work_->add(extents);
+    else earlyExtents_.insert(earlyExtents_.end(), extents.begin(), extents.end());
+  }
+  wakeLoops();
+}
+
+void Copier::endExtents() {
+  {
+    std::lock_guard lock(mutex_);
+    if (work_) work_->end();
+    else earlyEnd_ = true;
+    poked_ = true;
+  }
+  changed_.notify_one();
+}
+
+bool Copier::hungry() const {
+  std::lock_guard lock(mutex_);
+  return work_ && work_->hungry();
+}
+
+void Copier::abort() {
+  aborted_ = true;
+  std::lock_guard lock(mutex_);
+  changed_.notify_one();
+}
+
+void Copier::fail(Failure failure) {
+  std::lock_guard lock(mutex_);
+  if (!failure_) failure_ = std::move(failure);
+  changed_.notify_one();
+}
+
+void Copier::poke() {
+  std::lock_guard lock(mutex_);
+  poked_ = true;
+  changed_.notify_one();
+}
+
+void Copier::wakeLoops() {
+  if (!loopsReady_) return;
+  for (auto& loop : loops_) loop->wake();
+}
+
+void Copier::note(Side side, const std::string& message) {
+  Event event;
+  event.type = Event::Type::note;
+  event.side = side;
+  event.message = message;
+  events_.post(std::move(event));
+}
+
+void Copier::retryEvent(Side side, const std::string& message, unsigned attempt, const Range* range) {
+  Event event;
+  event.type = Event::Type::retry;
+  event.side = side;
+  event.message = message;
+  event.attempt = attempt;
+  event.hasRange = range != nullptr;
+  if (range != nullptr) event.range = *range;
+  events_.post(std::move(event));
+}
+
+ZeroMethod Copier::zeroMethod() const {
+  if (options_.targetIsZero) return ZeroMethod::skip;
+  if (canFastZero_) return ZeroMethod::fastZero;
+  if (canZero_) return ZeroMethod::writeZeroes;
+  if (canTrim_) return ZeroMethod::trim;
+  return ZeroMethod::data;
+}
+
+uint64_t Copier::readLimit() const {
+  uint64_t limit = shared_->rate.smoothRequestBytes(requestBytes_);
+  return std::max(alignDown(limit, 4 * kKiB), std::min<uint64_t>(requestBytes_, 4 * kKiB));
+}
+
+// Adjacent differences become one; the lowest are kept when there are too many.
+void Copier::difference(const Range& range) {
+  std::lock_guard lock(mutex_);
+  differingBytes_ += range.length;
+  uint64_t offset = range.offset, length = range.length;
+  auto next = differences_.lower_bound(offset);
+  if (next != differences_.end() && next->first == offset + length) {
+    length += next->second;
+    next = differences_.erase(next);
+  }
+  if (next != differences_.begin()) {
+    auto before = std::prev(next);
+    if (before->first + before->second == offset) {
+      before->second += length;
+      return;
+    }
+  }
+  differences_.emplace(offset, length);
+  if (differences_.size() > options_.differencesMaximum) {
+    differences_.erase(std::prev(differences_.end()));
+    differencesTruncated_ = true;
+  }
+}
+
+}  // namespace engine

@@ -1,0 +1,188 @@
+// One job: copy or compare one export with another. run() is called on the job's own thread, which
+// connects, starts the loops, decides how many connections are worth having, orders flushes, and
+// decides when it is over. The loops (loop.h) do all input and output. Knows nothing of Node-API.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <condition_variable>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "buffer_pool.h"
+#include "events.h"
+#include "nbd_handle.h"
+#include "rate_limit.h"
+#include "side_health.h"
+#include "work_list.h"
+
+namespace engine {
+
+class Loop;
+
+// What all jobs of a run share.
+struct Shared {
+  Shared(size_t memoryBytes, uint64_t bytesPerSecond) : pool(memoryBytes), rate(bytesPerSecond) {}
+  BufferPool pool;
+  RateLimit rate;
+};
+
+enum class Mode { copy, compare };
+
+struct JobOptions {
+  Mode mode = Mode::copy;
+  Endpoint source;
+  Endpoint target;
+  uint64_t capacityBytes = 0;
+  bool wholeDisk = true;  // false: extents are fed with addExtents()
+  bool sourceExtents = true;
+  bool targetIsZero = false;
+  uint64_t requestBytes = kMiB;
+  int64_t gapBytes = -1;  // merge reads across gaps of up to this; negative: as measured
+  milliseconds stallTimeout{60000};
+  RetryPolicy retry;
+  milliseconds checkpointInterval{5000};
+  bool checkpoints = false;
+  size_t differencesMaximum = 1000;
+};
+
+struct Stats {
+  std::atomic<uint64_t> readBytes{0};
+  std::atomic<uint64_t> writtenBytes{0};
+  std::atomic<uint64_t> zeroedBytes{0};
+  std::atomic<uint64_t> skippedBytes{0};
+  std::atomic<uint64_t> comparedBytes{0};
+  std::atomic<uint64_t> retries{0};
+};
+
+// How zeroes reach the target; found out while copying, and remembered for the job.
+enum class ZeroMethod : uint8_t { skip, fastZero, writeZeroes, trim, data };
+const char* zeroMethodName(ZeroMethod method);
+
+struct JobResult {
+  bool succeeded = false;
+  bool aborted = false;
+  Failure failure;
+  uint64_t sourceConnections = 0;  // the most at any time
+  uint64_t targetConnections = 0;
+  std::string zeroMethod = "none";
+  bool sourceExtentsUsed = false;
+  std::map<uint64_t, uint64_t> differences;  // offset to length
+  uint64_t differingBytes = 0;
+  bool differencesTruncated = false;
+};
+
+class Copier {
+ public:
+  Copier(JobOptions options, std::shared_ptr<Shared> shared, std::function<void()> onEvents);
+  ~Copier();
+
+  JobResult run();
+
+  // From any thread.
+  void abort();
+  void addExtents(const std::vector<Range>& extents);
+  void endExtents();
+  bool hungry() const;
+  EventQueue& events() { return events_; }
+  const Stats& stats() const { return stats_; }
+
+ private:
+  friend class Loop;
+
+  bool connectFirst();
+  bool checkSizes();
+  void planConnections();
+  void startLoops();
+  void stopLoops();
+  void supervise();
+  void adapt(TimePoint now);
+  void flushIfDue(TimePoint now, bool final);
+  void finishFlush();
+  void feedIfHungry();
+  void setConnections(Side side, unsigned count);
+
+  // For the loops.
+  void fail(Failure failure);
+  void wakeLoops();
+  void poke();
+  void note(Side side, const std::string& message);
+  void retryEvent(Side side, const std::string& message, unsigned attempt, const Range* range);
+  void connectionLost(Side side, int error, const std::string& message);
+  void extraRefused(Side side, const std::string& message);
+  void flushDone(bool succeeded);
+  void flushTrouble(int error);
+  void tuneWindow(Clock::duration answered);
+  void sawLatency(Clock::duration latency);
+  void difference(const Range& range);
+  ZeroMethod zeroMethod() const;
+  uint64_t readLimit() const;
+  bool over() const { return stopping_.load(std::memory_order_relaxed); }
+
+  const JobOptions options_;
+  const std::shared_ptr<Shared> shared_;
+  BufferPool::Share share_;
+  EventQueue events_;
+  Stats stats_;
+
+  std::vector<Command*> noCommands_;  // where the first connections complete to, before the loops
+  std::unique_ptr<Connection> firstSource_;
+  std::unique_ptr<Connection> firstTarget_;
+  ExportInfo source_;
+  ExportInfo target_;
+  uint64_t requestBytes_ = kMiB;
+  uint64_t tailStart_ = 0;
+  std::unique_ptr<WorkList> work_;
+  std::vector<std::unique_ptr<Loop>> loops_;
+  std::atomic<bool> loopsReady_{false};  // the list does not change any more
+
+  std::atomic<bool> aborted_{false};
+  std::atomic<bool> stopping_{false};
+  std::atomic<bool> useSourceExtents_{false};
+  std::atomic<bool> useTargetExtents_{false};
+  std::atomic<bool> sourceExtentsUsed_{false};
+  std::atomic<bool> canFastZero_{false};
+  std::atomic<bool> canZero_{false};
+  std::atomic<bool> canTrim_{false};
+  std::atomic<int> lastZeroMethod_{-1};
+  std::atomic<uint64_t> windowBytes_{256 * kMiB};
+  std::atomic<uint64_t> gapBytes_{0};
+  std::atomic<uint64_t> readLatencyUs_{0};
+  std::array<std::atomic<int>, 2> ready_{};  // connections that are ready, by side
+  std::array<SideHealth, 2> health_;
+  unsigned sourceCount_ = 1, targetCount_ = 1;
+  std::atomic<unsigned> mostSources_{0}, mostTargets_{0};
+
+  // Flush rounds: every loop answers once for each number.
+  std::atomic<uint64_t> flushNumber_{0};
+  unsigned flushAnswers_ = 0;
+  bool flushFailed_ = false;
+  bool flushing_ = false;
+  TimePoint lastFlush_;
+  bool everFlushed_ = false;
+
+  struct Adaptive {
+    bool enabled = false;
+    bool settled = false;
+    unsigned previousCount = 0;
+    double previousRate = 0;
+    TimePoint since;
+    uint64_t bytesAtStart = 0;
+  } adaptive_;
+
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  bool poked_ = false;
+  std::optional<Failure> failure_;
+  std::vector<Range> earlyExtents_;
+  bool earlyEnd_ = false;
+  bool hungryPosted_ = false;
+  std::map<uint64_t, uint64_t> differences_;
+  uint64_t differingBytes_ = 0;
+  bool differencesTruncated_ = false;
+};
+
+}  // namespace engine

@@ -1,0 +1,259 @@
+// The loop itself and its connections. What is done with the data: loop_tasks.cc.
+#include "loop.h"
+
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+namespace engine {
+
+namespace {
+
+// Long enough for a server under load to answer what it has begun, short enough for an abort
+// within a second.
+constexpr milliseconds kDrain{700};
+constexpr milliseconds kDisconnect{100};
+constexpr milliseconds kSleepMaximum{500};
+
+}  // namespace
+
+Loop::Loop(Copier& job, unsigned index) : job_(job), index_(index) {
+  wakeFd_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+}
+
+Loop::~Loop() {
+  join();
+  if (wakeFd_ != -1) ::close(wakeFd_);
+}
+
+void Loop::adopt(std::unique_ptr<Connection> connection) {
+  connection->moveTo(completed_);
+  job_.ready_[index(connection->side())]++;
+  connections(connection->side()).push_back(std::move(connection));
+}
+
+void Loop::start() {
+  thread_ = std::thread([this] { run(); });
+}
+
+void Loop::join() {
+  if (thread_.joinable()) thread_.join();
+}
+
+void Loop::wake() {
+  uint64_t one = 1;
+  // A full counter means that it is awake already.
+  [[maybe_unused]] ssize_t written = write(wakeFd_, &one, sizeof one);
+}
+
+void Loop::run() {
+  while (!job_.over()) step();
+  finishUp();
+}
+
+void Loop::step() {
+  TimePoint now = Clock::now();
+  wakeAt_ = now + kSleepMaximum;
+  reap();
+  removeDead(now);
+  maintain(now);
+  answerFlush();
+  issue(now);
+  // A submission may have failed at once: then there is something to do before sleeping.
+  if (completed_.empty()) sleep();
+  checkStalls(Clock::now());
+}
+
+void Loop::sleep() {
+  pollfd fds[64];
+  Connection* polled[64];
+  nfds_t count = 0;
+  for (Connections& list : connections_) {
+    for (auto& connection : list) {
+      if (connection->fd() == -1 || count == 63) continue;
+      fds[count] = {connection->fd(), connection->pollEvents(), 0};
+      polled[count++] = connection.get();
+    }
+  }
+  fds[count] = {wakeFd_, POLLIN, 0};
+  auto wait = std::chrono::ceil<milliseconds>(wakeAt_ - Clock::now()).count();
+  int timeout = static_cast<int>(std::clamp<int64_t>(wait, 0, kSleepMaximum.count()));
+  if (poll(fds, count + 1, timeout) <= 0) return;
+  if (fds[count].revents != 0) {
+    uint64_t wakes;
+    [[maybe_unused]] ssize_t got = read(wakeFd_, &wakes, sizeof wakes);
+  }
+  for (nfds_t i = 0; i < count; i++) {
+    if (fds[i].revents == 0) continue;
+    Connection& connection = *polled[i];
+    bool wasReady = connection.state() != Connection::State::connecting;
+    connection.notify(fds[i].revents);
+    if (!wasReady && connection.state() == Connection::State::ready)
+      job_.ready_[index(connection.side())]++;
+  }
+}
+
+// The end of the loop, for whatever reason: let the servers answer what they have begun (nbdkit
+// aborts when a client vanishes with reads in flight), then say goodbye, then close.
+void Loop::finishUp() {
+  auto pump = [this](milliseconds time, auto busy) {
+    TimePoint deadline = Clock::now() + time;
+    while (Clock::now() < deadline) {
+      bool any = false;
+      for (Connections& list : connections_)
+        for (auto& connection : list) any |= busy(*connection);
+      if (!any) return;
+      wakeAt_ = Clock::now() + milliseconds{20};
+      sleep();
+    }
+  };
+  pump(kDrain, [](Connection& connection) { return connection.inFlight() > 0; });
+  for (Connections& list : connections_)
+    for (auto& connection : list)
+      if (connection->inFlight() == 0 && connection->state() == Connection::State::ready)
+        connection->startDisconnect();
+  pump(kDisconnect,
+       [](Connection& connection) { return connection.state() == Connection::State::closing; });
+  for (Connections& list : connections_) {
+    for (auto& connection : list) connection->close(ENOTCONN, "the job is over");
+    list.clear();
+  }
+  for (Task& task : tasks_)
+    if (task.buffer != nullptr) job_.shared_->pool.give(task.buffer, task.bufferBytes, job_.share_, this);
+  tasks_.clear();
+  job_.shared_->pool.forget(*this);
+}
+
+void Loop::maintain(TimePoint now) {
+  maintainSide(Side::source, now);
+  maintainSide(Side::target, now);
+}
+
+// As many connections as wanted: new ones when the side may be tried, surplus ones retire.
+void Loop::maintainSide(Side side, TimePoint now) {
+  Connections& list = connections(side);
+  unsigned live = 0;
+  for (auto& connection : list) live += connection->retiring ? 0 : 1;
+  const unsigned wanted = wanted_[index(side)];
+  for (auto it = list.rbegin(); live > wanted && it != list.rend(); ++it) {
+    if ((*it)->retiring || (*it)->state() != Connection::State::ready) continue;
+    (*it)->retiring = true;
+    live--;
+  }
+  for (auto& connection : list)
+    if (connection->retiring) retireIdle(*connection);
+  if (live >= wanted) return;
+  TimePoint allowed = std::max(job_.health_[index(side)].nextAttempt(), nextExtra_[index(side)]);
+  if (now < allowed) {
+    wakeAt_ = std::min(wakeAt_, allowed);
+    return;
+  }
+  const Endpoint& endpoint = side == Side::source ? job_.options_.source : job_.options_.target;
+  for (; live < wanted; live++) {
+    auto connection = std::make_unique<Connection>(side, endpoint, completed_);
+    if (connection->state() == Connection::State::ready) job_.ready_[index(side)]++;
+    bool dead = connection->state() == Connection::State::dead;
+    list.push_back(std::move(connection));
+    if (dead) {
+      wakeAt_ = now;
+      break;
+    }
+  }
+}
+
+// A retiring connection closes when it is drained; a target's only after a flush, because closing
+// it would leave its writes in doubt.
+void Loop::retireIdle(Connection& connection) {
+  if (connection.inFlight() > 0 || connection.state() != Connection::State::ready) return;
+  if (connection.side() == Side::source || connection.retireFlushed ||
+      !connection.info().canFlush || job_.options_.mode == Mode::compare) {
+    job_.ready_[index(connection.side())]--;
+    connection.startDisconnect();
+    return;
+  }
+  send(connection, Op::flush, {}, nullptr, nullptr);
+}
+
+void Loop::removeDead(TimePoint now) {
+  for (Side side : {Side::source, Side::target}) {
+    Connections& list = connections(side);
+    for (size_t i = 0; i < list.size();) {
+      Connection& connection = *list[i];
+      if (connection.state() != Connection::State::dead) {
+        i++;
+        continue;
+      }
+      auto gone = std::move(list[i]);
+      list.erase(list.begin() + i);
+      if (gone->wasClosing()) continue;
+      unsigned which = index(side);
+      if (gone->wasReady()) {
+        job_.ready_[which]--;
+        extraRefusals_[which] = 0;
+        job_.connectionLost(side, gone->error(), gone->message());
+      } else if (job_.ready_[which] > 0) {
+        // The server does not want one more; those that are there go on.
+        unsigned refusals = std::min(++extraRefusals_[which], 6u);
+        nextExtra_[which] = now + milliseconds{500} * (1u << refusals);
+        job_.extraRefused(side, gone->message());
+      } else {
+        job_.connectionLost(side, gone->error(), gone->message());
+      }
+    }
+  }
+}
+
+void Loop::checkStalls(TimePoint now) {
+  const milliseconds limit = job_.options_.stallTimeout;
+  for (Connections& list : connections_) {
+    for (auto& connection : list) {
+      bool waiting = connection->state() == Connection::State::connecting ||
+                     connection->state() == Connection::State::closing || connection->inFlight() > 0;
+      if (!waiting) continue;
+      TimePoint deadline = connection->lastProgress() + limit;
+      if (now >= deadline)
+        connection->close(ETIMEDOUT, std::string("the ") + sideName(connection->side()) +
+                                         " did not answer for " + std::to_string(limit.count()) +
+                                         " ms");
+    }
+  }
+}
+
+Connection* Loop::pick(Side side, size_t readsMaximum) {
+  Connection* best = nullptr;
+  for (auto& connection : connections(side)) {
+    if (connection->state() != Connection::State::ready || connection->retiring) continue;
+    if (connection->reads() >= readsMaximum) continue;
+    if (best == nullptr || connection->inFlight() < best->inFlight()) best = connection.get();
+  }
+  return best;
+}
+
+bool Loop::hasReady(Side side) { return pick(side, SIZE_MAX) != nullptr; }
+
+// Each flush round is answered once, when all of this loop's target connections have flushed.
+void Loop::answerFlush() {
+  uint64_t number = job_.flushNumber_;
+  if (flushSeen_ == number || flushPending_ > 0) return;
+  flushSeen_ = number;
+  flushFailed_ = false;
+  flushPending_ = 1;  // held, so that a submission that fails at once does not answer early
+  for (auto& connection : connections(Side::target)) {
+    // Died since the last look: its writes are in doubt, which removeDead() has yet to say.
+    if (connection->state() == Connection::State::dead && connection->wasReady() &&
+        !connection->wasClosing())
+      flushFailed_ = true;
+    if (connection->state() != Connection::State::ready || !connection->info().canFlush) continue;
+    flushPending_++;
+    Command& command = newCommand();
+    command.op = Op::flush;
+    command.offset = number;
+    connection->submit(command);
+  }
+  if (--flushPending_ == 0) job_.flushDone(!flushFailed_);
+}
+
+}  // namespace engine

@@ -1,0 +1,129 @@
+// One thread with its own connections to both sides: takes ranges from the shared list, reads,
+// looks for zeroes, writes, and sleeps in poll(). Nothing here needs a lock but what is shared.
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "copier.h"
+#include "zero_scan.h"
+
+namespace engine {
+
+// A piece on its way. Owned by the loop's arena; ends in Loop::retire, nowhere else.
+struct Task {
+  enum class Stage : uint8_t { tail, read, write, trim, readback };
+  Piece piece;
+  Stage stage = Stage::read;
+  uint8_t* buffer = nullptr;
+  size_t bufferBytes = 0;
+  unsigned pending = 0;  // commands in flight
+  bool countsAsZero = false;
+  bool trimFailed = false;
+  std::vector<Segment> segments;
+  // The first thing that went wrong.
+  bool failed = false;
+  bool lost = false;
+  Side side = Side::source;
+  Op op = Op::read;
+  int error = 0;
+  Range failedRange;
+  std::string message;
+
+  uint64_t tailBytes() const { return bufferBytes; }
+};
+
+class Loop final : public Waker {
+ public:
+  Loop(Copier& job, unsigned index);
+  ~Loop();
+  Loop(const Loop&) = delete;
+  Loop& operator=(const Loop&) = delete;
+
+  void adopt(std::unique_ptr<Connection> connection);
+  void start();
+  void join();
+  void wake() override;
+  // How many connections this loop should have; from any thread.
+  void want(Side side, unsigned count) { wanted_[index(side)] = count; }
+
+ private:
+  using Connections = std::vector<std::unique_ptr<Connection>>;
+  static size_t index(Side side) { return side == Side::source ? 0 : 1; }
+  Connections& connections(Side side) { return connections_[index(side)]; }
+
+  void run();
+  void step();
+  void sleep();
+  void finishUp();
+
+  // Connections (loop.cc)
+  void maintain(TimePoint now);
+  void maintainSide(Side side, TimePoint now);
+  void removeDead(TimePoint now);
+  void checkStalls(TimePoint now);
+  void retireIdle(Connection& connection);
+  Connection* pick(Side side, size_t readsMaximum);
+  bool hasReady(Side side);
+  void answerFlush();
+
+  // Work (loop_tasks.cc)
+  void issue(TimePoint now);
+  void planAhead();
+  void continueWindow(Window& window);
+  void windowAnswer(Command& command);
+  void issueZeroes(TimePoint now);
+  bool takePending(TimePoint now);
+  void startPending(uint8_t* buffer, size_t bytes);
+  void reap();
+  void finished(Command& command);
+  void advance(Task& task);
+  void writeOut(Task& task);
+  void sendZero(Task& task, const Range& range);
+  bool zeroRefused(Task& task, Command& command);
+  void startTrim(Task& task);
+  void compare(Task& task);
+  void complete(Task& task, bool needsFlush);
+  void retire(Task& task);
+  void putBack(Task& task);
+  void lostWhileSending(Task& task, const Range& range);
+  void flushAnswer(Command& command);
+  void send(Connection& connection, Op op, const Range& range, uint8_t* buffer, Task* task);
+  bool isTail(const Piece& piece) const;
+  size_t bufferBytesFor(const Piece& piece) const;
+
+  Command& newCommand();
+  Task& newTask();
+  void release(Task& task);
+
+  Copier& job_;
+  const unsigned index_;
+  int wakeFd_ = -1;
+  std::thread thread_;
+  std::array<std::atomic<unsigned>, 2> wanted_{};
+  std::array<Connections, 2> connections_;
+  std::array<TimePoint, 2> nextExtra_{};
+  std::array<unsigned, 2> extraRefusals_{};
+
+  std::vector<Command*> completed_;
+  std::vector<Command*> reaping_;
+  std::deque<Command> commands_;
+  std::vector<Command*> freeCommands_;
+  std::deque<Task> tasks_;
+  std::vector<Task*> freeTasks_;
+  size_t activeTasks_ = 0;
+  std::vector<std::unique_ptr<Window>> windows_;
+  size_t zeroTasks_ = 0;
+
+  std::optional<Piece> pending_;
+  TimePoint pendingAt_{};
+
+  uint64_t flushSeen_ = 0;
+  unsigned flushPending_ = 0;
+  bool flushFailed_ = false;
+  TimePoint wakeAt_{};
+};
+
+}  // namespace engine

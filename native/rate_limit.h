@@ -1,0 +1,28 @@
+// A token bucket that hands out moments instead of tokens: whoever wants to send learns when.
+// Shared by all copies of a run, first come first served.
+#pragma once
+
+#include <mutex>
+
+#include "range.h"
+
+namespace engine {
+
+class RateLimit {
+ public:
+  // 0: no limit
+  explicit RateLimit(uint64_t bytesPerSecond) : bytesPerSecond_(bytesPerSecond) {}
+
+  bool limited() const { return bytesPerSecond_ != 0; }
+  // The moment from which `bytes` may go; never in the past.
+  TimePoint reserve(uint64_t bytes);
+  // Requests larger than this would make the flow lumpy.
+  uint64_t smoothRequestBytes(uint64_t wanted) const;
+
+ private:
+  const uint64_t bytesPerSecond_;
+  std::mutex mutex_;
+  TimePoint next_{};
+};
+
+}  // namespace engine

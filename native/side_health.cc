@@ -1,0 +1,36 @@
+#include "side_health.h"
+
+#include <algorithm>
+
+namespace engine {
+
+milliseconds RetryPolicy::backoff(unsigned attempt) {
+  if (attempt == 0) return milliseconds{0};
+  return std::min(milliseconds{100} * (1u << std::min(attempt - 1, 10u)), milliseconds{10000});
+}
+
+std::optional<SideHealth::Trouble> SideHealth::trouble(const RetryPolicy& policy, TimePoint now) {
+  std::lock_guard lock(mutex_);
+  if (now < nextAttempt_) return std::nullopt;
+  failures_++;
+  if (failures_ == 1) firstFailure_ = now;
+  nextAttempt_ = now + RetryPolicy::backoff(failures_);
+  return Trouble{failures_, failures_ > policy.attempts || now - firstFailure_ > policy.maxElapsed};
+}
+
+void SideHealth::success() {
+  std::lock_guard lock(mutex_);
+  failures_ = 0;
+}
+
+bool SideHealth::healthy() const {
+  std::lock_guard lock(mutex_);
+  return failures_ == 0;
+}
+
+TimePoint SideHealth::nextAttempt() const {
+  std::lock_guard lock(mutex_);
+  return nextAttempt_;
+}
+
+}  // namespace engine

@@ -1,0 +1,42 @@
+// How well one side is doing: rounds of trouble since the last success, and when to try again.
+#pragma once
+
+#include <mutex>
+#include <optional>
+#include <string>
+
+#include "range.h"
+
+namespace engine {
+
+struct RetryPolicy {
+  unsigned attempts = 10;
+  milliseconds maxElapsed{300000};
+
+  // 0.1 s, 0.2 s, 0.4 s … 10 s
+  static milliseconds backoff(unsigned attempt);
+};
+
+class SideHealth {
+ public:
+  // Counts one more round of trouble and sets when the next try may be. Several connections that
+  // break at the same moment count once (then the answer is empty).
+  // `exhausted`: the policy allows no further try.
+  struct Trouble {
+    unsigned attempt;
+    bool exhausted;
+  };
+  std::optional<Trouble> trouble(const RetryPolicy& policy, TimePoint now);
+  void success();
+  bool healthy() const;
+  // From when on connecting is allowed.
+  TimePoint nextAttempt() const;
+
+ private:
+  mutable std::mutex mutex_;
+  unsigned failures_ = 0;
+  TimePoint firstFailure_{};
+  TimePoint nextAttempt_{};
+};
+
+}  // namespace engine

@@ -1,0 +1,127 @@
+// What is left to copy, shared by all loops of a job, and what was copied but is not yet known to
+// be flushed. Every byte of the job is in exactly one place at any time: wanted, in a window, ready,
+// outstanding (taken by a loop), waiting to be tried again, unflushed, or done. Two requests that
+// overlap can therefore never be in flight.
+#pragma once
+
+#include <deque>
+#include <mutex>
+#include <vector>
+
+#include "range.h"
+
+namespace engine {
+
+// A part of the disk that is taken, copied and tried again as a whole.
+struct Piece {
+  Range range;
+  bool zero = false;        // the source's extents said that it reads as zero
+  bool targetZero = false;  // the target's extents proved that it is zero there
+  bool reported = false;    // JS was told about it before; it is copied again after a loss
+  unsigned attempts = 0;    // how often it failed by itself
+  unsigned losses = 0;      // how often its connection went away
+  TimePoint firstFailed{};
+  TimePoint notBefore{};
+  std::vector<Range> wanted;  // of a read across gaps: what is copied; empty: all of it
+
+  uint64_t wantedBytes() const;
+};
+
+struct Extent {
+  Range range;
+  bool zero;
+};
+
+// A stretch whose extents are asked before it is read. Belongs to one loop until it is finished.
+struct Window {
+  struct Map {
+    bool ask = false;     // there is more to ask
+    bool asking = false;  // a request is in flight
+    uint64_t cursor = 0;  // everything before it is known
+    std::vector<Extent> extents;
+  };
+  Range span;
+  std::vector<Range> wanted;
+  Map source;
+  Map target;
+};
+
+class WorkList {
+ public:
+  struct Options {
+    uint64_t capacityBytes = 0;
+    // Ranges are widened to this; the end of the disk stays where it is.
+    uint64_t alignmentBytes = 512;
+    // From here to the capacity the target needs a wider write; equal to the capacity if it does not.
+    uint64_t tailStart = 0;
+    uint64_t readyBytesMaximum = 64 * kMiB;
+  };
+
+  explicit WorkList(const Options& options) : options_(options) {}
+
+  // Sorted, disjoint ranges after all earlier ones. What lies behind the capacity is dropped.
+  void add(const std::vector<Range>& extents);
+  void end();
+  // Time to hand over more extents.
+  bool hungry() const;
+
+  // False: nothing to plan now. A window that asks nothing is already finished when this returns.
+  enum class Planned { nothing, finished, window };
+  Planned takeWindow(bool askSource, bool askTarget, uint64_t windowBytes, Window& window);
+  void finishWindow(const Window& window);
+
+  // Takes a piece of at most `limit` bytes, merged across gaps of up to `gap` bytes.
+  bool takeData(uint64_t limit, uint64_t gap, TimePoint now, Piece& piece);
+  bool takeZero(uint64_t limit, TimePoint now, Piece& piece);
+  // When the first piece that waits to be tried again may go; TimePoint::max() if none waits.
+  TimePoint nextRetry() const;
+
+  // Each taken piece ends in exactly one of these.
+  void complete(const Piece& piece, bool needsFlush);
+  void requeue(Piece&& piece);
+  void putBack(Piece&& piece);  // untouched, to the front
+
+  // Nothing left but perhaps unflushed ranges.
+  bool drained() const;
+  size_t unflushed() const;
+
+  // A flush covers what was completed before it began, unless a target connection was lost meanwhile.
+  void beginFlush();
+  // True: all that was completed before beginFlush is durable.
+  bool endFlush(bool succeeded);
+  // A server that died may have forgotten what it acknowledged: all unflushed ranges are copied again.
+  void targetLost();
+  // True when nothing that JS was told about waits to be copied again.
+  bool reportedIsFlushed() const;
+
+ private:
+  struct LogEntry {
+    Range range;
+    bool zero;
+    bool again;
+  };
+
+  void pushReady(Range range, bool zero, bool targetZero);
+  void requeueLog(std::vector<LogEntry>& log);
+  bool takeRetry(bool zero, TimePoint now, Piece& piece);
+  bool drainedLocked() const;
+
+  const Options options_;
+  mutable std::mutex mutex_;
+  std::deque<Range> wanted_;
+  bool ended_ = false;
+  uint64_t plannedEnd_ = 0;
+  unsigned windows_ = 0;
+  std::deque<Piece> data_;
+  std::deque<Piece> zero_;
+  uint64_t readyDataBytes_ = 0;
+  std::vector<Piece> retry_;
+  uint64_t outstanding_ = 0;
+  std::vector<LogEntry> log_;
+  std::vector<LogEntry> flushing_;
+  uint64_t losses_ = 0;
+  uint64_t lossesAtFlush_ = 0;
+  uint64_t reportedAgainBytes_ = 0;
+};
+
+}  // namespace engine
