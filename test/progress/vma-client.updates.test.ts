@@ -107,18 +107,21 @@ test("A run as it should be: every stage in order, each disk, the sums, and one 
 for (const delayMs of [0, 40]) {
   test(`What the service shows never goes back, with an API that takes ${delayMs} ms an update`, async () => {
     await using api = await startVmaApi();
-    const tracker = twoDiskTracker();
+    const tracker = new ProgressTracker();
+    const disks = ["disk-2000", "disk-2001", "disk-2002"];
+    for (const diskId of disks) {
+      tracker.addDisk({ diskId, syncType: "full", plannedAreas: undefined, capacityBytes: 1000 });
+    }
     tracker.setStage("Transfer");
     // 40 ms are more than the share of a round that disks may take: rounds are cut short.
     if (delayMs > 0) api.setFault({ kind: "slow", method: "POST", delayMs });
     const { logger } = captureLogger();
     const client = new VmaClient({ baseUrl: api.url, jobId, logger, intervalMs: 100 });
     client.start(() => tracker.snapshot());
-    await waitFor("both disks", () => api.jobs.get(jobId)?.disks.size === 2);
+    await waitFor("all disks", () => api.jobs.get(jobId)?.disks.size === 3);
     let shownBefore = 0;
-    for (let done = 0; done < 3000; done += 75) {
-      tracker.onChunks("disk-2001", Float64Array.of(500 + done, 75, 0));
-      if (done < 1000) tracker.onChunks("disk-2000", Float64Array.of(done, 75, 0));
+    for (let done = 0; done < 1000; done += 25) {
+      for (const diskId of disks) tracker.onChunks(diskId, Float64Array.of(done, 25, 0));
       const seen = api.updates.length;
       await waitFor("an update", () => api.updates.length > seen);
       const shown = api.jobs.get(jobId)!.bytesTransferred;
