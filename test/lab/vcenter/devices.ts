@@ -1,0 +1,118 @@
+/** The devices of a machine: controllers, a network card, and its disks with their backings. */
+
+import type { Inventory } from "./inventory.ts";
+import { changeIdOf, type DiskRecord, type VmRecord } from "./records.ts";
+import { Moref, type VimObject, vimObject } from "./vim-values.ts";
+
+/** All devices in the order of a real machine: controllers first, disks last. */
+export function devicesOf(
+  vm: VmRecord,
+  disks: readonly DiskRecord[],
+  inventory: Inventory,
+): VimObject[] {
+  const buses = [...new Set([0, ...disks.map((disk) => disk.bus)])].sort((a, b) => a - b);
+  return [
+    vimObject("VirtualIDEController", {
+      key: 200,
+      deviceInfo: description("IDE 0", "IDE 0"),
+      busNumber: 0,
+    }),
+    ...buses.map((bus) =>
+      vimObject("ParaVirtualSCSIController", {
+        key: 1000 + bus,
+        deviceInfo: description(`SCSI controller ${bus}`, "VMware paravirtual SCSI"),
+        controllerKey: 100,
+        unitNumber: 3 + bus,
+        busNumber: bus,
+        device: disks.filter((disk) => disk.bus === bus).map((disk) => disk.key),
+        hotAddRemove: true,
+        sharedBus: vm.sharedBuses[bus] ?? "noSharing",
+        scsiCtlrUnitNumber: 7,
+      }),
+    ),
+    vimObject("VirtualVmxnet3", {
+      key: 4000,
+      deviceInfo: description("Network adapter 1", "VM Network"),
+      backing: vimObject("VirtualEthernetCardNetworkBackingInfo", {
+        deviceName: "VM Network",
+        network: new Moref("Network", "network-20"),
+      }),
+      controllerKey: 100,
+      unitNumber: 7,
+      addressType: "assigned",
+      macAddress: "00:50:56:00:00:01",
+    }),
+    ...disks.map((disk) => diskDevice(disk, vm, inventory)),
+  ];
+}
+
+function diskDevice(disk: DiskRecord, vm: VmRecord, inventory: Inventory): VimObject {
+  const kib = Math.floor(disk.capacityBytes / 1024);
+  return vimObject("VirtualDisk", {
+    key: disk.key,
+    deviceInfo: description(disk.label, `${kib.toLocaleString("en-US")} KB`),
+    backing: backingOf(disk, vm, inventory),
+    controllerKey: 1000 + disk.bus,
+    unitNumber: disk.unit,
+    capacityInKB: kib,
+    capacityInBytes: disk.capacityBytes,
+    diskObjectId: `${vm.moref.replace("vm-", "")}-${disk.key}`,
+  });
+}
+
+function backingOf(disk: DiskRecord, vm: VmRecord, inventory: Inventory): VimObject {
+  const parentFile = disk.fileName.replace(/-\d{6}\.vmdk$/, ".vmdk");
+  const isDelta = parentFile !== disk.fileName;
+  const common = {
+    fileName: disk.fileName,
+    datastore: inventory.datastoreRef(disk.datastore),
+    diskMode: disk.mode,
+    uuid: disk.uuid,
+    contentId: disk.uuid.replaceAll("-", "").toLowerCase(),
+    changeId: changeIdOf(disk),
+  };
+  const keyId = vm.encrypted
+    ? vimObject("CryptoKeyId", {
+        keyId: "lab-key",
+        providerId: vimObject("KeyProviderId", { id: "lab-kms" }),
+      })
+    : undefined;
+  switch (disk.backing) {
+    case "sparse":
+      return vimObject("VirtualDiskSparseVer2BackingInfo", { ...common, split: false, keyId });
+    case "seSparse":
+      return vimObject("VirtualDiskSeSparseBackingInfo", { ...common, keyId });
+    case "rdmVirtual":
+    case "rdmPhysical":
+      return vimObject("VirtualDiskRawDiskMappingVer1BackingInfo", {
+        ...common,
+        lunUuid: "0200000000600000000000000000000000000000004c756e204c41",
+        deviceName: "vml.0200000000600000000000000000000000000000004c756e204c41",
+        compatibilityMode: disk.backing === "rdmPhysical" ? "physicalMode" : "virtualMode",
+        sharing: disk.sharing,
+      });
+    case "flat":
+      return vimObject("VirtualDiskFlatVer2BackingInfo", {
+        ...common,
+        split: false,
+        writeThrough: false,
+        thinProvisioned: disk.thin,
+        eagerlyScrub: false,
+        sharing: disk.sharing,
+        keyId,
+        parent: isDelta
+          ? vimObject("VirtualDiskFlatVer2BackingInfo", {
+              fileName: parentFile,
+              datastore: inventory.datastoreRef(disk.datastore),
+              diskMode: disk.mode,
+              thinProvisioned: disk.thin,
+              uuid: disk.uuid,
+            })
+          : undefined,
+      });
+  }
+}
+
+function description(label: string, summary: string): VimObject {
+  return vimObject("Description", { label, summary });
+}

@@ -1,0 +1,240 @@
+/** The tree of folders, hosts, datastores and machines, and the lookups in it. */
+
+import { datastoreProperty, hostProperty, networkProperty } from "./host-properties.ts";
+import { type ApiType, type InventoryNames, inventoryNames } from "./inventory-names.ts";
+import type { LabVm } from "./lab-vm.ts";
+import type { ManagedEntity, ManagedObject } from "./managed-object.ts";
+import { inventoryName } from "./records.ts";
+import { Moref, type VimValue } from "./vim-values.ts";
+import { snapshotProperty, vmProperty } from "./vm-properties.ts";
+
+export interface HostDescription {
+  /** Name as the inventory and VDDK use it; must resolve to where NFC listens. */
+  name: string;
+  moref: string;
+}
+
+export class Inventory {
+  readonly names: InventoryNames;
+  readonly apiType: ApiType;
+  readonly hosts: readonly HostDescription[];
+  readonly datastores: readonly string[];
+  /** Folder path below the vm folder -> moref. Grows, is part of the saved state. */
+  readonly folderMorefs: Record<string, string>;
+  readonly vms: LabVm[] = [];
+  readonly #nextNumber: () => number;
+
+  constructor(options: {
+    apiType: ApiType;
+    hosts: readonly HostDescription[];
+    datastores: readonly string[];
+    folderMorefs: Record<string, string>;
+    nextNumber: () => number;
+  }) {
+    this.apiType = options.apiType;
+    this.names = inventoryNames(options.apiType);
+    this.hosts = options.hosts;
+    this.datastores = options.datastores;
+    this.folderMorefs = options.folderMorefs;
+    this.#nextNumber = options.nextNumber;
+  }
+
+  addVm(vm: LabVm): void {
+    const parts = vm.record.folder.split("/").filter((part) => part !== "");
+    for (let depth = 1; depth <= parts.length; depth += 1) {
+      this.folderMorefs[parts.slice(0, depth).join("/")] ??= `group-v${this.#nextNumber()}`;
+    }
+    this.vms.push(vm);
+  }
+
+  vmByMoref(moref: string): LabVm | undefined {
+    return this.vms.find((vm) => vm.moref === moref);
+  }
+
+  /** The machine that owns a snapshot. */
+  vmOfSnapshot(snapshotMoref: string): LabVm | undefined {
+    return this.vms.find((vm) => vm.snapshot(snapshotMoref) !== undefined);
+  }
+
+  find(ref: Moref): ManagedObject | undefined {
+    if (ref.type === "VirtualMachineSnapshot") {
+      const vm = this.vmOfSnapshot(ref.value);
+      const snapshot = vm?.snapshot(ref.value);
+      if (!vm || !snapshot) return undefined;
+      return { ref, property: (name) => snapshotProperty(vm, snapshot, this, name) };
+    }
+    return this.entity(ref);
+  }
+
+  entity(ref: Moref): ManagedEntity | undefined {
+    for (const entity of this.#walk(this.root())) {
+      if (entity.ref.type === ref.type && entity.ref.value === ref.value) return entity;
+    }
+    return undefined;
+  }
+
+  /** By a path such as `Datacenter/vm/Folder/VM`; names in it are escaped as in the inventory. */
+  findByPath(inventoryPath: string): ManagedEntity | undefined {
+    let at: ManagedEntity | undefined = this.root();
+    for (const part of inventoryPath.split("/").filter((segment) => segment !== "")) {
+      const wanted = part.replaceAll(/%[0-9A-F]{2}/gi, (code) => code.toLowerCase());
+      at = at?.children().find((child) => child.name === wanted);
+    }
+    return at === undefined || at.ref.value === this.names.rootFolder.value ? undefined : at;
+  }
+
+  /** All entities below `container`, or its direct children. */
+  below(container: ManagedEntity, recursive: boolean): ManagedEntity[] {
+    if (!recursive) return container.children();
+    return [...this.#walk(container)].slice(1);
+  }
+
+  root(): ManagedEntity {
+    const { names } = this;
+    return this.#entity(names.rootFolder, names.rootFolderName, undefined, (root) => [
+      this.#datacenter(root),
+    ]);
+  }
+
+  *#walk(entity: ManagedEntity): Generator<ManagedEntity> {
+    yield entity;
+    for (const child of entity.children()) yield* this.#walk(child);
+  }
+
+  #datacenter(root: ManagedEntity): ManagedEntity {
+    const { names } = this;
+    const folders = (parent: ManagedEntity) => [
+      this.#vmFolder(names.vmFolder, "vm", "", parent),
+      this.#entity(names.hostFolder, "host", parent, (host) => [this.#cluster(host)], {
+        childType: ["Folder", "ComputeResource"],
+      }),
+      this.#entity(names.datastoreFolder, "datastore", parent, (folder) => this.#stores(folder), {
+        childType: ["Folder", "Datastore", "StoragePod"],
+      }),
+      this.#entity(names.networkFolder, "network", parent, (folder) => this.#networks(folder), {
+        childType: ["Folder", "Network", "DistributedVirtualSwitch"],
+      }),
+    ];
+    return this.#entity(names.datacenter, names.datacenterName, root, folders, {
+      vmFolder: names.vmFolder,
+      hostFolder: names.hostFolder,
+      datastoreFolder: names.datastoreFolder,
+      networkFolder: names.networkFolder,
+      datastore: this.datastores.map((name) => this.datastoreRef(name)),
+    });
+  }
+
+  #vmFolder(ref: Moref, name: string, path: string, parent: ManagedEntity): ManagedEntity {
+    const children = (self: ManagedEntity) => [
+      ...Object.entries(this.folderMorefs)
+        .filter(([folder]) => parentPath(folder) === path && folder !== "")
+        .map(([folder, moref]) =>
+          this.#vmFolder(
+            new Moref("Folder", moref),
+            inventoryName(folder.slice(folder.lastIndexOf("/") + 1)),
+            folder,
+            self,
+          ),
+        ),
+      ...this.vms.filter((vm) => vm.record.folder === path).map((vm) => this.#vm(vm, self)),
+    ];
+    return this.#entity(ref, name, parent, children, {
+      childType: ["Folder", "VirtualMachine", "VirtualApp"],
+    });
+  }
+
+  #vm(vm: LabVm, parent: ManagedEntity): ManagedEntity {
+    const ref = new Moref("VirtualMachine", vm.moref);
+    const entity = this.#entity(ref, inventoryName(vm.name), parent, () => []);
+    return {
+      ...entity,
+      property: (name) => vmProperty(vm, this, name) ?? entity.property(name),
+    };
+  }
+
+  #cluster(parent: ManagedEntity): ManagedEntity {
+    const { names } = this;
+    const hosts = this.hosts.map((host) => new Moref("HostSystem", host.moref));
+    return this.#entity(
+      names.cluster,
+      names.clusterName,
+      parent,
+      (self) => [
+        ...this.hosts.map((host) => this.#host(host, self)),
+        this.#entity(names.resourcePool, "Resources", self, () => [], {
+          owner: names.cluster,
+          vm: this.vms.map((vm) => new Moref("VirtualMachine", vm.moref)),
+        }),
+      ],
+      { host: hosts, resourcePool: names.resourcePool },
+    );
+  }
+
+  #host(host: HostDescription, parent: ManagedEntity): ManagedEntity {
+    const ref = new Moref("HostSystem", host.moref);
+    const entity = this.#entity(ref, host.name, parent, () => []);
+    return {
+      ...entity,
+      property: (name) => hostProperty(host, this, name) ?? entity.property(name),
+    };
+  }
+
+  #stores(parent: ManagedEntity): ManagedEntity[] {
+    return this.datastores.map((store) => {
+      const entity = this.#entity(this.datastoreRef(store), store, parent, () => []);
+      return {
+        ...entity,
+        property: (name) => datastoreProperty(store, this, name) ?? entity.property(name),
+      };
+    });
+  }
+
+  #networks(parent: ManagedEntity): ManagedEntity[] {
+    const entity = this.#entity(new Moref("Network", "network-20"), "VM Network", parent, () => []);
+    return [
+      { ...entity, property: (name) => networkProperty(this, name) ?? entity.property(name) },
+    ];
+  }
+
+  datastoreRef(name: string): Moref {
+    return new Moref("Datastore", `datastore-${30 + this.datastores.indexOf(name)}`);
+  }
+
+  hostRef(name: string): Moref {
+    const host = this.hosts.find((candidate) => candidate.name === name) ?? this.hosts[0];
+    return new Moref("HostSystem", host!.moref);
+  }
+
+  #entity(
+    ref: Moref,
+    name: string,
+    parent: ManagedEntity | undefined,
+    children: (self: ManagedEntity) => ManagedEntity[],
+    properties: Readonly<Record<string, VimValue>> = {},
+  ): ManagedEntity {
+    const self: ManagedEntity = {
+      ref,
+      name,
+      parent,
+      children: () => children(self),
+      property: (property) => {
+        if (property === "name") return name;
+        if (property === "parent") return parent?.ref;
+        if (property === "overallStatus" || property === "configStatus") return "green";
+        if (property === "childEntity" && ref.type === "Folder") {
+          return self.children().map((child) => child.ref);
+        }
+        if (property === "childType" && ref.type === "Folder" && !properties.childType) {
+          return ["Folder", "Datacenter"];
+        }
+        return properties[property];
+      },
+    };
+    return self;
+  }
+}
+
+function parentPath(folder: string): string {
+  const slash = folder.lastIndexOf("/");
+  return slash === -1 ? "" : folder.slice(0, slash);
+}

@@ -1,0 +1,276 @@
+/** A virtual machine of the lab: its disks, snapshots, change tracking and guest. */
+
+import { randomBytes } from "node:crypto";
+import { mkdir, rm } from "node:fs/promises";
+import path from "node:path";
+import type { FaultBoard } from "./fault-board.ts";
+import { consolidateFileNames, deltaFileName } from "./file-names.ts";
+import { Guest, type RandomWritesOptions } from "./guest.ts";
+import { imagePathOf, LabDisk } from "./lab-disk.ts";
+import { newDiskRecord } from "./new-records.ts";
+import {
+  inventoryName,
+  type SnapshotDiskRecord,
+  type SnapshotRecord,
+  type VmRecord,
+} from "./records.ts";
+import { Serial } from "./serial.ts";
+import type { DiskSpec, PowerState } from "./vm-spec.ts";
+
+/** What a machine needs of the lab around it. */
+export interface VmEnvironment {
+  readonly labDir: string;
+  readonly faults: FaultBoard;
+  /** Next free number for morefs. */
+  nextNumber(): number;
+  /** Saves the state and wakes those who wait for updates. */
+  changed(): void;
+}
+
+export class LabVm {
+  readonly record: VmRecord;
+  readonly guest: Guest;
+  /** Tasks on one machine run one after another, as on a host. */
+  readonly tasks = new Serial();
+  /** Morefs of the newest tasks. */
+  readonly recentTasks: string[] = [];
+  readonly #environment: VmEnvironment;
+  readonly #disks: Map<number, LabDisk>;
+  /** Guest writes and the freeze exclude each other: this is the stun. */
+  readonly #stun = new Serial();
+
+  constructor(record: VmRecord, disks: LabDisk[], environment: VmEnvironment) {
+    this.record = record;
+    this.#disks = new Map(disks.map((disk) => [disk.record.key, disk]));
+    this.#environment = environment;
+    this.guest = new Guest(this);
+  }
+
+  get moref(): string {
+    return this.record.moref;
+  }
+
+  get name(): string {
+    return this.record.name;
+  }
+
+  /** Inventory path, as `--vmware-path` takes it. */
+  get path(): string {
+    const folder = this.record.folder === "" ? "" : `${this.record.folder}/`;
+    return `/Datacenter/vm/${folder}${inventoryName(this.record.name)}`;
+  }
+
+  get changeTrackingSupported(): boolean {
+    const { faults } = this.#environment;
+    return (
+      this.record.changeTrackingSupported && !faults.peek("cbtNotSupported", { vm: this.name })
+    );
+  }
+
+  get disks(): LabDisk[] {
+    return [...this.#disks.values()];
+  }
+
+  get snapshots(): readonly SnapshotRecord[] {
+    return this.record.snapshots;
+  }
+
+  disk(key: number): LabDisk {
+    const disk = this.#disks.get(key);
+    if (!disk) throw new RangeError(`${this.name} has no disk ${key}`);
+    return disk;
+  }
+
+  snapshot(moref: string): SnapshotRecord | undefined {
+    return this.record.snapshots.find((snapshot) => snapshot.moref === moref);
+  }
+
+  /** Where the copies made at a snapshot are; they outlive the snapshot. */
+  frozenDirectory(snapshotMoref: string): string {
+    return path.join(this.#environment.labDir, "frozen", snapshotMoref);
+  }
+
+  frozenImage(snapshotMoref: string, key: number): string {
+    return imagePathOf(this.frozenDirectory(snapshotMoref), key);
+  }
+
+  /** A write of the guest; offset and length in bytes, multiples of 512. Waits while a snapshot is frozen. */
+  write(key: number, offset: number, data: Buffer | { zeroLength: number }): Promise<void> {
+    return this.#stun.run(() => this.disk(key).write(offset, data));
+  }
+
+  /** Scattered writes from a seed; resolves to what was written. */
+  randomWrites(key: number, options: RandomWritesOptions) {
+    return this.guest.randomWrites(key, options);
+  }
+
+  /** Sets power, quietly (`poweredOn` is a stun, so tracking may begin). */
+  setPowerState(powerState: PowerState): void {
+    this.record.powerState = powerState;
+    if (powerState === "poweredOn") this.#startTracking();
+    this.#environment.changed();
+  }
+
+  setConsolidationNeeded(needed: boolean): void {
+    this.record.consolidationNeeded = needed;
+    this.#environment.changed();
+  }
+
+  /** Takes effect per disk at the next stun, as on a real host. */
+  setChangeTracking(enabled: boolean): void {
+    this.record.changeTrackingEnabled = enabled;
+    this.#environment.changed();
+  }
+
+  /** Stuns the guest, copies all disks at one instant and lets it go on. */
+  async createSnapshot(
+    options: { name: string; description: string; quiesced: boolean },
+    moref = `snapshot-${this.#environment.nextNumber()}`,
+  ): Promise<SnapshotRecord> {
+    return this.#stun.run(async () => {
+      this.#startTracking();
+      const reset = this.#environment.faults.take("cbtReset", { vm: this.name });
+      if (reset) this.resetChangeTracking(reset.key);
+      const directory = this.frozenDirectory(moref);
+      await rm(directory, { recursive: true, force: true });
+      await mkdir(directory, { recursive: true });
+      const frozen = this.disks.filter((disk) => isFrozenBySnapshots(disk));
+      await Promise.all(frozen.map((disk) => disk.freezeInto(directory)));
+      const snapshot: SnapshotRecord = {
+        moref,
+        id: 1 + Math.max(0, ...this.record.snapshots.map((other) => other.id)),
+        name: options.name,
+        description: options.description,
+        createTime: new Date().toISOString(),
+        powerState: this.record.powerState,
+        quiesced: options.quiesced,
+        changeTrackingEnabled: this.record.changeTrackingEnabled,
+        disks: this.disks.map((disk) => copyForSnapshot(disk)),
+        ...(this.record.currentSnapshot && { parent: this.record.currentSnapshot }),
+      };
+      for (const { record } of frozen) {
+        record.fileName = deltaFileName(record.fileName, record.nextDelta);
+        record.nextDelta += 1;
+        record.epoch += 1;
+      }
+      this.record.snapshots.push(snapshot);
+      this.record.currentSnapshot = moref;
+      this.#environment.changed();
+      return snapshot;
+    });
+  }
+
+  removeSnapshot(moref: string, options: { removeChildren?: boolean } = {}): void {
+    const removed = this.snapshot(moref);
+    if (!removed) return;
+    if (options.removeChildren) {
+      for (const child of this.record.snapshots.filter((other) => other.parent === moref)) {
+        this.removeSnapshot(child.moref, options);
+      }
+    }
+    consolidateFileNames(this.record, removed);
+    this.record.snapshots = this.record.snapshots.filter((other) => other !== removed);
+    this.#environment.changed();
+  }
+
+  renameSnapshot(moref: string, change: { name?: string; description?: string }): void {
+    Object.assign(this.snapshot(moref) ?? {}, change);
+    this.#environment.changed();
+  }
+
+  /** Back to a snapshot: content, and a new tracking history (the old change IDs are void). */
+  async revertTo(moref: string): Promise<void> {
+    const snapshot = this.snapshot(moref);
+    if (!snapshot) throw new RangeError(`${this.name} has no snapshot ${moref}`);
+    await this.#stun.run(async () => {
+      for (const then of snapshot.disks.filter((disk) => disk.frozen)) {
+        const disk = this.#disks.get(then.key);
+        if (!disk) continue;
+        await disk.revertTo(this.frozenDirectory(moref));
+        disk.record.fileName = deltaFileName(then.fileName, disk.record.nextDelta);
+        disk.record.nextDelta += 1;
+        this.#newHistory(disk);
+      }
+      this.record.currentSnapshot = moref;
+      this.#environment.changed();
+    });
+  }
+
+  /** A new tracking UUID, as after a crash of the host or a deleted ctk file. All disks, or one. */
+  resetChangeTracking(key?: number): void {
+    for (const disk of key === undefined ? this.disks : [this.disk(key)]) this.#newHistory(disk);
+    this.#environment.changed();
+  }
+
+  /** Growing a disk that has snapshots is refused, as by a host. */
+  async growDisk(key: number, capacityBytes: number): Promise<void> {
+    const disk = this.disk(key);
+    if (this.record.snapshots.length > 0) throw new RangeError("The VM has snapshots");
+    if (capacityBytes <= disk.record.capacityBytes || capacityBytes % 512 !== 0) {
+      throw new RangeError(`Cannot grow disk ${key} to ${capacityBytes} bytes`);
+    }
+    await this.#stun.run(() => disk.grow(capacityBytes));
+    this.#environment.changed();
+  }
+
+  async addDisk(spec: DiskSpec): Promise<LabDisk> {
+    const record = newDiskRecord(this.record, spec);
+    if (this.#disks.has(record.key)) throw new RangeError(`Disk ${record.key} exists`);
+    const directory = path.join(this.#environment.labDir, "disks", this.record.directory);
+    const disk = await LabDisk.create(record, directory, spec);
+    this.record.disks.push(record);
+    this.#disks.set(record.key, disk);
+    this.#environment.changed();
+    return disk;
+  }
+
+  /** The image stays in the lab; the machine just has the disk no more. */
+  async removeDisk(key: number): Promise<void> {
+    const disk = this.disk(key);
+    this.#disks.delete(key);
+    this.record.disks = this.record.disks.filter((record) => record.key !== key);
+    this.#environment.changed();
+    await this.#stun.run(() => disk.close());
+  }
+
+  async close(): Promise<void> {
+    await this.guest.stop();
+    await this.#stun.run(async () => {
+      await Promise.all(this.disks.map((disk) => disk.close()));
+    });
+  }
+
+  /** At a stun, tracking begins where it was asked for and ends where it was switched off. */
+  #startTracking(): void {
+    const { record } = this;
+    for (const disk of this.disks) {
+      const wanted =
+        record.changeTrackingEnabled &&
+        this.changeTrackingSupported &&
+        isFrozenBySnapshots(disk) &&
+        !this.#environment.faults.take("cbtStaysOff", { vm: this.name, key: disk.record.key });
+      if (!wanted) delete disk.record.trackingUuid;
+      else disk.record.trackingUuid ??= newTrackingUuid();
+    }
+  }
+
+  #newHistory(disk: LabDisk): void {
+    disk.record.epoch += 1;
+    if (disk.record.trackingUuid !== undefined) disk.record.trackingUuid = newTrackingUuid();
+  }
+}
+
+/** Independent disks are not part of a snapshot. */
+function isFrozenBySnapshots(disk: LabDisk): boolean {
+  return !disk.record.mode.startsWith("independent");
+}
+
+function copyForSnapshot(disk: LabDisk): SnapshotDiskRecord {
+  return { ...disk.record, frozen: isFrozenBySnapshots(disk) };
+}
+
+/** `52 de c0 d9 b9 43 9d 10-61 d5 4c 1b e9 7b 65 63` */
+function newTrackingUuid(): string {
+  const bytes = [0x52, ...randomBytes(15)].map((byte) => byte.toString(16).padStart(2, "0"));
+  return `${bytes.slice(0, 8).join(" ")}-${bytes.slice(8).join(" ")}`;
+}

@@ -1,0 +1,71 @@
+/** Records for new machines and disks, from what a caller says about them. */
+
+import { randomUUID } from "node:crypto";
+import type { DiskRecord, VmRecord } from "./records.ts";
+import type { DiskSpec, VmSpec } from "./vm-spec.ts";
+
+/** Unit 7 of a SCSI bus is its controller. */
+const controllerUnit = 7;
+const unitsPerBus = 16;
+
+export function newVmRecord(
+  spec: VmSpec,
+  assigned: { moref: string; directory: string; host: string },
+): VmRecord {
+  return {
+    moref: assigned.moref,
+    name: spec.name,
+    folder: spec.folder ?? "",
+    directory: assigned.directory,
+    powerState: spec.powerState ?? "poweredOn",
+    hardwareVersion: spec.hardwareVersion ?? 19,
+    tools: spec.tools ?? (spec.powerState === "poweredOff" ? "notRunning" : "running"),
+    changeTrackingEnabled: spec.changeTracking ?? false,
+    changeTrackingSupported: spec.changeTrackingSupported ?? (spec.hardwareVersion ?? 19) >= 7,
+    encrypted: spec.encrypted ?? false,
+    consolidationNeeded: false,
+    host: assigned.host,
+    instanceUuid: spec.instanceUuid ?? randomUUID(),
+    biosUuid: spec.biosUuid ?? randomUUID(),
+    sharedBuses: spec.sharedBuses ?? {},
+    guestShutdown: spec.guestShutdown ?? {},
+    disks: [],
+    snapshots: [],
+  };
+}
+
+export function newDiskRecord(vm: VmRecord, spec: DiskSpec): DiskRecord {
+  if (!(spec.capacityBytes > 0) || spec.capacityBytes % 512 !== 0) {
+    throw new RangeError(`A disk of ${spec.capacityBytes} bytes is not made of sectors`);
+  }
+  const key = spec.key ?? freeKey(vm);
+  const bus = Math.floor((key - 2000) / unitsPerBus);
+  const number = vm.disks.length + 1;
+  const datastore = spec.datastore ?? "datastore1";
+  const directory = vm.name.replaceAll(/[/\\%]/g, "_");
+  const suffix = number === 1 ? "" : `_${number - 1}`;
+  const uuid = randomUUID().replaceAll("-", "");
+  return {
+    key,
+    label: `Hard disk ${number}`,
+    capacityBytes: spec.capacityBytes,
+    bus,
+    unit: (key - 2000) % unitsPerBus,
+    mode: spec.mode ?? "persistent",
+    backing: spec.backing ?? "flat",
+    sharing: spec.sharing ?? "sharingNone",
+    thin: spec.thin ?? true,
+    datastore,
+    uuid: `6000C29${uuid[0]}-${uuid.slice(1, 5)}-${uuid.slice(5, 9)}-${uuid.slice(9, 13)}-${uuid.slice(13, 25)}`,
+    fileName: `[${datastore}] ${directory}/${directory}${suffix}.vmdk`,
+    nextDelta: 1,
+    epoch: 1,
+  };
+}
+
+function freeKey(vm: VmRecord): number {
+  const taken = new Set(vm.disks.map((disk) => disk.key));
+  for (let key = 2000; ; key += 1) {
+    if (!taken.has(key) && (key - 2000) % unitsPerBus !== controllerUnit) return key;
+  }
+}

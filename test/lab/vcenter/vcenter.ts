@@ -1,0 +1,302 @@
+/**
+ * The laboratory's vCenter: an independent stand-in that speaks vim25 over HTTPS, keeps disk images, freezes
+ * them at snapshots and tracks what its guests change. Used by tests in-process, and by `npm run lab`.
+ */
+
+import { randomUUID } from "node:crypto";
+import { mkdirSync, readdirSync, rmSync, statSync } from "node:fs";
+import path from "node:path";
+import { CallLog } from "./call-log.ts";
+import { labCertificate } from "./certificate.ts";
+import { ControlServer } from "./control-server.ts";
+import { FaultBoard } from "./fault-board.ts";
+import { Inventory } from "./inventory.ts";
+import type { ApiType } from "./inventory-names.ts";
+import type { LabCore } from "./lab-core.ts";
+import { LabDisk } from "./lab-disk.ts";
+import { LabVm, type VmEnvironment } from "./lab-vm.ts";
+import { newDiskRecord, newVmRecord } from "./new-records.ts";
+import { Sessions, type UserAccount } from "./sessions.ts";
+import { SoapServer } from "./soap-server.ts";
+import { loadState, type SavedState, saveState } from "./state-file.ts";
+import { TaskList } from "./tasks.ts";
+import { UpdateSignal } from "./update-signal.ts";
+import { writeCredentials, writeSnapshotMaps } from "./vddk-files.ts";
+import { defaultVms, type VmSpec } from "./vm-spec.ts";
+
+export interface VcenterOptions {
+  /** Directory of this lab; a state found in it is taken up, and `vms` ignored. */
+  labDir: string;
+  vms?: VmSpec[];
+  /** 0 or absent: any free port, or the one of the state. */
+  port?: number;
+  controlPort?: number;
+  /** Default admin@vsphere.local. */
+  username?: string;
+  password?: string;
+  /** More accounts; default: readonly@vsphere.local (same password) without any privilege but System.*. */
+  users?: UserAccount[];
+  /** `HostAgent` makes it an ESXi host. */
+  apiType?: ApiType;
+  /** Names of the hosts; default localhost. */
+  hosts?: string[];
+  datastores?: string[];
+  /** `host:port` where the NFC stand-in listens; default localhost:902. */
+  nfc?: string;
+  sessionIdleMs?: number;
+  areasPerPage?: number;
+  taskMs?: number;
+  snapshotMs?: number;
+  objectsPerPage?: number;
+}
+
+const frozenKeptMax = 20;
+
+export async function startVcenter(options: VcenterOptions): Promise<VcenterLab> {
+  mkdirSync(path.join(options.labDir, "vcenter"), { recursive: true });
+  const certificate = await labCertificate(path.join(options.labDir, "vcenter"));
+  const state = loadState(options.labDir) ?? newState(options);
+  // Numbers given to tasks are not saved one by one: none may come twice.
+  state.nextNumber += 1000;
+  const lab = new VcenterLab(options, state, certificate);
+  await lab.open();
+  return lab;
+}
+
+export class VcenterLab implements AsyncDisposable {
+  readonly labDir: string;
+  readonly username: string;
+  readonly password: string;
+  /** `AA:BB:…`, 20 pairs. */
+  readonly thumbprintSha1: string;
+  /** `AA:BB:…`, 32 pairs. */
+  readonly thumbprintSha256: string;
+  /** PEM file of the server's certificate. */
+  readonly certificatePath: string;
+  readonly faults = new FaultBoard();
+  readonly log = new CallLog();
+  readonly inventory: Inventory;
+  readonly sessions: Sessions;
+  readonly #options: VcenterOptions;
+  readonly #state: SavedState;
+  readonly #updates = new UpdateSignal();
+  readonly #tasks: TaskList;
+  readonly #server: SoapServer;
+  readonly #control: ControlServer;
+  #opened = false;
+  #stopped: Promise<void> | undefined;
+
+  constructor(
+    options: VcenterOptions,
+    state: SavedState,
+    certificate: Awaited<ReturnType<typeof labCertificate>>,
+  ) {
+    this.#options = options;
+    this.#state = state;
+    this.labDir = options.labDir;
+    this.username = options.username ?? "admin@vsphere.local";
+    this.password = options.password ?? "lab-Secret-42";
+    this.thumbprintSha1 = certificate.sha1;
+    this.thumbprintSha256 = certificate.sha256;
+    this.certificatePath = certificate.certificatePath;
+    const { username, password } = this;
+    const others = options.users ?? [
+      { username: "readonly@vsphere.local", password, missingPrivileges: ["*"] },
+    ];
+    this.sessions = new Sessions(
+      [{ username, password }, ...others],
+      options.sessionIdleMs ?? 1_800_000,
+    );
+    this.inventory = new Inventory({ ...state, nextNumber: () => this.#nextNumber() });
+    this.#tasks = new TaskList({
+      faults: this.faults,
+      nextNumber: () => this.#nextNumber(),
+      changed: () => this.#updates.notify(),
+    });
+    this.#server = new SoapServer(this.#core(), certificate);
+    this.#control = new ControlServer(this);
+  }
+
+  /** `127.0.0.1:PORT` */
+  get endpoint(): string {
+    return `127.0.0.1:${this.#server.port}`;
+  }
+
+  /** `http://127.0.0.1:PORT`, see control-server.ts for what it offers. */
+  get controlUrl(): string {
+    return `http://127.0.0.1:${this.#control.port}`;
+  }
+
+  get vms(): readonly LabVm[] {
+    return this.inventory.vms;
+  }
+
+  /** TCP connections the SOAP server has accepted. */
+  get connections(): number {
+    return this.#server.connections;
+  }
+
+  /** By name, inventory path or moref. */
+  vm(wanted: string): LabVm {
+    const found = this.vms.find((vm) => [vm.name, vm.path, vm.moref].includes(wanted));
+    if (!found) throw new RangeError(`The lab has no VM ${wanted}`);
+    return found;
+  }
+
+  async addVm(spec: VmSpec): Promise<LabVm> {
+    const number = this.#nextNumber();
+    const moref = this.inventory.apiType === "HostAgent" ? String(number) : `vm-${number}`;
+    const base = spec.name.replaceAll(/[/\\%]/g, "_");
+    const isTaken = this.vms.some((vm) => vm.record.directory === base);
+    const directory = isTaken ? `${base}~${moref}` : base;
+    const host = spec.host ?? this.inventory.hosts[0]!.name;
+    const record = newVmRecord(spec, { moref, directory, host });
+    const images = path.join(this.labDir, "disks", directory);
+    const disks: LabDisk[] = [];
+    for (const diskSpec of spec.disks) {
+      const disk = newDiskRecord(record, diskSpec);
+      record.disks.push(disk);
+      disks.push(await LabDisk.create(disk, images, diskSpec));
+    }
+    return this.#addVm(new LabVm(record, disks, this.#environment()));
+  }
+
+  /** Another machine with the same disks, another moref and instance UUID, tracking off. */
+  async cloneVm(vm: LabVm, name: string): Promise<LabVm> {
+    const { folder, hardwareVersion, tools, host, powerState } = vm.record;
+    const disks = vm.disks.map(({ record, imagePath }) => ({
+      key: record.key,
+      capacityBytes: record.capacityBytes,
+      image: imagePath,
+    }));
+    return this.addVm({ name, folder, hardwareVersion, tools, host, powerState, disks });
+  }
+
+  /** Tells the stand-in VDDK where NFC listens, and the user name and password it shall ask for. */
+  setNfc(nfc: string): void {
+    this.#options.nfc = nfc;
+    const { username, password, thumbprintSha1 } = this;
+    writeCredentials(this.labDir, { username, password, thumbprintSha1, nfc });
+  }
+
+  /** Nobody listens for so long, and every session is gone, as in a restart of vCenter. */
+  refuseConnections(milliseconds: number): Promise<void> {
+    return this.#server.refuseConnections(milliseconds);
+  }
+
+  async open(): Promise<void> {
+    for (const record of this.#state.vms) {
+      const images = path.join(this.labDir, "disks", record.directory);
+      const disks = await Promise.all(record.disks.map((disk) => LabDisk.reopen(disk, images)));
+      this.inventory.addVm(new LabVm(record, disks, this.#environment()));
+    }
+    if (this.#state.vms.length === 0) {
+      for (const spec of this.#options.vms ?? defaultVms()) await this.addVm(spec);
+    }
+    mkdirSync(path.join(this.labDir, "frozen"), { recursive: true });
+    this.setNfc(this.#options.nfc ?? "localhost:902");
+    await this.#server.listen("127.0.0.1", this.#options.port || this.#state.port);
+    await this.#control.listen("127.0.0.1", this.#options.controlPort || this.#state.controlPort);
+    this.#state.port = this.#server.port;
+    this.#state.controlPort = this.#control.port;
+    this.#opened = true;
+    this.#changed();
+  }
+
+  /** Ends tasks and connections, and saves; the lab can be started again on the same directory. */
+  stop(): Promise<void> {
+    this.#stopped ??= (async () => {
+      await this.#control.stop();
+      await this.#server.stop();
+      await this.#tasks.stop();
+      await Promise.all(this.vms.map((vm) => vm.close()));
+      this.#changed();
+    })();
+    return this.#stopped;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+  }
+
+  #addVm(vm: LabVm): LabVm {
+    this.inventory.addVm(vm);
+    this.#state.vms.push(vm.record);
+    this.#changed();
+    return vm;
+  }
+
+  #environment(): VmEnvironment {
+    return {
+      labDir: this.labDir,
+      faults: this.faults,
+      nextNumber: () => this.#nextNumber(),
+      changed: () => this.#changed(),
+    };
+  }
+
+  #core(): LabCore {
+    const { areasPerPage, taskMs, snapshotMs, objectsPerPage } = this.#options;
+    return {
+      inventory: this.inventory,
+      tasks: this.#tasks,
+      sessions: this.sessions,
+      faults: this.faults,
+      log: this.log,
+      updates: this.#updates,
+      instanceUuid: this.#state.instanceUuid,
+      settings: {
+        areasPerPage: areasPerPage ?? 2000,
+        taskMs: taskMs ?? 20,
+        snapshotMs: snapshotMs ?? 60,
+        objectsPerPage: objectsPerPage ?? 1000,
+      },
+      nextNumber: () => this.#nextNumber(),
+      pruneFrozen: async () => this.#pruneFrozen(),
+    };
+  }
+
+  #nextNumber(): number {
+    const number = this.#state.nextNumber;
+    this.#state.nextNumber += 1;
+    return number;
+  }
+
+  #changed(): void {
+    if (!this.#opened) return;
+    writeSnapshotMaps(this.labDir, this.vms);
+    saveState(this.labDir, this.#state);
+    this.#updates.notify();
+  }
+
+  /** Keeps the newest frozen copies, and all of snapshots that exist. */
+  #pruneFrozen(): void {
+    const root = path.join(this.labDir, "frozen");
+    const existing = new Set(this.vms.flatMap((vm) => vm.snapshots.map(({ moref }) => moref)));
+    const byAge = readdirSync(root)
+      .map((moref) => ({ moref, madeMs: statSync(path.join(root, moref)).mtimeMs }))
+      .sort((a, b) => b.madeMs - a.madeMs);
+    for (const { moref } of byAge.slice(frozenKeptMax)) {
+      if (!existing.has(moref)) rmSync(path.join(root, moref), { recursive: true, force: true });
+    }
+  }
+}
+
+function newState(options: VcenterOptions): SavedState {
+  const apiType = options.apiType ?? "VirtualCenter";
+  return {
+    version: 1,
+    port: 0,
+    controlPort: 0,
+    apiType,
+    instanceUuid: randomUUID(),
+    nextNumber: 1,
+    hosts: (options.hosts ?? ["localhost"]).map((name, index) => ({
+      name,
+      moref: apiType === "HostAgent" ? "ha-host" : `host-${9 + index}`,
+    })),
+    datastores: options.datastores ?? ["datastore1"],
+    folderMorefs: {},
+    vms: [],
+  };
+}

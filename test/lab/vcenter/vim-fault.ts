@@ -1,0 +1,73 @@
+/** Faults: thrown by operations, sent as SOAP faults, kept in task results and missing sets. */
+
+import { type Moref, type VimObject, type VimValue, vimObject } from "./vim-values.ts";
+
+export class VimFault extends Error {
+  /** Data object of the fault, for example a `NotAuthenticated`. */
+  readonly fault: VimObject;
+
+  constructor(
+    type: string,
+    message: string,
+    fields: Readonly<Record<string, VimValue | undefined>> = {},
+  ) {
+    super(message);
+    this.name = "VimFault";
+    this.fault = vimObject(type, fields);
+  }
+
+  /** As tasks and missing sets carry it. */
+  localized(): VimObject {
+    return vimObject("LocalizedMethodFault", { fault: this.fault, localizedMessage: this.message });
+  }
+}
+
+export function notAuthenticated(object: Moref): VimFault {
+  return new VimFault("NotAuthenticated", "The session is not authenticated.", {
+    object,
+    privilegeId: "System.View",
+  });
+}
+
+export function noPermission(object: Moref, privilegeId: string): VimFault {
+  return new VimFault("NoPermission", "Permission to perform this operation was denied.", {
+    object,
+    privilegeId,
+  });
+}
+
+export function objectNotFound(obj: Moref): VimFault {
+  return new VimFault(
+    "ManagedObjectNotFound",
+    `The object '${vmodlName(obj.type)}:${obj.value}' has already been deleted or has not been completely created`,
+    { obj },
+  );
+}
+
+export function invalidArgument(property: string): VimFault {
+  return new VimFault("InvalidArgument", `A specified parameter was not correct: ${property}`, {
+    invalidProperty: property,
+  });
+}
+
+export function invalidRequest(reason: string): VimFault {
+  return new VimFault("InvalidRequest", reason);
+}
+
+export function fileFault(file: string): VimFault {
+  return new VimFault("FileFault", `Error caused by file ${file}`, { file });
+}
+
+export function invalidPowerState(requestedState: string, existingState: string): VimFault {
+  return new VimFault(
+    "InvalidPowerState",
+    "The attempted operation cannot be performed in the current state (" +
+      `${existingState === "poweredOn" ? "Powered on" : "Powered off"}).`,
+    { requestedState, existingState },
+  );
+}
+
+function vmodlName(type: string): string {
+  if (type === "VirtualMachineSnapshot") return "vim.vm.Snapshot";
+  return `vim.${type}`;
+}
