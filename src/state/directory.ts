@@ -3,6 +3,7 @@ import {
   chmodSync,
   closeSync,
   constants,
+  existsSync,
   fchmodSync,
   fsyncSync,
   lstatSync,
@@ -10,7 +11,7 @@ import {
   openSync,
   type Stats,
 } from "node:fs";
-import { dirname } from "node:path";
+import { dirname, resolve } from "node:path";
 import { hasSystemCode, MigratekitError } from "../errors.ts";
 import { stateFailure } from "./failure.ts";
 
@@ -30,13 +31,28 @@ export function ensurePrivateDirectory(dir: string): void {
     return;
   }
   try {
-    mkdirSync(dir, { recursive: true, mode: privateDirectoryMode });
-    chmodSync(dir, privateDirectoryMode); // the umask may have taken bits away
-    syncDirectory(dirname(dir));
+    makePrivateDirectories(resolve(dir));
   } catch (error) {
     throw stateFailure("Creating the state directory", dir, error);
   }
   checkDirectory(dir, lstatSync(dir)); // another process may have been faster
+}
+
+/**
+ * One directory after another: `mkdirSync` with `recursive` never returns (Node 24) where the
+ * parent exists and mkdir(2) still says ENOENT, as in /proc.
+ */
+function makePrivateDirectories(dir: string): void {
+  const parent = dirname(dir);
+  if (!existsSync(parent)) makePrivateDirectories(parent);
+  try {
+    mkdirSync(dir, privateDirectoryMode);
+  } catch (error) {
+    if (hasSystemCode(error, "EEXIST")) return; // another process was faster
+    throw error;
+  }
+  chmodSync(dir, privateDirectoryMode); // the umask may have taken bits away
+  syncDirectory(parent);
 }
 
 /** Throws `state-unusable` unless files can be made in `dir`. */
