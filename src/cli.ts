@@ -1,0 +1,154 @@
+/**
+ * The program: arguments in, exit code out. The only file that ends the process, and the only one
+ * that listens to signals.
+ */
+import { inspect } from "node:util";
+import { CommanderError } from "commander";
+import type { CommandModule } from "./commands/context.ts";
+import { LogView } from "./commands/log-view.ts";
+import { resolveConfig } from "./config.ts";
+import { exitCodes, MigratekitError, messageOf } from "./errors.ts";
+import { addSecret, createLogger, redact } from "./logger.ts";
+import { buildProgram, type Invocation } from "./program.ts";
+
+/** Loaded on demand, so that `--version` and `status` do not pay for the rest. */
+const commands: Record<string, () => Promise<CommandModule>> = {
+  migrate: () => import("./commands/migrate.ts"),
+  status: () => import("./commands/status.ts"),
+  history: () => import("./commands/history.ts"),
+};
+
+/** The reason of the abort signal after SIGINT, SIGTERM or SIGHUP. */
+class Interruption extends Error {
+  readonly signal: NodeJS.Signals;
+
+  constructor(signal: NodeJS.Signals) {
+    super(`interrupted by ${signal}`);
+    this.name = "AbortError";
+    this.signal = signal;
+  }
+}
+
+const exitGraceMs = 1000;
+
+async function main(argv: readonly string[]): Promise<number> {
+  if (argv[0] === "--version" || argv[0] === "-V") {
+    const { versionText } = await import("./version.ts");
+    process.stdout.write(versionText());
+    return exitCodes.success;
+  }
+  const invocation = parseArguments(argv);
+  if (typeof invocation === "number") return invocation;
+  const shutdown = listenToSignals();
+  try {
+    const code = await runCommand(invocation, shutdown.signal);
+    if (shutdown.signal.aborted) return dieBySignal(shutdown.signal.reason);
+    return code;
+  } catch (error) {
+    report(error, invocation);
+    if (shutdown.signal.aborted) return dieBySignal(shutdown.signal.reason);
+    return error instanceof MigratekitError ? error.exitCode : exitCodes.bug;
+  }
+}
+
+function parseArguments(argv: readonly string[]): Invocation | number {
+  let invocation: Invocation | undefined;
+  const program = buildProgram((found) => {
+    invocation = found;
+  });
+  if (argv.length === 0) {
+    program.outputHelp({ error: true });
+    return exitCodes.usage;
+  }
+  try {
+    program.parse(argv, { from: "user" });
+  } catch (error) {
+    // Commander has already written its message or the help.
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : exitCodes.usage;
+    throw error;
+  }
+  return invocation ?? exitCodes.usage;
+}
+
+async function runCommand(invocation: Invocation, signal: AbortSignal): Promise<number> {
+  const config = resolveConfig(invocation.command, invocation.flags);
+  if (config.vmwarePassword) {
+    addSecret(config.vmwarePassword.reveal());
+    hidePassword(config.vmwarePassword.reveal());
+  }
+  const command = await commands[invocation.command]!();
+  using view = new LogView({ colour: config.colour });
+  const logger = createLogger({
+    level: config.debug ? "debug" : "info",
+    pretty: view.isTerminal,
+    colour: view.colour,
+    destination: view,
+  });
+  for (const warning of config.warnings) logger.warn(warning);
+  return await command.run({ config, logger, view, signal, operands: invocation.operands });
+}
+
+/**
+ * The first signal asks for a polite end: drain, journal, remove the snapshot, last update. The
+ * second ends the process at once, by that signal.
+ */
+function listenToSignals(): AbortController {
+  const controller = new AbortController();
+  for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+    process.on(name, () => {
+      if (controller.signal.aborted) {
+        dieBySignal(new Interruption(name));
+      } else {
+        process.stderr.write(
+          `migratekit: ${name}: finishing politely; once more to stop at once\n`,
+        );
+        controller.abort(new Interruption(name));
+      }
+    });
+  }
+  return controller;
+}
+
+/** Ends the process by the signal itself, so that its parent sees 128+N and knows why. */
+function dieBySignal(reason: unknown): number {
+  const name = reason instanceof Interruption ? reason.signal : "SIGTERM";
+  process.removeAllListeners(name);
+  process.kill(process.pid, name);
+  return exitCodes.bug;
+}
+
+/** Node writes the process title over the arguments in memory: `ps` shows them without the secret. */
+function hidePassword(password: string | undefined): void {
+  if (!password || !process.argv.includes("--vmware-password")) return;
+  const shown = process.argv.slice(1).map((argument) => argument.replaceAll(password, "***"));
+  process.title = ["migratekit", ...shown.slice(1)].join(" ");
+}
+
+function report(error: unknown, invocation: Invocation): void {
+  const debug = invocation.flags.get("debug") === true;
+  if (error instanceof MigratekitError) {
+    const lines = `error [${error.code}]: ${error.message}\n  fix: ${error.remedy}\n`;
+    process.stderr.write(redact(debug ? `${lines}${inspect(error)}\n` : lines));
+  } else if (!(error instanceof Interruption)) {
+    const stack = error instanceof Error ? error.stack : messageOf(error);
+    process.stderr.write(
+      redact(`error [bug]: ${stack}\n  fix: report this with the lines above\n`),
+    );
+  }
+}
+
+// A reader that went away (`| head`) is no error of ours.
+process.stdout.on("error", () => {});
+process.stderr.on("error", () => {});
+
+main(process.argv.slice(2)).then(
+  (code) => {
+    process.exitCode = code;
+    // Whatever still holds the event loop (a peer that does not close) must not hold the exit.
+    setTimeout(() => process.exit(code), exitGraceMs).unref();
+  },
+  (error) => {
+    process.stderr.write(`error [bug]: ${error instanceof Error ? error.stack : error}\n`);
+    process.exit(exitCodes.bug);
+  },
+);

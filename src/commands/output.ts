@@ -1,0 +1,47 @@
+import stringWidth from "string-width";
+import { MigratekitError, messageOf } from "../errors.ts";
+
+/** One JSON document on stdout, the only thing there with `--json`. */
+export function printJson(document: unknown): void {
+  process.stdout.write(`${JSON.stringify(document)}\n`);
+}
+
+/** An error as `--json` has it. */
+export function errorDocument(error: unknown) {
+  if (!(error instanceof MigratekitError)) return { code: "bug", message: messageOf(error) };
+  const { code, message, remedy, context } = error;
+  return { ...context, code, message, remedy };
+}
+
+/** Rows under headings, in columns; cells of numbers are written to the right. */
+export function table(headings: readonly string[], rows: readonly (readonly string[])[]): string {
+  const all = [headings, ...rows];
+  const widths = headings.map((_, column) =>
+    Math.max(...all.map((row) => stringWidth(row[column] ?? ""))),
+  );
+  const line = (row: readonly string[]) =>
+    row
+      .map((cell, column) => {
+        const space = " ".repeat(widths[column]! - stringWidth(cell));
+        return /^[\d.,]+( |$|%|:)/.test(cell) ? space + cell : cell + space;
+      })
+      .join("  ")
+      .trimEnd();
+  return `${all.map(line).join("\n")}\n`;
+}
+
+const blocks = "▁▂▃▄▅▆▇█";
+
+/** Numbers as a row of little bars, the largest one full. */
+export function sparkline(values: readonly number[]): string {
+  const largest = Math.max(1, ...values);
+  return values
+    .map((value) => blocks[Math.round((value / largest) * (blocks.length - 1))])
+    .join("");
+}
+
+/** `████░░░░░░` for a percentage. */
+export function bar(percent: number, width = 20): string {
+  const full = Math.round((Math.min(100, Math.max(0, percent)) / 100) * width);
+  return "█".repeat(full) + "░".repeat(width - full);
+}

@@ -1,0 +1,49 @@
+import type { Config } from "../config.ts";
+import { messageOf } from "../errors.ts";
+import { redact } from "../logger.ts";
+import type { Reporter } from "../migration/run.ts";
+import { ProgressTracker, type Stage } from "../progress/tracker.ts";
+import { VmaClient } from "../progress/vma-client.ts";
+import type { CommandContext } from "./context.ts";
+
+/** One run's progress, shown on stderr and, under a job ID, posted to the VMA API. */
+export class RunReporter implements Reporter {
+  readonly tracker = new ProgressTracker();
+  readonly #context: CommandContext;
+  readonly #client: VmaClient | undefined;
+
+  constructor(context: CommandContext) {
+    this.#context = context;
+    this.#client = openClient(context.config, context);
+    const snapshot = () => this.tracker.snapshot();
+    this.#client?.start(snapshot);
+    context.view.follow(snapshot, context.logger, context.config.progress);
+  }
+
+  stage(stage: Stage, detail?: string): void {
+    const before = this.tracker.snapshot().stage;
+    this.tracker.setStage(stage, detail);
+    if (stage === before) return;
+    this.#context.logger.debug({ stage }, `stage ${stage}`);
+    this.#client?.stageChanged();
+    this.#context.view.stageChanged();
+  }
+
+  /** The one `completed` of the job. */
+  async complete(): Promise<void> {
+    this.stage("Complete");
+    this.#context.view.stop();
+    await this.#client?.finish({ status: "completed" });
+  }
+
+  /** The one `failed` of the job. */
+  async fail(error: unknown): Promise<void> {
+    this.#context.view.stop();
+    await this.#client?.finish({ status: "failed", errorMessage: redact(messageOf(error)) });
+  }
+}
+
+function openClient(config: Config, { logger }: CommandContext): VmaClient | undefined {
+  if (config.jobId === undefined) return undefined;
+  return new VmaClient({ baseUrl: config.vmaUrl, jobId: config.jobId, logger });
+}
