@@ -1,0 +1,64 @@
+// Runs the command line as a user does: another process, its own environment, its output kept.
+
+import { type ChildProcess, spawn } from "node:child_process";
+import { join } from "node:path";
+
+const root = join(import.meta.dirname, "../..");
+
+/** The program and its first arguments, from source. */
+export const cliCommand = [join(root, ".ci/node"), join(root, "src/cli.ts")] as const;
+
+export interface CliResult {
+  code: number | null;
+  signal: NodeJS.Signals | null;
+  stdout: string;
+  stderr: string;
+  durationMs: number;
+}
+
+export interface CliRun {
+  readonly child: ChildProcess;
+  readonly result: Promise<CliResult>;
+}
+
+export interface CliOptions {
+  args: readonly string[];
+  env?: Record<string, string>;
+  /** Given on stdin. */
+  input?: string;
+  /** The terminal itself, for people who watch; nothing is kept then. */
+  showOutput?: boolean;
+}
+
+/** Variables of the caller that would change what the command does are not handed on. */
+function cleanEnvironment(): Record<string, string | undefined> {
+  const kept = Object.entries(process.env).filter(
+    ([name]) => !/^(MIGRATEKIT_|NBD_LOCAL_PORT$|CLOUDSTACK_API_URL$|NODE_TEST_CONTEXT$)/.test(name),
+  );
+  return Object.fromEntries(kept);
+}
+
+export function startCli(options: CliOptions): CliRun {
+  const startedAt = performance.now();
+  const shown = options.showOutput ? "inherit" : "pipe";
+  const child = spawn(cliCommand[0], [cliCommand[1], ...options.args], {
+    env: { ...cleanEnvironment(), ...options.env },
+    stdio: [options.input === undefined ? "ignore" : "pipe", shown, shown],
+  });
+  child.stdin?.end(options.input);
+  let stdout = "";
+  let stderr = "";
+  child.stdout?.on("data", (chunk: Buffer) => {
+    stdout += chunk;
+  });
+  child.stderr?.on("data", (chunk: Buffer) => {
+    stderr += chunk;
+  });
+  const result = new Promise<CliResult>((resolve, reject) => {
+    child.on("error", reject);
+    child.on("close", (code, signal) =>
+      resolve({ code, signal, stdout, stderr, durationMs: performance.now() - startedAt }),
+    );
+  });
+  return { child, result };
+}

@@ -1,0 +1,225 @@
+// One whole laboratory: vCenter, the ESXi host's NFC port, VDDK, targets behind the tunnel, the VMA
+// and OMA APIs and the poller, over one temporary folder. Everything is gone when it is disposed of.
+
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type Comparison, compareFiles } from "./compare.ts";
+import { type OmaApiLab, type OmaApiOptions, startOmaApi } from "./oma-api.ts";
+import { type PollerLab, startPoller } from "./poller.ts";
+import { preferPort } from "./ports.ts";
+import { guardFolder, releaseFolder } from "./process.ts";
+import { type CliResult, startCli } from "./run-cli.ts";
+import { type LabTargets, startTargets, type TargetKind } from "./targets-of-vms.ts";
+import type { LabVm } from "./vcenter/lab-vm.ts";
+import { startVcenter, type VcenterLab, type VcenterOptions } from "./vcenter/vcenter.ts";
+import type { VmSpec } from "./vcenter/vm-spec.ts";
+import { installVddk, type VddkLab } from "./vddk/install.ts";
+import { type NfcListener, startNfcListener } from "./vddk/nfc-listener.ts";
+import { startVmaApi, type VmaApiLab } from "./vma-api.ts";
+
+export interface LabOptions {
+  /** The machines; default: those of the simulator, small and of every kind. */
+  vms?: VmSpec[];
+  vcenter?: Omit<VcenterOptions, "labDir" | "vms" | "nfc">;
+  /** [stunnel] */
+  targets?: TargetKind;
+  oma?: OmaApiOptions;
+  pollIntervalMs?: number;
+  /** Where the lab's folder is made. [the system's temporary folder] */
+  parentDir?: string;
+  /** Takes 10808, 8081 and 8082, where they are free, so that the defaults of migratekit fit. */
+  wellKnownPorts?: boolean;
+}
+
+export interface MigrateOptions {
+  /** Progress job; absent: none. */
+  jobId?: string;
+  /** `--nbd-targets` instead of `--nbd-export-name`. Always so with qemu-nbd. */
+  explicitTargets?: boolean;
+  /** Appended. */
+  extra?: readonly string[];
+}
+
+export interface Lab extends AsyncDisposable {
+  readonly dir: string;
+  readonly vcenter: VcenterLab;
+  readonly nfc: NfcListener;
+  readonly vddk: VddkLab;
+  readonly targets: LabTargets;
+  readonly vma: VmaApiLab;
+  readonly oma: OmaApiLab;
+  readonly poller: PollerLab;
+  /** For `--vmware-password-file`. */
+  readonly passwordFile: string;
+  /** For `--state-dir`; kept from run to run, as on the appliance. */
+  readonly stateDir: string;
+  /** By name, inventory path or moref. */
+  vm(wanted: string): LabVm;
+  /** A further machine, with volumes and exports for its disks. */
+  addVm(spec: VmSpec): Promise<LabVm>;
+  /** Snapshots taken of a machine since the start, oldest first, removed ones too. */
+  snapshotsOf(vm: LabVm): readonly string[];
+  /** The image of a disk as the newest (or the given) snapshot froze it. */
+  frozenImage(vm: LabVm, key: number, snapshotMoref?: string): string;
+  compareDisk(vm: LabVm, key: number, snapshotMoref?: string): Promise<Comparison>;
+  /** Arguments of `migratekit` from `migrate` on; they need no environment. */
+  migrateArgs(vm: LabVm, options?: MigrateOptions): string[];
+  /** The same settings as variables, for the operators' short command line. */
+  cliEnv(): Record<string, string>;
+  /** Runs `migratekit migrate` from source to its end. */
+  migrate(vm: LabVm, options?: MigrateOptions, env?: Record<string, string>): Promise<CliResult>;
+  stop(): Promise<void>;
+}
+
+export async function startLab(options: LabOptions = {}): Promise<Lab> {
+  await using stack = new AsyncDisposableStack();
+  const dir = await makeLabDir(options, stack);
+  const wish = (port: number) => (options.wellKnownPorts ? preferPort(port) : undefined);
+  const nfc = stack.use(await startNfcListener());
+  const vddk = await installVddk(dir);
+  const vcenter = stack.use(
+    await startVcenter({
+      ...options.vcenter,
+      ...(options.vms && { vms: options.vms }),
+      labDir: dir,
+      nfc: nfc.endpoint,
+    }),
+  );
+  const { vms } = vcenter;
+  const kind = options.targets ?? "stunnel";
+  const nbdPort = await wish(10808);
+  const targets = stack.use(
+    await startTargets({ labDir: dir, kind, vms, ...(nbdPort && { port: nbdPort }) }),
+  );
+  const vma = stack.use(await startVmaApi(portOption(await wish(8081))));
+  const oma = stack.use(await startOmaApi({ ...options.oma, ...portOption(await wish(8082)) }));
+  const poller = stack.use(
+    await startPoller({
+      vmaUrl: vma.url,
+      databasePath: join(dir, "oma.sqlite"),
+      intervalMs: options.pollIntervalMs ?? 1000,
+      discoverJobs: () => vma.jobs.keys(),
+    }),
+  );
+  const passwordFile = join(dir, "password");
+  await writeFile(passwordFile, `${vcenter.password}\n`, { mode: 0o600 });
+  const parts = { dir, vcenter, nfc, vddk, targets, vma, oma, poller, passwordFile };
+  return assemble(parts, stack.move());
+}
+
+async function makeLabDir(options: LabOptions, stack: AsyncDisposableStack): Promise<string> {
+  const dir = await mkdtemp(join(options.parentDir ?? tmpdir(), "migratekit-lab-"));
+  guardFolder(dir);
+  stack.defer(async () => {
+    await rm(dir, { recursive: true, force: true });
+    releaseFolder(dir);
+  });
+  return dir;
+}
+
+function portOption(port: number | undefined): { port?: number } {
+  return port === undefined ? {} : { port };
+}
+
+type Parts = Pick<
+  Lab,
+  "dir" | "vcenter" | "nfc" | "vddk" | "targets" | "vma" | "oma" | "poller" | "passwordFile"
+>;
+
+function assemble(parts: Parts, stack: AsyncDisposableStack): Lab {
+  const { dir, vcenter, targets, vddk, vma, oma } = parts;
+  const stateDir = join(dir, "state");
+  const taken = new Map<LabVm, string[]>();
+  for (const vm of vcenter.vms) taken.set(vm, recordSnapshots(vm));
+
+  const settings: Settings = { parts, stateDir };
+  const frozenImage = (vm: LabVm, key: number, wanted?: string) => {
+    const snapshotMoref = wanted ?? taken.get(vm)?.at(-1);
+    if (!snapshotMoref) throw new Error(`no snapshot of ${vm.name} was taken yet`);
+    return vm.frozenImage(snapshotMoref, key);
+  };
+  const migrateArgs = (vm: LabVm, options?: MigrateOptions) => argumentsFor(settings, vm, options);
+  let stopping: Promise<void> | undefined;
+  const stop = () => {
+    stopping ??= stack.disposeAsync();
+    return stopping;
+  };
+  return {
+    ...parts,
+    stateDir,
+    vm: (wanted) => vcenter.vm(wanted),
+    addVm: async (spec) => {
+      const vm = await vcenter.addVm(spec);
+      taken.set(vm, recordSnapshots(vm));
+      await targets.addVm(vm);
+      return vm;
+    },
+    snapshotsOf: (vm) => taken.get(vm) ?? [],
+    frozenImage,
+    compareDisk: (vm, key, snapshotMoref) => {
+      const target = targets.disksOf(vm).find((disk) => disk.key === key);
+      if (!target) throw new Error(`${vm.name} has no target for disk ${key}`);
+      const image = frozenImage(vm, key, snapshotMoref);
+      return compareFiles(image, target.targetFile, target.capacityBytes);
+    },
+    migrateArgs,
+    cliEnv: () => ({
+      MIGRATEKIT_VDDK_PLUGIN: vddk.plugin,
+      MIGRATEKIT_VDDK_LIBDIR: vddk.libdir,
+      MIGRATEKIT_STATE_DIR: stateDir,
+      MIGRATEKIT_VMA_URL: vma.url,
+      CLOUDSTACK_API_URL: oma.url,
+      ...(targets.port > 0 && { NBD_LOCAL_PORT: String(targets.port) }),
+    }),
+    migrate: (vm, options, env = {}) =>
+      startCli({ args: migrateArgs(vm, options), env: { CLOUDSTACK_API_URL: oma.url, ...env } })
+        .result,
+    stop,
+    [Symbol.asyncDispose]: stop,
+  };
+}
+
+/** Notes every snapshot of a machine: its frozen copy outlives it, and is what a target is judged by. */
+function recordSnapshots(vm: LabVm): string[] {
+  const taken = vm.snapshots.map(({ moref }) => moref);
+  const create = vm.createSnapshot.bind(vm);
+  vm.createSnapshot = async (...args) => {
+    const snapshot = await create(...args);
+    taken.push(snapshot.moref);
+    return snapshot;
+  };
+  return taken;
+}
+
+interface Settings {
+  parts: Parts;
+  stateDir: string;
+}
+
+function argumentsFor(
+  { parts, stateDir }: Settings,
+  vm: LabVm,
+  { jobId, explicitTargets, extra = [] }: MigrateOptions = {},
+): string[] {
+  const { vcenter, targets, vddk, vma, passwordFile } = parts;
+  const explicit = explicitTargets || targets.port === 0;
+  const target = explicit
+    ? [
+        "--nbd-targets",
+        targets
+          .disksOf(vm)
+          .map((d) => `${d.key}:${d.exportUri}`)
+          .join(","),
+      ]
+    : ["--nbd-port", String(targets.port), "--nbd-export-name", targets.exportTemplate(vm)];
+  return [
+    ...["migrate", "--vmware-endpoint", vcenter.endpoint, "--vmware-username", vcenter.username],
+    ...["--vmware-password-file", passwordFile, "--vmware-path", vm.path],
+    ...["--vmware-thumbprint", vcenter.thumbprintSha1, ...target],
+    ...["--vddk-plugin", vddk.plugin, "--vddk-libdir", vddk.libdir],
+    ...["--state-dir", stateDir, "--vma-url", vma.url],
+    ...(jobId === undefined ? [] : ["--job-id", jobId]),
+    ...extra,
+  ];
+}
