@@ -59,6 +59,8 @@ export class Session {
   readonly #keepAlive: NodeJS.Timeout | undefined;
   #key = "";
   #login: Promise<void> | undefined;
+  /** Counts the successful logins, and so names the session that a call was made in. */
+  #logins = 0;
   #closed = false;
 
   private constructor(channel: SoapChannel, content: ServiceContent, options: SessionOptions) {
@@ -97,18 +99,23 @@ export class Session {
   /** A call that changes nothing: repeated after an outage and, once, after a new login. */
   async read(operation: string, args: Arguments, signal?: AbortSignal): Promise<unknown> {
     const outage = new Outage(this.#outageMs, this.logger);
-    let expired = false;
-    for (;;) {
+    let mustLogIn = false;
+    let renewed = false;
+    for (let login = this.#logins; ; ) {
       try {
-        if (expired) await this.logInAgain(signal);
+        if (mustLogIn) await this.#logInAgain(login, signal);
+        mustLogIn = false;
+        login = this.#logins;
         const answer = await this.#channel.call(operation, args, signal);
         outage.over();
         return answer;
       } catch (error) {
         if (error instanceof EndpointError && !this.#closed) {
           await outage.pause(error, signal);
-        } else if (isVimFault(error, "NotAuthenticated") && !expired && !this.#closed) {
-          expired = true;
+          renewed = false; // a restart takes the sessions along
+        } else if (isVimFault(error, "NotAuthenticated") && !renewed && !this.#closed) {
+          mustLogIn = true;
+          renewed = true;
         } else throw error;
       }
     }
@@ -122,20 +129,6 @@ export class Session {
   /** Resolves when the endpoint answers and the session is valid again. */
   async reachable(signal?: AbortSignal): Promise<void> {
     await this.read("CurrentTime", serviceInstance, signal);
-  }
-
-  /** One login for all who notice the loss at the same time. */
-  async logInAgain(signal?: AbortSignal): Promise<void> {
-    if (!this.#login) {
-      this.logger.warn(
-        { endpoint: this.endpoint },
-        "The vSphere session was lost; logging in again",
-      );
-      this.#login = this.#logIn(signal).finally(() => {
-        this.#login = undefined;
-      });
-    }
-    await this.#login;
   }
 
   /** Logs out as far as that is still possible. Does not reject. */
@@ -152,6 +145,24 @@ export class Session {
     }
   }
 
+  /**
+   * One login for all who notice the loss at the same time. Whoever notices it late, of a session that has been
+   * replaced since (`login`), needs none: vCenter refuses a login within a session.
+   */
+  async #logInAgain(login: number, signal?: AbortSignal): Promise<void> {
+    if (login !== this.#logins) return;
+    if (!this.#login) {
+      this.logger.warn(
+        { endpoint: this.endpoint },
+        "The vSphere session was lost; logging in again",
+      );
+      this.#login = this.#logIn(signal).finally(() => {
+        this.#login = undefined;
+      });
+    }
+    await this.#login;
+  }
+
   async #logIn(signal?: AbortSignal): Promise<void> {
     const { type, moref } = this.content.sessionManager;
     const { username, password } = this.#credentials;
@@ -159,6 +170,7 @@ export class Session {
     try {
       const answer = await this.#channel.call("Login", args, signal);
       this.#key = text(object(answer, "returnval"), "key");
+      this.#logins += 1;
     } catch (error) {
       throw loginError(error, this.endpoint, username, password);
     }

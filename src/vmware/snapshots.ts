@@ -14,6 +14,7 @@ export interface SnapshotNode {
   readonly description: string;
   /** As the endpoint writes it: ISO 8601. */
   readonly createdAt: string;
+  readonly quiesced: boolean;
   readonly children: SnapshotNode[];
 }
 
@@ -64,8 +65,8 @@ export async function createSnapshot(
 ): Promise<{ moref: string; quiesced: boolean }> {
   try {
     if (spec.quiesce) {
-      const quiesced = await tryQuiesced(session, vmMoref, spec, options);
-      if (quiesced) return { moref: quiesced, quiesced: true };
+      const moref = await tryQuiesced(session, vmMoref, spec, options);
+      if (moref) return { moref, quiesced: await wasQuiesced(session, vmMoref, moref) };
     }
     return { moref: await create(session, vmMoref, spec, false, options), quiesced: false };
   } catch (error) {
@@ -112,6 +113,14 @@ async function tryQuiesced(
     );
     return undefined;
   }
+}
+
+/** Without running Tools a host ignores the wish for a quiesced snapshot and only the tree tells. */
+async function wasQuiesced(session: Session, vmMoref: string, moref: string): Promise<boolean> {
+  for (const node of flatten(await snapshotTree(session, vmMoref)))
+    if (node.moref === moref && node.quiesced) return true;
+  session.logger.warn({ vm: vmMoref }, "The snapshot was taken, but the guest was not quiesced");
+  return false;
 }
 
 /** Faults by which hosts say that quiescing failed or is not possible; some only say it in words. */
@@ -243,6 +252,7 @@ function readNode(node: unknown): SnapshotNode {
     name: text(node, "name"),
     description: text(node, "description"),
     createdAt: text(node, "createTime"),
+    quiesced: optionalBoolean(node, "quiesced") ?? false,
     children: list(node, "childSnapshotList").map(readNode),
   };
 }
