@@ -100,3 +100,8 @@ export function startCommand(t: TestContext, command: readonly string[]): Fixtur
     },
   };
 }
+
+// What fixtures/writer.ts writes, and the tests expect to find.
+export const blockBytes = 65536;
+export const checkpoints = 70;
+export const capacityBytes = blockBytes * checkpoints;
