@@ -26,7 +26,8 @@ async function causeOf(fixture: VddkFixture, change: Partial<VddkSource> = {}) {
   await assert.rejects(exportSize(nbdkit.uri), /No such file or directory/);
   await until("a cause", () => nbdkit.rootCause());
   const cause = nbdkit.rootCause();
-  assert.ok(cause?.message.startsWith(`${source.diskPath}: `));
+  assert.ok(cause);
+  assert.ok(cause.message.startsWith(`${source.diskPath}: `), cause.message);
   assert.ok(!cause.message.includes("\n"));
   assert.ok(log.text().includes(JSON.stringify(cause.context.line).slice(1, -1)));
   return cause;
