@@ -1,10 +1,10 @@
 /** QueryChangedDiskAreas: what changed on a disk between a change ID and a snapshot. */
 
-import { ChangeMap } from "./change-map.ts";
+import type { ChangeMap } from "./change-map.ts";
 import { hostPath } from "./file-names.ts";
 import { requirePrivilege } from "./inventory-operations.ts";
 import type { CallContext, Operation } from "./lab-core.ts";
-import { mapPathOf } from "./lab-disk.ts";
+import { openFrozenMap } from "./lab-disk.ts";
 import type { LabVm } from "./lab-vm.ts";
 import type { DiskRecord } from "./records.ts";
 import { fileFault, invalidArgument, objectNotFound } from "./vim-fault.ts";
@@ -86,10 +86,7 @@ function queriedDisk(vm: LabVm, snapshot: Moref | undefined, deviceKey: number):
   const record = taken.disks.find((disk) => disk.key === deviceKey);
   if (!record) throw invalidArgument("deviceKey");
   if (!record.frozen) throw fileFault(hostPath(record.fileName));
-  const map = new ChangeMap(
-    mapPathOf(vm.frozenImage(taken.moref, deviceKey)),
-    record.capacityBytes,
-  );
+  const map = openFrozenMap(vm.frozenImage(taken.moref, deviceKey));
   return { vm, record, map, cacheKey: `${taken.moref}/${deviceKey}`, close: () => map.close() };
 }
 

@@ -1,6 +1,6 @@
 /** One virtual disk: its live image, and its change map. */
 
-import { constants } from "node:fs";
+import { constants, renameSync, statSync } from "node:fs";
 import { copyFile, type FileHandle, mkdir, open } from "node:fs/promises";
 import path from "node:path";
 import { ChangeMap } from "./change-map.ts";
@@ -98,6 +98,19 @@ export class LabDisk {
       offset % 512 === 0 && length % 512 === 0 && offset + length <= this.record.capacityBytes;
     if (!ok) throw new RangeError(`Guest write ${offset}+${length} is outside disk or sectors`);
   }
+}
+
+/** Renames image and map of a closed disk. */
+export function moveDiskFiles(directory: string, key: number, newKey: number): void {
+  const from = imagePathOf(directory, key);
+  const to = imagePathOf(directory, newKey);
+  renameSync(from, to);
+  renameSync(mapPathOf(from), mapPathOf(to));
+}
+
+/** The change map copied at a snapshot, for reading; to be closed. */
+export function openFrozenMap(frozenImage: string): ChangeMap {
+  return new ChangeMap(mapPathOf(frozenImage), statSync(frozenImage).size);
 }
 
 export function imagePathOf(directory: string, key: number): string {

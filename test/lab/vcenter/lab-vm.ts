@@ -3,12 +3,15 @@
 import { randomBytes } from "node:crypto";
 import { mkdir, rm } from "node:fs/promises";
 import path from "node:path";
+import { ChangeMap } from "./change-map.ts";
 import type { FaultBoard } from "./fault-board.ts";
 import { consolidateFileNames, deltaFileName } from "./file-names.ts";
+import { type FrozenCopy, writeFrozenCopy } from "./frozen-copies.ts";
 import { Guest, type RandomWritesOptions } from "./guest.ts";
-import { imagePathOf, LabDisk } from "./lab-disk.ts";
-import { newDiskRecord } from "./new-records.ts";
+import { imagePathOf, LabDisk, moveDiskFiles, openFrozenMap } from "./lab-disk.ts";
+import { newDiskRecord, placeDisk } from "./new-records.ts";
 import {
+  changeIdOf,
   inventoryName,
   type SnapshotDiskRecord,
   type SnapshotRecord,
@@ -111,15 +114,43 @@ export class LabVm {
     this.#environment.changed();
   }
 
-  setConsolidationNeeded(needed: boolean): void {
-    this.record.consolidationNeeded = needed;
+  /** Changes what an administrator or the guest would change behind our back. */
+  set(
+    change: Partial<
+      Pick<VmRecord, "tools" | "hardwareVersion" | "consolidationNeeded" | "changeTrackingEnabled">
+    >,
+  ): void {
+    Object.assign(this.record, change);
     this.#environment.changed();
   }
 
-  /** Takes effect per disk at the next stun, as on a real host. */
-  setChangeTracking(enabled: boolean): void {
-    this.record.changeTrackingEnabled = enabled;
+  /** To another host, or datastore (vMotion); change tracking goes on. */
+  move(to: { host?: string; datastore?: string }): void {
+    if (to.host !== undefined) this.record.host = to.host;
+    for (const record of to.datastore === undefined ? [] : this.record.disks) {
+      record.fileName = record.fileName.replace(`[${record.datastore}]`, `[${to.datastore}]`);
+      record.datastore = to.datastore!;
+    }
     this.#environment.changed();
+  }
+
+  /**
+   * What changed on a disk after a change ID (`*`: what was ever allocated), until now or until a snapshot, as
+   * pairs [offset, length] of whole blocks. The truth to check clients against.
+   */
+  changedSince(key: number, changeId: string, snapshotMoref?: string): Float64Array {
+    const then = snapshotMoref === undefined ? undefined : this.frozenImage(snapshotMoref, key);
+    const map = then === undefined ? this.disk(key) : openFrozenMap(then);
+    try {
+      if (changeId === "*") return map.allocated();
+      const [uuid, epoch] = changeId.split("/");
+      const history = this.disk(key).record.trackingUuid;
+      if (uuid !== history)
+        throw new RangeError(`${changeId} is of another history than ${history}`);
+      return map.changedAfter(Number(epoch));
+    } finally {
+      if (map instanceof ChangeMap) map.close();
+    }
   }
 
   /** Stuns the guest, copies all disks at one instant and lets it go on. */
@@ -153,6 +184,7 @@ export class LabVm {
         record.nextDelta += 1;
         record.epoch += 1;
       }
+      writeFrozenCopy(this.#environment.labDir, this.#frozenCopy(snapshot));
       this.record.snapshots.push(snapshot);
       this.record.currentSnapshot = moref;
       this.#environment.changed();
@@ -224,6 +256,22 @@ export class LabVm {
     return disk;
   }
 
+  /** The same disk at another unit or controller, hence under another key. */
+  async rekeyDisk(key: number, newKey: number): Promise<void> {
+    const disk = this.disk(key);
+    if (this.#disks.has(newKey)) throw new RangeError(`Disk ${newKey} exists`);
+    if (this.record.snapshots.length > 0) throw new RangeError("The VM has snapshots");
+    await this.#stun.run(async () => {
+      await disk.close();
+      const directory = path.dirname(disk.imagePath);
+      moveDiskFiles(directory, key, newKey);
+      placeDisk(disk.record, newKey);
+      this.#disks.delete(key);
+      this.#disks.set(newKey, await LabDisk.reopen(disk.record, directory));
+    });
+    this.#environment.changed();
+  }
+
   /** The image stays in the lab; the machine just has the disk no more. */
   async removeDisk(key: number): Promise<void> {
     const disk = this.disk(key);
@@ -238,6 +286,20 @@ export class LabVm {
     await this.#stun.run(async () => {
       await Promise.all(this.disks.map((disk) => disk.close()));
     });
+  }
+
+  #frozenCopy(snapshot: SnapshotRecord): FrozenCopy {
+    const { moref, name, description, createTime } = snapshot;
+    const disks = snapshot.disks.filter((disk) => disk.frozen);
+    return {
+      ...{ snapshot: moref, vm: this.moref, name, description, createTime },
+      disks: disks.map((disk) => ({
+        key: disk.key,
+        capacityBytes: disk.capacityBytes,
+        imagePath: this.frozenImage(moref, disk.key),
+        ...(disk.trackingUuid !== undefined && { changeId: changeIdOf(disk)! }),
+      })),
+    };
   }
 
   /** At a stun, tracking begins where it was asked for and ends where it was switched off. */

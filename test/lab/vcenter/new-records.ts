@@ -39,18 +39,17 @@ export function newDiskRecord(vm: VmRecord, spec: DiskSpec): DiskRecord {
     throw new RangeError(`A disk of ${spec.capacityBytes} bytes is not made of sectors`);
   }
   const key = spec.key ?? freeKey(vm);
-  const bus = Math.floor((key - 2000) / unitsPerBus);
   const number = vm.disks.length + 1;
   const datastore = spec.datastore ?? "datastore1";
   const directory = vm.name.replaceAll(/[/\\%]/g, "_");
   const suffix = number === 1 ? "" : `_${number - 1}`;
   const uuid = randomUUID().replaceAll("-", "");
-  return {
+  const record: DiskRecord = {
     key,
     label: `Hard disk ${number}`,
     capacityBytes: spec.capacityBytes,
-    bus,
-    unit: (key - 2000) % unitsPerBus,
+    bus: 0,
+    unit: 0,
     mode: spec.mode ?? "persistent",
     backing: spec.backing ?? "flat",
     sharing: spec.sharing ?? "sharingNone",
@@ -61,6 +60,15 @@ export function newDiskRecord(vm: VmRecord, spec: DiskSpec): DiskRecord {
     nextDelta: 1,
     epoch: 1,
   };
+  placeDisk(record, key);
+  return record;
+}
+
+/** Puts a disk at the bus and unit that belong to a device key. */
+export function placeDisk(disk: DiskRecord, key: number): void {
+  disk.key = key;
+  disk.bus = Math.floor((key - 2000) / unitsPerBus);
+  disk.unit = (key - 2000) % unitsPerBus;
 }
 
 function freeKey(vm: VmRecord): number {

@@ -4,12 +4,13 @@
  */
 
 import { randomUUID } from "node:crypto";
-import { mkdirSync, readdirSync, rmSync, statSync } from "node:fs";
+import { mkdirSync } from "node:fs";
 import path from "node:path";
 import { CallLog } from "./call-log.ts";
 import { labCertificate } from "./certificate.ts";
 import { ControlServer } from "./control-server.ts";
 import { FaultBoard } from "./fault-board.ts";
+import { type FrozenCopy, frozenCopies, pruneFrozenCopies } from "./frozen-copies.ts";
 import { Inventory } from "./inventory.ts";
 import type { ApiType } from "./inventory-names.ts";
 import type { LabCore } from "./lab-core.ts";
@@ -143,6 +144,11 @@ export class VcenterLab implements AsyncDisposable {
     return found;
   }
 
+  /** Copies made at snapshots that are still kept, oldest first; of one machine or of all. */
+  frozenCopies(vm?: LabVm): FrozenCopy[] {
+    return frozenCopies(this.labDir, vm?.moref);
+  }
+
   async addVm(spec: VmSpec): Promise<LabVm> {
     const number = this.#nextNumber();
     const moref = this.inventory.apiType === "HostAgent" ? String(number) : `vm-${number}`;
@@ -269,16 +275,9 @@ export class VcenterLab implements AsyncDisposable {
     this.#updates.notify();
   }
 
-  /** Keeps the newest frozen copies, and all of snapshots that exist. */
   #pruneFrozen(): void {
-    const root = path.join(this.labDir, "frozen");
-    const existing = new Set(this.vms.flatMap((vm) => vm.snapshots.map(({ moref }) => moref)));
-    const byAge = readdirSync(root)
-      .map((moref) => ({ moref, madeMs: statSync(path.join(root, moref)).mtimeMs }))
-      .sort((a, b) => b.madeMs - a.madeMs);
-    for (const { moref } of byAge.slice(frozenKeptMax)) {
-      if (!existing.has(moref)) rmSync(path.join(root, moref), { recursive: true, force: true });
-    }
+    const existing = this.vms.flatMap((vm) => vm.snapshots.map(({ moref }) => moref));
+    pruneFrozenCopies(this.labDir, new Set(existing), frozenKeptMax);
   }
 }
 

@@ -51,7 +51,8 @@ function reconfigure(call: CallContext): Moref {
       if (changeTrackingEnabled === true && !vm.changeTrackingSupported) {
         throw new VimFault("NotSupported", "The operation is not supported on the object.");
       }
-      vm.setChangeTracking(changeTrackingEnabled === true);
+      // Takes effect per disk at the next stun, as on a real host.
+      vm.set({ changeTrackingEnabled: changeTrackingEnabled === true });
       return undefined;
     },
   });
@@ -106,7 +107,7 @@ function removeSnapshot(call: CallContext): Moref {
       if (failed) throw genericFault(failed.value, "Unable to access file since it is locked");
       vm.removeSnapshot(call.self.value, { removeChildren: removeChildren === true });
       const left = call.lab.faults.take("consolidationNeeded", { vm: vm.name });
-      if (left || consolidate === false) vm.setConsolidationNeeded(true);
+      if (left || consolidate === false) vm.set({ consolidationNeeded: true });
       return undefined;
     },
   });
@@ -143,7 +144,7 @@ function consolidate(call: CallContext): Moref {
   requirePrivilege(call, call.self, "VirtualMachine.State.RemoveSnapshot");
   return startTask(call, vm, "VirtualMachine", {
     run: async () => {
-      vm.setConsolidationNeeded(false);
+      vm.set({ consolidationNeeded: false });
       return undefined;
     },
   });
