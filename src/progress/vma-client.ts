@@ -50,6 +50,7 @@ export class VmaClient {
   #lastJobPostAtMs = 0;
   /** Whether the newest update was accepted; undefined before the first. */
   #reachable: boolean | undefined;
+  #warned = false;
 
   constructor(options: VmaClientOptions) {
     this.#http = new VmaHttp(options.baseUrl, options.jobId);
@@ -70,9 +71,8 @@ export class VmaClient {
 
   /** Call after every change of the stage; it is sent at once, or as soon as the request under way ends. */
   stageChanged(): void {
-    const stage = this.#getState?.().stage;
-    if (stage === undefined || this.#stopping) return;
-    this.#pendingStages.push(stage);
+    if (this.#getState === undefined || this.#stopping) return;
+    this.#pendingStages.push(this.#getState().stage);
     if (this.#pendingStages.length > pendingStagesMax) this.#pendingStages.shift();
     this.#wake();
   }
@@ -179,21 +179,18 @@ export class VmaClient {
   }
 
   #log(update: VmaUpdate, outcome: PostOutcome): void {
-    const accepted = outcome.kind === "accepted";
-    if (accepted) {
+    this.#reachable = outcome.kind === "accepted";
+    if (outcome.kind === "accepted") {
       this.#logger.debug({ ...update }, sentMessage);
-      if (this.#reachable === false) this.#logger.info("The VMA API takes progress updates again");
-    } else {
-      const fields = { reason: outcome.reason, stage: update.stage, disk_id: update.disk_id };
-      this.#logger.debug(fields, "Progress update not taken by VMA");
-      if (this.#reachable !== false) {
-        this.#logger.warn(
-          { reason: outcome.reason },
-          "The VMA API does not take progress updates; the migration goes on without",
-        );
-      }
+      return;
     }
-    this.#reachable = accepted;
+    const { reason } = outcome;
+    const fields = { reason, stage: update.stage, disk_id: update.disk_id };
+    this.#logger.debug(fields, "Progress update not taken by VMA");
+    if (this.#warned) return; // once a run: the next one says nothing new
+    this.#warned = true;
+    const message = "The VMA API does not take every progress update; the migration goes on";
+    this.#logger.warn({ reason }, message);
   }
 
   #sleepUntil(wakeAtMs: number): Promise<void> {

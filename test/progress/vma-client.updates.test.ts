@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ProgressTracker, type Stage } from "../../src/progress/tracker.ts";
 import { VmaClient } from "../../src/progress/vma-client.ts";
+import { startPoller } from "../lab/poller.ts";
 import { startVmaApi } from "../lab/vma-api.ts";
 import { captureLogger, waitFor } from "./helpers.ts";
 import { Random } from "./random.ts";
@@ -169,6 +170,40 @@ test("A failed run ends with its stage, the sums and the message, without secret
     sync_reason: "disk-2000: the stored change ID is of another history",
     error_message: "login with [secret] was refused",
   });
+});
+
+test("The poller behind the API closes the job at its real end, with the sums of all disks", async () => {
+  await using api = await startVmaApi();
+  await using poller = await startPoller({ vmaUrl: api.url, intervalMs: 10 });
+  poller.addJob(jobId);
+  const tracker = twoDiskTracker();
+  tracker.setStage("Transfer");
+  const { logger } = captureLogger();
+  const client = new VmaClient({ baseUrl: api.url, jobId, logger, intervalMs: 30 });
+  client.start(() => tracker.snapshot());
+  tracker.onChunks("disk-2000", Float64Array.of(0, 1000, 0));
+  tracker.finishDisk("disk-2000");
+  await waitFor("the first disk's end", () => poller.disks(jobId)[0]?.progress_percent === 100);
+  const { polls } = poller.job(jobId)!;
+  await waitFor("more polls", () => poller.job(jobId)!.polls > polls + 3);
+  assert.equal(poller.job(jobId)!.status, "replicating");
+  tracker.onChunks("disk-2001", Float64Array.of(500, 3000, 0));
+  tracker.finishDisk("disk-2001");
+  tracker.setStage("Complete");
+  await client.finish({ status: "completed" });
+  await waitFor("the close", () => poller.job(jobId)!.completed_at !== null);
+  const row = poller.job(jobId)!;
+  assert.deepEqual(
+    [row.status, row.progress_percent, row.bytes_transferred, row.total_bytes, row.sync_type],
+    ["completed", 100, 4000, 4000, "full"],
+  );
+  assert.deepEqual(
+    poller.disks(jobId).map((disk) => [disk.disk_id, disk.bytes_transferred, disk.status]),
+    [
+      ["disk-2000", 1000, "completed"],
+      ["disk-2001", 3000, "completed"],
+    ],
+  );
 });
 
 test("A job ID with slashes, dots and letters of all kinds arrives as it is", async () => {
