@@ -4,6 +4,7 @@
  */
 
 import { MigratekitError } from "../errors.ts";
+import { isVimFault } from "./faults.ts";
 import { type ObjectProperties, retrieveAll } from "./retrieve-properties.ts";
 import type { Session } from "./session.ts";
 import { nearest } from "./similar-names.ts";
@@ -52,8 +53,17 @@ async function findByInventoryPath(session: Session, path: string): Promise<stri
   return found?.type === "VirtualMachine" ? found.moref : undefined;
 }
 
-/** Every virtual machine that the account can see. */
+/** Every virtual machine that the account can see. A list that dies with the session is begun once more. */
 async function listMachines(session: Session): Promise<Machine[]> {
+  try {
+    return await listOnce(session);
+  } catch (error) {
+    if (!isVimFault(error, "InvalidArgument", "ManagedObjectNotFound")) throw error;
+    return await listOnce(session);
+  }
+}
+
+async function listOnce(session: Session): Promise<Machine[]> {
   const entities = new Map<string, ObjectProperties>();
   const view = await createView(session);
   try {

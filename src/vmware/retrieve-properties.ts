@@ -70,7 +70,7 @@ export async function* retrieveAll(
   const { type, moref } = session.content.propertyCollector;
   const collector = argumentReference(type, moref);
   const args = { _this: collector, specSet: [spec], options: { maxObjects: 500 } };
-  let answer = await session.read("RetrievePropertiesEx", args, signal);
+  let answer = await session.read("RetrievePropertiesEx", args, signal, refuseUnauthenticated);
   for (let count = 0; ; ) {
     const page = optionalObject(answer, "returnval");
     const objects = list(page, "objects");
@@ -89,4 +89,13 @@ export async function* retrieveAll(
       signal,
     );
   }
+}
+
+/** Without a session the collector answers, and says of each single property that it may not be read. */
+function refuseUnauthenticated(answer: unknown): void {
+  for (const content of list(optionalObject(answer, "returnval"), "objects"))
+    for (const property of list(content, "missingSet")) {
+      const fault = faultOfLocalized(optionalObject(property, "fault"));
+      if (fault.fault === "NotAuthenticated") throw fault;
+    }
 }

@@ -96,9 +96,18 @@ export class Session {
     return this.#key;
   }
 
-  /** A call that changes nothing: repeated after an outage and, once, after a new login. */
-  async read(operation: string, args: Arguments, signal?: AbortSignal): Promise<unknown> {
+  /**
+   * A call that changes nothing: repeated after an outage, once after a new login, and twice after an answer
+   * that made no sense. `inspect` may find in an answer a fault that the call itself did not raise.
+   */
+  async read(
+    operation: string,
+    args: Arguments,
+    signal?: AbortSignal,
+    inspect?: (answer: unknown) => void,
+  ): Promise<unknown> {
     const outage = new Outage(this.#outageMs, this.logger);
+    let garbled = 0;
     let mustLogIn = false;
     let renewed = false;
     for (let login = this.#logins; ; ) {
@@ -107,6 +116,7 @@ export class Session {
         mustLogIn = false;
         login = this.#logins;
         const answer = await this.#channel.call(operation, args, signal);
+        inspect?.(answer);
         outage.over();
         return answer;
       } catch (error) {
@@ -116,6 +126,9 @@ export class Session {
         } else if (isVimFault(error, "NotAuthenticated") && !renewed && !this.#closed) {
           mustLogIn = true;
           renewed = true;
+        } else if (isGarbled(error) && ++garbled <= 2) {
+          this.logger.warn(`${operation} is sent again: ${error.message}`);
+          await pause(250 * garbled, signal);
         } else throw error;
       }
     }
@@ -185,6 +198,20 @@ export class Session {
 
 const serviceInstance = { _this: argumentReference("ServiceInstance", "ServiceInstance") };
 
+/** An answer that is none: whether the call took effect is not known. */
+export function isGarbled(error: unknown): error is MigratekitError {
+  return error instanceof MigratekitError && error.code === "vsphere-protocol";
+}
+
+/** Rejects with the signal's own reason, where a timer would wrap it. */
+export async function pause(ms: number, signal?: AbortSignal): Promise<void> {
+  try {
+    await sleep(ms, undefined, signal ? { signal } : {});
+  } catch {
+    throw signal?.reason;
+  }
+}
+
 /** Waits between attempts, longer each time, and gives up when the whole outage lasts too long. */
 class Outage {
   readonly #limitMs: number;
@@ -206,11 +233,7 @@ class Outage {
     }
     const leftMs = this.#startedAt + this.#limitMs - now;
     if (leftMs <= 0) throw error;
-    try {
-      await sleep(Math.min(this.#pauseMs, leftMs), undefined, signal ? { signal } : {});
-    } catch {
-      throw signal?.reason;
-    }
+    await pause(Math.min(this.#pauseMs, leftMs), signal);
     this.#pauseMs = Math.min(this.#pauseMs * 2, 10_000);
   }
 

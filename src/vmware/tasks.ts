@@ -3,10 +3,9 @@
  * task itself is lost. A lost task is never started again before its effect has been looked for.
  */
 
-import { setTimeout as sleep } from "node:timers/promises";
 import { EndpointError, faultOfLocalized, isVimFault, VimFault } from "./faults.ts";
 import { retrieveObject } from "./retrieve-properties.ts";
-import type { Session } from "./session.ts";
+import { isGarbled, pause, type Session } from "./session.ts";
 import { type Arguments, argumentReference } from "./soap-channel.ts";
 import {
   list,
@@ -94,12 +93,19 @@ async function start<Outcome>(
   try {
     return await send();
   } catch (error) {
-    if (!(error instanceof EndpointError) && !isVimFault(error, "NotAuthenticated")) throw error;
+    if (!isUncertain(error)) throw error;
     session.logger.warn(`${operation} got no answer (${error.message}); looking for its effect`);
   }
   await session.reachable(signal);
   const outcome = await settle(session, request);
   return outcome === undefined ? await send() : { outcome };
+}
+
+/** A refused session did nothing, but costs nothing to look either. */
+function isUncertain(error: unknown): error is Error {
+  return (
+    error instanceof EndpointError || isVimFault(error, "NotAuthenticated") || isGarbled(error)
+  );
 }
 
 /**
@@ -155,12 +161,4 @@ function percentOf(info: object): number | undefined {
 /** Tasks of interest result in an object reference or in nothing. */
 function resultOf(info: object): ObjectReference | undefined {
   return optionalReference(info, "result");
-}
-
-async function pause(ms: number, signal?: AbortSignal): Promise<void> {
-  try {
-    await sleep(ms, undefined, signal ? { signal } : {});
-  } catch {
-    throw signal?.reason;
-  }
 }
