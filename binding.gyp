@@ -33,6 +33,7 @@
           "cflags": ["-fsanitize=<(sanitize)", "-fno-omit-frame-pointer", "-g", "-O1"],
           "ldflags": ["-fsanitize=<(sanitize)"]
         }, {
+          "sources": ["native/glibc_floor.c"],
           "ldflags": ["-static-libstdc++", "-static-libgcc"]
         }]
       ]

@@ -1,16 +1,15 @@
 import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
+import { getRawAsset, isSea } from "node:sea";
 import { fileURLToPath } from "node:url";
 import { MigratekitError, messageOf } from "../errors.ts";
+import { loadEmbeddedAddon } from "./addon-extraction.ts";
 import type { NativeAddon } from "./native-types.ts";
 
 let loaded: NativeAddon | undefined;
 let addonPath: string | undefined;
 
-/**
- * Says where the addon is, before it is first needed. A single executable calls this with the
- * place it extracted the addon to; from a checkout nobody has to.
- */
+/** Says where the addon is, before it is first needed; without it, it is where the build left it. */
 export function setNativePath(path: string): void {
   addonPath = path;
 }
@@ -22,10 +21,13 @@ export function setNativePath(path: string): void {
  */
 export function loadNative(path?: string): NativeAddon {
   if (loaded) return loaded;
-  const file = path ?? addonPath ?? fileURLToPath(developmentUrl());
+  const file = path ?? addonPath;
   try {
-    if (!existsSync(file)) throw new Error(`${file} does not exist`);
-    loaded = createRequire(import.meta.url)(file) as NativeAddon;
+    loaded = (
+      isSea() && file === undefined
+        ? loadEmbeddedAddon(new Uint8Array(getRawAsset("migratekit.node")))
+        : loadFile(file ?? fileURLToPath(developmentUrl()))
+    ) as NativeAddon;
   } catch (error) {
     const text = messageOf(error);
     const withoutLibnbd = text.includes("libnbd");
@@ -40,6 +42,11 @@ export function loadNative(path?: string): NativeAddon {
     );
   }
   return loaded;
+}
+
+function loadFile(file: string): unknown {
+  if (!existsSync(file)) throw new Error(`${file} does not exist`);
+  return createRequire(import.meta.url)(file);
 }
 
 function developmentUrl(): URL {
