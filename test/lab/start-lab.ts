@@ -11,6 +11,7 @@ import { preferPort } from "./ports.ts";
 import { guardFolder, releaseFolder } from "./process.ts";
 import { type CliResult, startCli } from "./run-cli.ts";
 import { type LabTargets, startTargets, type TargetKind } from "./targets-of-vms.ts";
+import { type FrozenDisk, frozenCopies } from "./vcenter/frozen-copies.ts";
 import type { LabVm } from "./vcenter/lab-vm.ts";
 import { startVcenter, type VcenterLab, type VcenterOptions } from "./vcenter/vcenter.ts";
 import type { VmSpec } from "./vcenter/vm-spec.ts";
@@ -50,6 +51,8 @@ export interface Lab extends AsyncDisposable {
   readonly vma: VmaApiLab;
   readonly oma: OmaApiLab;
   readonly poller: PollerLab;
+  /** SQLite file of the poller. */
+  readonly pollerDatabase: string;
   /** For `--vmware-password-file`. */
   readonly passwordFile: string;
   /** For `--state-dir`; kept from run to run, as on the appliance. */
@@ -58,10 +61,8 @@ export interface Lab extends AsyncDisposable {
   vm(wanted: string): LabVm;
   /** A further machine, with volumes and exports for its disks. */
   addVm(spec: VmSpec): Promise<LabVm>;
-  /** Snapshots taken of a machine since the start, oldest first, removed ones too. */
-  snapshotsOf(vm: LabVm): readonly string[];
-  /** The image of a disk as the newest (or the given) snapshot froze it. */
-  frozenImage(vm: LabVm, key: number, snapshotMoref?: string): string;
+  /** A disk as the newest (or the given) snapshot of its machine froze it; it outlives the snapshot. */
+  frozenDisk(vm: LabVm, key: number, snapshotMoref?: string): FrozenDisk;
   compareDisk(vm: LabVm, key: number, snapshotMoref?: string): Promise<Comparison>;
   /** Arguments of `migratekit` from `migrate` on; they need no environment. */
   migrateArgs(vm: LabVm, options?: MigrateOptions): string[];
@@ -94,17 +95,19 @@ export async function startLab(options: LabOptions = {}): Promise<Lab> {
   );
   const vma = stack.use(await startVmaApi(portOption(await wish(8081))));
   const oma = stack.use(await startOmaApi({ ...options.oma, ...portOption(await wish(8082)) }));
+  const pollerDatabase = join(dir, "oma.sqlite");
   const poller = stack.use(
     await startPoller({
       vmaUrl: vma.url,
-      databasePath: join(dir, "oma.sqlite"),
+      databasePath: pollerDatabase,
       intervalMs: options.pollIntervalMs ?? 1000,
       discoverJobs: () => vma.jobs.keys(),
     }),
   );
   const passwordFile = join(dir, "password");
   await writeFile(passwordFile, `${vcenter.password}\n`, { mode: 0o600 });
-  const parts = { dir, vcenter, nfc, vddk, targets, vma, oma, poller, passwordFile };
+  const apis = { vma, oma, poller, pollerDatabase };
+  const parts = { dir, vcenter, nfc, vddk, targets, ...apis, passwordFile };
   return assemble(parts, stack.move());
 }
 
@@ -122,22 +125,22 @@ function portOption(port: number | undefined): { port?: number } {
   return port === undefined ? {} : { port };
 }
 
-type Parts = Pick<
+type Parts = Omit<
   Lab,
-  "dir" | "vcenter" | "nfc" | "vddk" | "targets" | "vma" | "oma" | "poller" | "passwordFile"
+  | ("stateDir" | "vm" | "addVm" | "frozenDisk" | "compareDisk" | "migrateArgs" | "cliEnv")
+  | ("migrate" | "stop" | typeof Symbol.asyncDispose)
 >;
 
 function assemble(parts: Parts, stack: AsyncDisposableStack): Lab {
   const { dir, vcenter, targets, vddk, vma, oma } = parts;
   const stateDir = join(dir, "state");
-  const taken = new Map<LabVm, string[]>();
-  for (const vm of vcenter.vms) taken.set(vm, recordSnapshots(vm));
-
   const settings: Settings = { parts, stateDir };
-  const frozenImage = (vm: LabVm, key: number, wanted?: string) => {
-    const snapshotMoref = wanted ?? taken.get(vm)?.at(-1);
-    if (!snapshotMoref) throw new Error(`no snapshot of ${vm.name} was taken yet`);
-    return vm.frozenImage(snapshotMoref, key);
+  const frozenDisk = (vm: LabVm, key: number, wanted?: string) => {
+    const copies = frozenCopies(dir, vm.moref);
+    const copy = copies.findLast(({ snapshot }) => wanted === undefined || wanted === snapshot);
+    const disk = copy?.disks.find((candidate) => candidate.key === key);
+    if (!disk) throw new Error(`no snapshot of disk ${key} of ${vm.name} was taken`);
+    return disk;
   };
   const migrateArgs = (vm: LabVm, options?: MigrateOptions) => argumentsFor(settings, vm, options);
   let stopping: Promise<void> | undefined;
@@ -151,17 +154,15 @@ function assemble(parts: Parts, stack: AsyncDisposableStack): Lab {
     vm: (wanted) => vcenter.vm(wanted),
     addVm: async (spec) => {
       const vm = await vcenter.addVm(spec);
-      taken.set(vm, recordSnapshots(vm));
       await targets.addVm(vm);
       return vm;
     },
-    snapshotsOf: (vm) => taken.get(vm) ?? [],
-    frozenImage,
+    frozenDisk,
     compareDisk: (vm, key, snapshotMoref) => {
       const target = targets.disksOf(vm).find((disk) => disk.key === key);
       if (!target) throw new Error(`${vm.name} has no target for disk ${key}`);
-      const image = frozenImage(vm, key, snapshotMoref);
-      return compareFiles(image, target.targetFile, target.capacityBytes);
+      const { imagePath, capacityBytes } = frozenDisk(vm, key, snapshotMoref);
+      return compareFiles(imagePath, target.targetFile, capacityBytes);
     },
     migrateArgs,
     cliEnv: () => ({
@@ -178,18 +179,6 @@ function assemble(parts: Parts, stack: AsyncDisposableStack): Lab {
     stop,
     [Symbol.asyncDispose]: stop,
   };
-}
-
-/** Notes every snapshot of a machine: its frozen copy outlives it, and is what a target is judged by. */
-function recordSnapshots(vm: LabVm): string[] {
-  const taken = vm.snapshots.map(({ moref }) => moref);
-  const create = vm.createSnapshot.bind(vm);
-  vm.createSnapshot = async (...args) => {
-    const snapshot = await create(...args);
-    taken.push(snapshot.moref);
-    return snapshot;
-  };
-  return taken;
 }
 
 interface Settings {

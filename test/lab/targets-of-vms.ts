@@ -1,5 +1,6 @@
 // A target volume and an export for every disk of every machine of the laboratory.
 
+import { truncate } from "node:fs/promises";
 import { join } from "node:path";
 import {
   createVolume,
@@ -36,6 +37,8 @@ export interface LabTargets extends AsyncDisposable {
   exportTemplate(vm: LabVm): string;
   /** Volumes and exports for disks that came later or grew; what exists keeps its content. */
   addVm(vm: LabVm): Promise<void>;
+  /** Another size for one volume; what lies within both sizes stays. */
+  resize(vm: LabVm, key: number, capacityBytes: number): Promise<void>;
   /** Volumes of a machine empty again, as if just created. */
   reset(vm: LabVm): Promise<void>;
 }
@@ -46,6 +49,14 @@ export interface TargetsOptions {
   vms: readonly LabVm[];
   /** The port that migratekit connects to. */
   port?: number;
+}
+
+interface Volume {
+  vm: LabVm;
+  key: number;
+  file: string;
+  /** With qemu-nbd: the one that serves it. */
+  server?: TargetServer;
 }
 
 /** The export name of the operators' documentation belongs to the machine of the documentation. */
@@ -77,11 +88,7 @@ export async function startTargets(options: TargetsOptions): Promise<LabTargets>
       if (volumes.has(name)) continue;
       const file = join(folder, `${name}.raw`);
       await createVolume(file, record.capacityBytes);
-      const volume: { vm: LabVm; key: number; file: string; server?: TargetServer } = {
-        vm,
-        key: record.key,
-        file,
-      };
+      const volume: Volume = { vm, key: record.key, file };
       if (kind === "qemu-nbd") {
         volume.server = await startQemuNbd({ file, exportName: name });
         servers.push(volume.server);
@@ -126,6 +133,12 @@ export async function startTargets(options: TargetsOptions): Promise<LabTargets>
     addVm: async (vm) => {
       // nbd-server reads its exports when it starts; the list is the one it was given.
       if ((await addVolumes(vm)) && kind !== "qemu-nbd") await servers[0]!.restart();
+    },
+    resize: async (vm, key, capacityBytes) => {
+      const volume = volumes.get(exportName(vm, key));
+      if (!volume) throw new Error(`${vm.name} has no volume for disk ${key}`);
+      await truncate(volume.file, capacityBytes);
+      await volume.server?.restart(); // qemu-nbd reads the size once, nbd-server at each connection
     },
     reset: async (vm) => {
       for (const volume of volumes.values())

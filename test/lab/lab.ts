@@ -1,0 +1,118 @@
+// `npm run lab`: the laboratory in the foreground, until a signal, or until its parent is gone.
+//   --json        one JSON line when ready, instead of the explanation
+//   --targets K   stunnel (as on the appliance), direct or qemu-nbd
+
+import { readFileSync } from "node:fs";
+import { parseArgs } from "node:util";
+import { startLabControl } from "./control.ts";
+import { describeLab, type LabDescription } from "./describe.ts";
+import { preferPort } from "./ports.ts";
+import { cliCommand } from "./run-cli.ts";
+import { startLab } from "./start-lab.ts";
+import type { TargetKind } from "./targets-of-vms.ts";
+
+const controlPort = 8083;
+const parentCheckMs = 500;
+
+function readOptions() {
+  const { values } = parseArgs({
+    options: { json: { type: "boolean" }, targets: { type: "string", default: "stunnel" } },
+  });
+  if (!["stunnel", "direct", "qemu-nbd"].includes(values.targets)) {
+    console.error(`--targets takes stunnel, direct or qemu-nbd, not ${values.targets}`);
+    process.exit(2);
+  }
+  return { json: values.json === true, targets: values.targets as TargetKind };
+}
+
+function parentOf(pid: number): number {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+    return Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[1]);
+  } catch {
+    return 0;
+  }
+}
+
+/** Who started us: under npm there is a shell between, which outlives npm. */
+function starters(): string {
+  const parent = process.ppid;
+  return process.env.npm_lifecycle_event ? `${parent} ${parentOf(parent)}` : `${parent}`;
+}
+
+/** Resolves to the exit code once the lab shall end. */
+function waitForTheEnd(): Promise<number> {
+  const startedBy = starters();
+  return new Promise((resolve) => {
+    for (const [signal, number] of [
+      ["SIGINT", 2] as const,
+      ["SIGTERM", 15],
+      ["SIGHUP", 1],
+    ] as const)
+      process.on(signal, () => resolve(128 + number));
+    setInterval(() => {
+      if (starters() !== startedBy) resolve(0);
+    }, parentCheckMs);
+  });
+}
+
+function quote(word: string): string {
+  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
+}
+
+function exportLines(environment: Record<string, string>): string {
+  const defaults: Record<string, string> = {
+    MIGRATEKIT_VMA_URL: "http://127.0.0.1:8081",
+    CLOUDSTACK_API_URL: "http://127.0.0.1:8082",
+    NBD_LOCAL_PORT: "10808",
+  };
+  return Object.entries(environment)
+    .filter(([name, value]) => defaults[name] !== value)
+    .map(([name, value]) => `export ${name}=${quote(value)}`)
+    .join("\n");
+}
+
+function explain(lab: LabDescription): string {
+  const [vm] = lab.vms;
+  const others = lab.vms
+    .slice(1)
+    .map(({ path, exportName, disks }) => `  ${path}  (${disks.length} disks: ${exportName})`);
+  return `
+The laboratory is ready. In another terminal, in this folder:
+
+${exportLines(lab.environment)}
+
+${cliCommand.map((part) => quote(part.replace(`${process.cwd()}/`, ""))).join(" ")} migrate \\
+  --vmware-endpoint ${lab.endpoint} \\
+  --vmware-username ${lab.username} \\
+  --vmware-password ${quote(lab.password)} \\
+  --vmware-path ${quote(vm!.path)} \\
+  --nbd-export-name ${quote(vm!.exportName)} \\
+  --job-id job-20250906-123456 \\
+  --debug
+
+curl ${lab.vmaUrl}/api/v1/progress/job-20250906-123456     what the VMA API knows
+curl '${lab.controlUrl}/compare?vm=${vm!.name}'            target against snapshot, by cmp
+curl -d '{"vm":"${vm!.name}","key":2000,"seed":7,"writes":20}' ${lab.controlUrl}/guest/random
+                                                        the guest writes; migrate again
+curl ${lab.controlUrl}/                                 everything else that can be done
+
+Thumbprint ${lab.thumbprintSha1}
+Other machines:
+${others.join("\n")}
+
+Ctrl-C ends it and removes ${lab.dir}.`;
+}
+
+const { json, targets } = readOptions();
+const end = waitForTheEnd();
+let exitCode: number;
+{
+  await using lab = await startLab({ targets, wellKnownPorts: true });
+  await using control = await startLabControl(lab, await preferPort(controlPort));
+  const description = describeLab(lab, control.url);
+  console.log(json ? JSON.stringify(description) : explain(description));
+  exitCode = await end;
+  if (!json) console.log("\nEnding the laboratory.");
+}
+process.exit(exitCode);
