@@ -22,6 +22,7 @@ constexpr milliseconds kFlushAfterTrouble{250};
 // More than this in one request can fail through VDDK.
 constexpr uint64_t kRequestMaximum = 2 * kMiB;
 constexpr milliseconds kConnectTimeout{60000};
+constexpr unsigned kFirstAttempts = 4;
 
 }  // namespace
 
@@ -71,18 +72,30 @@ JobResult Copier::run() {
   return result;
 }
 
-// The first connection of each side is not tried again: what fails at once is a mistake, not a fault.
+// The first connections. A server that refuses us is a mistake and told at once; one that cannot be
+// reached may just be coming up again, but not for long.
 bool Copier::connectFirst() {
-  milliseconds timeout = std::min(kConnectTimeout, options_.stallTimeout);
   Failure failure;
-  firstSource_ = connectAndWait(Side::source, options_.source, noCommands_, timeout, aborted_, failure);
-  if (firstSource_)
-    firstTarget_ =
-        connectAndWait(Side::target, options_.target, noCommands_, timeout, aborted_, failure);
+  firstSource_ = connectOne(Side::source, failure);
+  if (firstSource_) firstTarget_ = connectOne(Side::target, failure);
   if (firstSource_ && firstTarget_) return true;
   if (firstSource_) firstSource_->startDisconnect();
   fail(std::move(failure));
   return false;
+}
+
+std::unique_ptr<Connection> Copier::connectOne(Side side, Failure& failure) {
+  const Endpoint& endpoint = side == Side::source ? options_.source : options_.target;
+  const milliseconds timeout = std::min(kConnectTimeout, options_.stallTimeout);
+  for (unsigned attempt = 1;; attempt++) {
+    auto connection = connectAndWait(side, endpoint, noCommands_, timeout, aborted_, failure);
+    failure.attempts = attempt;
+    const bool again = attempt < kFirstAttempts && attempt <= options_.retry.attempts;
+    if (connection || failure.code != "ENGINE_CONNECT" || !again) return connection;
+    retryEvent(side, failure.message, attempt, nullptr);
+    std::unique_lock lock(mutex_);
+    changed_.wait_for(lock, RetryPolicy::backoff(attempt), [this] { return aborted_.load(); });
+  }
 }
 
 bool Copier::checkSizes() {

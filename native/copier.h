@@ -94,6 +94,7 @@ class Copier {
   friend class Loop;
 
   bool connectFirst();
+  std::unique_ptr<Connection> connectOne(Side side, Failure& failure);
   bool checkSizes();
   void planConnections();
   void startLoops();

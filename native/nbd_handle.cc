@@ -95,6 +95,8 @@ short Connection::pollEvents() const {
 void Connection::notify(short revents) {
   if (handle_ == nullptr || state_ == State::dead || revents == 0) return;
   bool failed = false;
+  // Whatever the server sends, it is there and speaks.
+  if ((revents & POLLIN) && state_ == State::connecting) negotiated_ = true;
   const short broken = POLLERR | POLLHUP | POLLNVAL;
   if ((revents & (POLLIN | broken)) && (nbd_aio_get_direction(handle_) & LIBNBD_AIO_DIRECTION_READ))
     failed = nbd_aio_notify_read(handle_) == -1;
@@ -122,7 +124,6 @@ void Connection::checkState(bool failed) {
     return;
   }
   if (state_ != State::connecting) return;
-  if (nbd_aio_is_negotiating(handle_) == 1) negotiated_ = true;
   if (nbd_aio_is_ready(handle_) == 1 || nbd_aio_is_processing(handle_) == 1) {
     state_ = State::ready;
     wasReady_ = true;
@@ -273,8 +274,10 @@ std::unique_ptr<Connection> connectAndWait(Side side, const Endpoint& endpoint,
     if (poll(&pfd, 1, 50) > 0) connection->notify(pfd.revents);
   }
   if (connection->state() == Connection::State::ready) return connection;
-  failure.code = connection->refused() ? "ENGINE_REFUSED" : "ENGINE_CONNECT";
   failure.error = connection->error();
+  const bool broken = failure.error == ECONNRESET || failure.error == EPIPE ||
+                      failure.error == ENOTCONN || failure.error == ECONNREFUSED;
+  failure.code = connection->refused() && !broken ? "ENGINE_REFUSED" : "ENGINE_CONNECT";
   failure.message = connection->message();
   return nullptr;
 }

@@ -1,0 +1,112 @@
+/** Disk images for the engine's tests, made from a seed. */
+import { open, readFile } from "node:fs/promises";
+
+/** xorshift32: the same numbers for the same seed, everywhere. */
+export class Random {
+  #state: number;
+
+  constructor(seed: number) {
+    this.#state = (seed * 2654435761 + 88172645) >>> 0 || 1;
+    for (let i = 0; i < 8; i++) this.next();
+  }
+
+  next(): number {
+    let x = this.#state;
+    x ^= x << 13;
+    x >>>= 0;
+    x ^= x >>> 17;
+    x ^= x << 5;
+    x >>>= 0;
+    this.#state = x;
+    return x / 2 ** 32;
+  }
+
+  /** An integer from 0 to `below` - 1. */
+  below(below: number): number {
+    return Math.floor(this.next() * below);
+  }
+
+  chance(probability: number): boolean {
+    return this.next() < probability;
+  }
+
+  pick<T>(list: readonly T[]): T {
+    return list[this.below(list.length)] as T;
+  }
+
+  bytes(length: number): Buffer {
+    const buffer = Buffer.alloc(length);
+    for (let at = 0; at + 4 <= length; at += 4)
+      buffer.writeUInt32LE((this.next() * 2 ** 32) >>> 0, at);
+    if (length > 0) buffer[length - 1] = 1 + this.below(255);
+    return buffer;
+  }
+}
+
+/** A sparse file with some data, some written zeroes, holes, and something in its last byte. */
+export async function makeImage(
+  path: string,
+  sizeBytes: number,
+  random: Random,
+  pieces = 12,
+): Promise<void> {
+  await using file = await open(path, "w");
+  await file.truncate(sizeBytes);
+  for (let i = 0; i < pieces; i++) {
+    const length = Math.min(random.pick([512, 4096, 65536, 300_000, 1_500_000]), sizeBytes);
+    const unit = random.pick([1, 512, 4096, 65536]);
+    const offset = Math.min(random.below(sizeBytes), sizeBytes - length);
+    const start = offset - (offset % unit);
+    const bytes = random.chance(0.2) ? Buffer.alloc(length) : random.bytes(length);
+    await file.write(bytes, 0, length, start);
+  }
+  if (random.chance(0.7)) await file.write(random.bytes(1), 0, 1, sizeBytes - 1);
+}
+
+/** Old content all over: what a target may hold before a full copy. */
+export async function makeDirty(path: string, sizeBytes: number, random: Random): Promise<void> {
+  await using file = await open(path, "w");
+  const block = random.bytes(1 << 20);
+  for (let at = 0; at < sizeBytes; at += block.length)
+    await file.write(block, 0, Math.min(block.length, sizeBytes - at), at);
+}
+
+/** Sorted, disjoint pairs within the disk, on multiples of `unit` but for the end. */
+export function randomExtents(
+  sizeBytes: number,
+  random: Random,
+  count: number,
+  unit: number,
+): Float64Array {
+  const blocks = Math.ceil(sizeBytes / unit);
+  const chosen = new Set<number>();
+  for (let i = 0; i < count; i++) {
+    const first = random.below(blocks);
+    const length = random.pick([1, 1, 2, 5, 40]);
+    for (let block = first; block < Math.min(first + length, blocks); block++) chosen.add(block);
+  }
+  const pairs: number[] = [];
+  for (const block of [...chosen].sort((a, b) => a - b)) {
+    const offset = block * unit;
+    const length = Math.min(unit, sizeBytes - offset);
+    const last = pairs.length - 2;
+    const touches = last >= 0 && (pairs[last] as number) + (pairs[last + 1] as number) === offset;
+    if (touches && random.chance(0.8)) pairs[last + 1] = (pairs[last + 1] as number) + length;
+    else pairs.push(offset, length);
+  }
+  return Float64Array.from(pairs);
+}
+
+/** What the target must hold after `extents` were copied: the old bytes with the new ranges in them. */
+export async function patched(
+  oldPath: string,
+  newPath: string,
+  extents: Float64Array,
+): Promise<Buffer> {
+  const [bytes, source] = await Promise.all([readFile(oldPath), readFile(newPath)]);
+  for (let i = 0; i < extents.length; i += 2) {
+    const offset = extents[i] as number;
+    source.copy(bytes, offset, offset, offset + (extents[i + 1] as number));
+  }
+  return bytes;
+}
