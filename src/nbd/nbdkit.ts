@@ -45,6 +45,11 @@ export interface NbdkitExport extends AsyncDisposable {
    * a client connects, and a client hears of no cause: ask here when connecting or reading failed.
    */
   rootCause(): MigratekitError | undefined;
+  /**
+   * The same for the moment of a failure: what nbdkit printed before it answered the client comes
+   * through another pipe and may still be on its way. Takes up to a quarter of a second.
+   */
+  findRootCause(): Promise<MigratekitError | undefined>;
   /** TERM, a bounded wait, KILL; then the private directory is removed. Never rejects; may be called twice. */
   stop(): Promise<void>;
 }
@@ -127,6 +132,13 @@ class Supervisor implements NbdkitExport {
 
   rootCause(): MigratekitError | undefined {
     return this.#output.rootCause() ?? this.#gaveUp;
+  }
+
+  async findRootCause(): Promise<MigratekitError | undefined> {
+    const deadlineMs = performance.now() + 250;
+    do await sleep(20);
+    while (this.rootCause() === undefined && performance.now() < deadlineMs);
+    return this.rootCause();
   }
 
   async start(signal: AbortSignal | undefined): Promise<void> {

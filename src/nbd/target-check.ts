@@ -1,6 +1,8 @@
 /** Looking at every target before the first byte is written. */
 import { lookup } from "node:dns/promises";
-import { realpath } from "node:fs/promises";
+import { constants } from "node:fs";
+import { access, realpath } from "node:fs/promises";
+import { join } from "node:path";
 import type { Logger } from "pino";
 import { type ErrorCode, MigratekitError, messageOf } from "../errors.ts";
 import { type ExportInfo, type NbdEndpoint, NbdError, probeExport } from "./copy-engine.ts";
@@ -28,7 +30,7 @@ export async function checkTargets(
   targets: readonly TargetToCheck[],
   options: TargetCheckOptions,
 ): Promise<Map<number, ExportInfo>> {
-  for (const target of targets) requireVerification(target);
+  for (const target of targets) await requireVerification(target);
   await refuseSameServer(targets);
   warnOfPlainTargets(targets, options.logger);
   const results = await Promise.allSettled(targets.map((target) => checkTarget(target, options)));
@@ -97,20 +99,32 @@ function remedyFor(error: NbdError, target: TargetToCheck): string | undefined {
   const tls = usesTls(parseNbdUri(target.endpoint.uri));
   if (!tls && /TLS/.test(error.message))
     return "The server wants TLS: use nbds:// in --nbd-targets.";
+  if (tls && /getlogin_r/.test(error.message)) {
+    return "Name the user of the pre-shared key in the URI: nbds://user@host:port/export.";
+  }
   if (tls && /TLS|certificate|gnutls/i.test(error.message)) {
     return "Check --nbd-tls-ca-file, --nbd-tls-certificates and --nbd-tls-psk-file, and that the server offers TLS.";
   }
   return undefined;
 }
 
-/** libnbd encrypts, but verifies nobody, where it was given neither CA nor key. */
-function requireVerification({ endpoint }: TargetToCheck): void {
+/**
+ * libnbd encrypts, but verifies nobody, where it is given no pre-shared keys and finds no
+ * ca-cert.pem, even in a directory that was named and does not exist (seen with 1.14).
+ */
+async function requireVerification({ endpoint }: TargetToCheck): Promise<void> {
   const target = parseNbdUri(endpoint.uri);
-  if (!usesTls(target) || endpoint.tlsCertDir || endpoint.tlsPskFile) return;
-  if (target.parameters.has("tls-certificates") || target.parameters.has("tls-psk-file")) return;
+  if (!usesTls(target)) return;
+  if (endpoint.tlsPskFile || target.parameters.has("tls-psk-file")) return;
+  const dir = endpoint.tlsCertDir || target.parameters.get("tls-certificates");
+  const reason =
+    dir === undefined
+      ? "neither a CA nor a pre-shared key is given"
+      : await access(join(dir, "ca-cert.pem"), constants.R_OK).then(() => undefined, messageOf);
+  if (reason === undefined) return;
   throw new MigratekitError(
     "usage",
-    `${displayUri(endpoint.uri)} could not be verified: neither CA nor pre-shared key is given`,
+    `${displayUri(endpoint.uri)} could not be verified: ${reason}`,
     { remedy: "Give --nbd-tls-ca-file or --nbd-tls-psk-file." },
   );
 }
@@ -118,9 +132,6 @@ function requireVerification({ endpoint }: TargetToCheck): void {
 function warnOfPlainTargets(targets: readonly TargetToCheck[], logger: Logger): void {
   for (const { endpoint } of targets) {
     const target = parseNbdUri(endpoint.uri);
-    if (target.parameters.get("tls-verify-peer") === "false") {
-      logger.warn(`${displayUri(endpoint.uri)} is not verified: anybody may answer in its place`);
-    }
     if (usesTls(target) || target.host === undefined || isLoopback(target.host)) continue;
     logger.warn(
       `${displayUri(endpoint.uri)} is not on this machine and has no TLS: the disk's data crosses the network unprotected; use nbds:// or the tunnel`,

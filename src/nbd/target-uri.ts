@@ -27,7 +27,8 @@ export interface NbdTarget {
 const defaultPort = 10_809;
 /** The protocol's limit for strings. */
 const exportNameBytesMax = 4_096;
-const parameterNames = ["tls-certificates", "tls-psk-file", "tls-verify-peer", "tls-hostname"];
+/** What libnbd 1.14 knows besides "socket"; it ignores others, which must not pass for settings. */
+const parameterNames = ["tls-certificates", "tls-psk-file"];
 
 /** nbd://host:port/export, the name escaped and an IPv6 address in brackets. */
 export function nbdUri(host: string, port: number, exportName: string): string {

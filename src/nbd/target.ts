@@ -183,7 +183,7 @@ export function describeDisk({ key, label, capacityBytes }: TargetDisk): string 
   return `disk-${key} (${label}, ${sizeText(capacityBytes)})`;
 }
 
-/** One decimal and the next smaller unit's worth of rounding: exact bytes stand beside it where they matter. */
+/** "40.0 GiB": rounded, so exact bytes stand beside it where they matter. */
 export function sizeText(bytes: number): string {
   const units = ["bytes", "KiB", "MiB", "GiB", "TiB"];
   let unit = 0;

@@ -198,6 +198,6 @@ test("an IPv6 host works with and without brackets", () => {
 });
 
 test("the identity of a target does not change with its spelling", () => {
-  assert.equal(targetIdentity("nbds://u@LOCALHOST/a%2Fb?tls-hostname=z"), "localhost:10809#a/b");
+  assert.equal(targetIdentity("nbds://u@LOCALHOST/a%2Fb?tls-psk-file=z"), "localhost:10809#a/b");
   assert.equal(targetIdentity("nbd+unix:///e?socket=%2Frun%2Fs"), "unix:/run/s#e");
 });

@@ -208,7 +208,11 @@ test("a target over TLS is reached with its CA given as a file, and not without"
     assert.match(untrusted.message, /certificate verification/);
     assert.match(untrusted.remedy, /--nbd-tls-ca-file/);
     // libnbd would connect here and verify nothing.
-    assert.match((await failureOf([disk(uri)])).message, /could not be verified/);
+    const emptyDir = { uri, tlsCertDir: scratch.dir };
+    for (const endpoint of [{ uri }, emptyDir, { uri: `${uri}?tls-certificates=/no/such` }]) {
+      const error = await failureOf([{ ...disk(uri), endpoint }]);
+      assert.match(error.message, /could not be verified/);
+    }
     await using tls = await prepareTargetTls({ caFile }, [uri]);
     const byAddress = uri.replace("localhost", "127.0.0.1");
     const misnamed = { uri: byAddress, ...tls.endpointFields };
@@ -295,3 +299,28 @@ async function makeCertificates(dir: string) {
   await run("cp", [caFile, join(serverDir, "ca-cert.pem")]);
   return { caFile, serverDir };
 }
+
+test("a target with a pre-shared key is reached as the user that the URI names", async () => {
+  await using scratch = await Scratch.make();
+  const file = join(scratch.dir, "a.raw");
+  const pskFile = join(scratch.dir, "keys.psk");
+  await createVolume(file, 4 * mib);
+  await writeFile(pskFile, "mover:b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0\n", { mode: 0o600 });
+  const port = await findFreePort();
+  const tlsArgs = ["--tls=require", `--tls-psk=${pskFile}`];
+  const args = ["-f", "-i", "127.0.0.1", "-p", `${port}`, ...tlsArgs, "file", file];
+  const server = await startForeground("nbdkit", args);
+  try {
+    await until("a server", () => canConnect(port));
+    const uri = `nbds://mover@localhost:${port}/a`;
+    await using tls = await prepareTargetTls({ pskFile }, [uri]);
+    const { logger } = recordingLogger();
+    const target = { ...disk(uri), endpoint: { uri, ...tls.endpointFields } };
+    assert.equal((await checkTargets([target], { logger })).get(2000)?.tls, true);
+    const stranger = uri.replace("mover", "stranger");
+    const refused = { ...disk(stranger), endpoint: { uri: stranger, ...tls.endpointFields } };
+    assert.equal((await failureOf([refused])).code, "target-unreachable");
+  } finally {
+    await server.stop();
+  }
+});
