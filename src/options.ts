@@ -162,10 +162,17 @@ export const options = {
     commands: copying,
     parse: type.text,
   }),
+  "nbd-tls-ca-file": define({
+    group: "target",
+    value: "FILE",
+    describe: "CA of nbds:// targets (PEM); absent: the system's",
+    commands: copying,
+    parse: type.text,
+  }),
   "nbd-tls-certificates": define({
     group: "target",
     value: "DIR",
-    describe: "for nbds://: directory with ca-cert.pem, client-cert.pem, client-key.pem",
+    describe: "directory with client-cert.pem and client-key.pem for nbds://",
     commands: copying,
     parse: type.text,
   }),

@@ -3,6 +3,7 @@ import type { Config } from "../config.ts";
 import { messageOf } from "../errors.ts";
 import { Engine } from "../nbd/copy-engine.ts";
 import { intersect, totalBytes } from "../nbd/extents.ts";
+import { inspectNbdkit, type NbdkitInspection } from "../nbd/nbdkit-inspect.ts";
 import type { AreaQuery, CopyPlan } from "./copy-plan.ts";
 import type { CycleDisk } from "./cycle-disk.ts";
 import { diskIdOf } from "./discover.ts";
@@ -31,6 +32,16 @@ export function areaQuery(run: Run, snapshot: RunSnapshot): AreaQuery {
     logger: run.logger,
     signal: run.signal,
   };
+}
+
+/** Is everything there that reading a disk takes? Asked once, before the VM is touched. */
+export async function inspectSource({ config, signal }: Run): Promise<NbdkitInspection> {
+  return await inspectNbdkit({
+    nbdkit: config.nbdkit,
+    plugin: config.vddkPlugin,
+    libdir: config.vddkLibdir,
+    signal,
+  });
 }
 
 /** Turns changed block tracking on where it is off; it takes effect with the next snapshot. */
@@ -88,8 +99,9 @@ export async function prepareDisk(
   exports: UndoStack,
   disk: CycleDisk,
   plan: CopyPlan,
+  inspection: NbdkitInspection,
 ): Promise<PreparedDisk> {
-  const source = await startSource(run, snapshotMoref, disk);
+  const source = await startSource(run, snapshotMoref, disk, inspection);
   exports.defer(`stop nbdkit of ${disk.diskId}`, () => source.stop());
   const prepared: PreparedDisk = { disk, plan, source };
   await guardTarget(prepared, query, engine, { onMismatch: run.config.onTargetMismatch });

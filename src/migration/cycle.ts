@@ -12,12 +12,13 @@ import type { CycleDisk } from "./cycle-disk.ts";
 import {
   areaQuery,
   enableChangeTracking,
+  inspectSource,
   openEngine,
   prepareDisk,
   snapshotVm,
   transfer,
 } from "./cycle-steps.ts";
-import { findSite, selectDisks } from "./discover.ts";
+import { findSite } from "./discover.ts";
 import { assembleDisk } from "./known-disk.ts";
 import { type CycleContext, endOf, type Run, StageClock } from "./run.ts";
 import { type CycleSummary, syncTypeOf } from "./summary.ts";
@@ -84,7 +85,8 @@ async function sync(run: Run, undo: UndoStack): Promise<CycleSummary> {
   const { config, logger, signal, reporter, site, runId } = run;
   const startedAt = new Date().toISOString();
   const startedMs = performance.now();
-  const targets = await resolveTargets(config, selectDisks(site.vm, config.skipDisks), run);
+  const inspection = await inspectSource(run);
+  const targets = await resolveTargets(run, undo);
   const store = openChangeIdStore(config, run.state, run.records, logger);
   const keys = targets.map(({ disk }) => disk.key);
   const changeIds = await readChangeIds(store, run.identity, keys, {
@@ -112,7 +114,9 @@ async function sync(run: Run, undo: UndoStack): Promise<CycleSummary> {
   const exports = undo.use("stop nbdkit", new UndoStack(logger));
   const prepared = [];
   for (const { disk, plan } of planned) {
-    prepared.push(await prepareDisk(run, snapshot.moref, query, engine, exports, disk, plan));
+    prepared.push(
+      await prepareDisk(run, snapshot.moref, query, engine, exports, disk, plan, inspection),
+    );
   }
 
   reporter.stage("Transfer");

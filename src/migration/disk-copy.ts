@@ -52,7 +52,7 @@ export async function copyDisk(
       },
     });
   } catch (error) {
-    throw explainCopyError(error, disk.diskId, disk.targetFacts.uri, source.rootCause());
+    throw explainCopyError(error, disk.diskId, disk.targetFacts.uri, await source.findRootCause());
   }
   if (config.verify) await verifyDisk(run, engine, disk, source);
   await storeRecord(run, disk, plan, picker);

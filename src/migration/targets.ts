@@ -1,9 +1,12 @@
-import type { Logger } from "pino";
 import type { Config } from "../config.ts";
 import type { ExportInfo, NbdEndpoint } from "../nbd/copy-engine.ts";
 import { assignTargets, parseTargets, targetIdentity } from "../nbd/target.ts";
 import { checkTargets } from "../nbd/target-check.ts";
+import { prepareTargetTls } from "../nbd/target-tls.ts";
 import type { VirtualDisk } from "../vmware/virtual-disk.ts";
+import { selectDisks } from "./discover.ts";
+import type { Run } from "./run.ts";
+import type { UndoStack } from "./undo.ts";
 
 /** A disk and the export that takes it, looked at before the first byte. */
 export interface CheckedTarget {
@@ -19,13 +22,16 @@ export function checkTargetFlags(config: Config): void {
   if (config.nbdTargets !== undefined) parseTargets(config.nbdTargets);
 }
 
-/** @throws MigratekitError `usage`, `target-…` */
+/**
+ * The checked target of every disk that takes part. TLS files that it gathers live until `undo`.
+ * @throws MigratekitError `usage`, `vm-unsuitable`, `target-…`
+ */
 export async function resolveTargets(
-  config: Config,
-  disks: readonly VirtualDisk[],
-  { logger, signal }: { readonly logger: Logger; readonly signal: AbortSignal },
+  { config, site, logger, signal }: Run,
+  undo: UndoStack,
 ): Promise<CheckedTarget[]> {
-  const endpoints = targetEndpoints(config, disks);
+  const disks = selectDisks(site.vm, config.skipDisks);
+  const endpoints = await targetEndpoints(config, site.vm.disks, disks, undo);
   const infos = await checkTargets(
     disks.map((disk) => ({ ...disk, endpoint: endpoints.get(disk.key)! })),
     { logger, signal },
@@ -37,26 +43,34 @@ export async function resolveTargets(
 }
 
 /** The endpoint of every disk's target, by device key. @throws MigratekitError `usage` */
-export function targetEndpoints(
+export async function targetEndpoints(
   config: Config,
+  allDisks: readonly VirtualDisk[],
   disks: readonly VirtualDisk[],
-): Map<number, NbdEndpoint> {
-  const uris = assignTargets(disks, {
+  undo: UndoStack,
+): Promise<Map<number, NbdEndpoint>> {
+  // `{index}` counts all disks of the VM, so that leaving one out does not move the others.
+  const numbered = disks.map((disk) => ({ ...disk, index: allDisks.indexOf(disk) }));
+  const uris = assignTargets(numbered, {
     nbdTargets: config.nbdTargets,
     exportName: config.nbdExportName,
     host: config.nbdHost,
     port: config.nbdPort,
     skippedKeys: config.skipDisks,
   });
+  const tls = await prepareTargetTls(
+    {
+      caFile: config.nbdTlsCaFile,
+      certificatesDir: config.nbdTlsCertificates,
+      pskFile: config.nbdTlsPskFile,
+    },
+    uris.values(),
+  );
+  undo.use("remove the gathered TLS files", tls);
   return new Map(
     [...uris].map(([key, uri]) => [
       key,
-      {
-        uri,
-        connections: config.targetConnections,
-        tlsCertDir: config.nbdTlsCertificates,
-        tlsPskFile: config.nbdTlsPskFile,
-      },
+      { uri, connections: config.targetConnections, ...tls.endpointFields },
     ]),
   );
 }

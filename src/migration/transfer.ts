@@ -2,6 +2,7 @@
 import { MigratekitError } from "../errors.ts";
 import { type Engine, probeExport } from "../nbd/copy-engine.ts";
 import { type NbdkitExport, startNbdkit } from "../nbd/nbdkit.ts";
+import type { NbdkitInspection } from "../nbd/nbdkit-inspect.ts";
 import { type AreaQuery, type CopyPlan, planFullInstead } from "./copy-plan.ts";
 import type { CycleDisk } from "./cycle-disk.ts";
 import { explainCopyError } from "./engine-errors.ts";
@@ -19,6 +20,7 @@ export async function startSource(
   run: Run,
   snapshotMoref: string,
   disk: CycleDisk,
+  inspection: NbdkitInspection,
 ): Promise<NbdkitExport> {
   const { config, site, logger, signal } = run;
   const source = await startNbdkit(
@@ -38,7 +40,7 @@ export async function startSource(
       nbdkit: config.nbdkit,
       configFile: config.vddkConfig,
     },
-    { logger: logger.child({ disk: disk.diskId }), signal },
+    { logger: logger.child({ disk: disk.diskId }), signal, inspection },
   );
   try {
     await checkSource(source, disk, signal);
@@ -55,14 +57,14 @@ async function checkSource(
   signal: AbortSignal,
 ): Promise<void> {
   try {
-    const { sizeBytes } = await probeExport({ uri: source.uri }, { signal });
+    const { sizeBytes } = await probeExport({ uri: source.uri }, { signal, side: "source" });
     if (sizeBytes >= disk.frozen.capacityBytes) return;
     throw new MigratekitError(
       "source-open",
       `${disk.diskId}: VDDK opened a disk of ${sizeBytes} bytes where vSphere says ${disk.frozen.capacityBytes}`,
     );
   } catch (error) {
-    throw explainCopyError(error, disk.diskId, disk.targetFacts.uri, source.rootCause());
+    throw explainCopyError(error, disk.diskId, disk.targetFacts.uri, await source.findRootCause());
   }
 }
 

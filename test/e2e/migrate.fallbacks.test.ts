@@ -1,0 +1,141 @@
+import assert from "node:assert/strict";
+import { after, before, beforeEach, test } from "node:test";
+import { type Lab, startLab } from "../lab/start-lab.ts";
+import type { LabVm } from "../lab/vcenter/lab-vm.ts";
+import { migrateWell } from "./migrate-checks.ts";
+
+let lab: Lab;
+let vm: LabVm;
+before(async () => {
+  lab = await startLab({ targets: "direct" });
+  vm = lab.vm("MyVM");
+});
+after(() => lab.stop());
+beforeEach(async () => {
+  lab.vcenter.faults.clear();
+  await lab.vddk.setFaults({});
+  await vm.randomWrites(2000, { seed: Math.trunc(performance.now()), writes: 5 });
+});
+
+const wholeAgain: [string, () => void | Promise<void>, RegExp][] = [
+  ["tracking was reset", () => lab.vcenter.faults.add({ name: "cbtReset", count: 1 }), /was reset/],
+  [
+    "vSphere answers FileFault",
+    // The question for changes strikes it, the one for allocated areas does not.
+    () => lab.vcenter.faults.add({ name: "fileFault", count: 1 }),
+    /could not tell what changed/,
+  ],
+];
+
+for (const [title, arrange, reason] of wholeAgain) {
+  test(`when ${title}, everything is copied, and the reason is logged`, async () => {
+    await migrateWell(lab, vm);
+    await vm.randomWrites(2000, { seed: 5, writes: 5 });
+    await arrange();
+    const summary = await migrateWell(lab, vm, { jobId: `reason-${title}` });
+    assert.equal(summary.disks[0]!.sync_type, "full");
+    assert.match(summary.disks[0]!.reason, reason);
+    assert.match(summary.log, reason);
+    const posted = lab.vma.updatesOf(`reason-${title}`).filter(({ body }) => body.disk_id);
+    assert.match(posted.at(-1)?.body.sync_reason ?? "", reason);
+  });
+}
+
+test("when the disk grew, everything is copied", async () => {
+  const grown = await lab.addVm({
+    name: "grows01",
+    disks: [{ capacityBytes: 8 << 20, fill: { seed: 4, dataRatio: 0.5, zeroRatio: 0.1 } }],
+  });
+  await migrateWell(lab, grown);
+  const target = lab.targets.disksOf(grown)[0]!.targetFile;
+  await grown.growDisk(2000, 9 << 20);
+  const { truncate } = await import("node:fs/promises");
+  await truncate(target, 9 << 20);
+  const summary = await migrateWell(lab, grown);
+  assert.equal(summary.disks[0]!.sync_type, "full");
+  assert.match(summary.disks[0]!.reason, /capacity changed/);
+});
+
+test("when * is refused, a full copy goes by the source's extents", async () => {
+  lab.vcenter.faults.add({ name: "starRefused" });
+  const summary = await migrateWell(lab, vm, { extra: ["--full"] });
+  assert.match(summary.log, /does not tell allocated areas/);
+});
+
+test("when * answers one whole-disk extent, nothing is believed of it", async () => {
+  lab.vcenter.faults.add({ name: "starWholeDisk" });
+  const summary = await migrateWell(lab, vm, { extra: ["--full"] });
+  assert.equal(summary.disks[0]!.planned_bytes, vm.disks[0]!.record.capacityBytes);
+});
+
+test("when the source has no extents, all of it is read", async () => {
+  await lab.vddk.setFaults({ no_extents: 1 });
+  const before = (await lab.vddk.readUse()).length;
+  await migrateWell(lab, vm, { extra: ["--full"] });
+  const uses = (await lab.vddk.readUse()).slice(before);
+  const read = uses.reduce((sum, use) => sum + use.bytes, 0);
+  assert.ok(read >= vm.disks[0]!.record.capacityBytes, `${read} bytes read`);
+});
+
+test("when extents fail in the middle, the rest is read", async () => {
+  await lab.vddk.setFaults({ extents_error_from: 16 << 20 });
+  await migrateWell(lab, vm, { extra: ["--full"] });
+});
+
+test("empty pages and pages of no length are not the end of the changes", async () => {
+  await migrateWell(lab, vm);
+  await vm.randomWrites(2000, { seed: 77, writes: 20 });
+  lab.vcenter.faults.add({ name: "emptyPage", count: 1 });
+  await migrateWell(lab, vm);
+  await vm.randomWrites(2000, { seed: 78, writes: 20 });
+  lab.vcenter.faults.add({ name: "lengthZeroPage", count: 1 });
+  await migrateWell(lab, vm);
+});
+
+test("when quiescing fails, a plain snapshot is taken and said", async () => {
+  lab.vcenter.faults.add({ name: "quiesceFault", value: "ApplicationQuiesceFault", count: 1 });
+  const summary = await migrateWell(lab, vm);
+  assert.equal(summary.quiesced, false);
+  assert.match(summary.log, /quiesce/);
+});
+
+test("a session that is lost in mid-copy is renewed", async () => {
+  lab.vcenter.faults.add({ name: "notAuthenticatedAfter", value: 12, count: 1 });
+  await migrateWell(lab, vm);
+});
+
+test("a snapshot task that vanishes is found by its work", async () => {
+  lab.vcenter.faults.add({ name: "vanishedTask", method: "CreateSnapshot_Task", count: 1 });
+  await migrateWell(lab, vm);
+  lab.vcenter.faults.add({ name: "vanishedTask", method: "RemoveSnapshot_Task", count: 1 });
+  await migrateWell(lab, vm);
+});
+
+test("a disk whose tracking stays off is copied in full each time", async () => {
+  const untracked = await lab.addVm({
+    name: "untracked01",
+    disks: [{ capacityBytes: 4 << 20, fill: { seed: 9, dataRatio: 0.5, zeroRatio: 0.1 } }],
+  });
+  lab.vcenter.faults.add({ name: "cbtStaysOff", vm: "untracked01" });
+  for (let run = 0; run < 2; run++) {
+    const summary = await migrateWell(lab, untracked);
+    assert.equal(summary.disks[0]!.sync_type, "full");
+    assert.match(summary.disks[0]!.reason, /no changed block tracking/);
+  }
+});
+
+test("a VM that cannot track changes is copied in full each time", async () => {
+  const old = lab.vm("old01");
+  for (let run = 0; run < 2; run++) {
+    assert.equal((await migrateWell(lab, old)).disks[0]!.sync_type, "full");
+  }
+});
+
+test("qemu-nbd is as good a target as nbd-server", async () => {
+  await using other = await startLab({ targets: "qemu-nbd" });
+  const machine = other.vm("web01");
+  await migrateWell(other, machine);
+  await machine.randomWrites(2000, { seed: 3, writes: 10 });
+  const summary = await migrateWell(other, machine);
+  assert.equal(summary.disks[0]!.sync_type, "incremental");
+});
