@@ -170,7 +170,7 @@ function connectTrusted(options: TransportOptions, signal: AbortSignal): Promise
   socket.once("secureConnect", () => {
     try {
       policy.judge(socket);
-      resolve(socket.setKeepAlive(true, 30_000));
+      resolve(socket.setKeepAlive(true, 30_000).setNoDelay(true));
     } catch (error) {
       reject(error);
     }

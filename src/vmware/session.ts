@@ -128,7 +128,7 @@ export class Session {
           renewed = true;
         } else if (isGarbled(error) && ++garbled <= 2) {
           this.logger.warn(`${operation} is sent again: ${error.message}`);
-          await pause(250 * garbled, signal);
+          await pause(100 * garbled, signal);
         } else throw error;
       }
     }

@@ -55,7 +55,7 @@ export async function startScripted(
   let applicationBytes = 0;
   let connections = 0;
   const http = createServer((request, response) => void serve(request, response));
-  const server = createTlsServer({ key: leaf.key, cert: leaf.cert }, (socket) => {
+  const server = createTlsServer({ key: leaf.key, cert: leaf.cert, noDelay: true }, (socket) => {
     sockets.add(socket);
     socket.on("close", () => sockets.delete(socket));
     socket.on("error", () => {});
