@@ -27,6 +27,7 @@ const showCursor = `${csi}?25h`;
 /** Terminals that know it show the frame at once; others ignore it. */
 const beginFrame = `${csi}?2026h`;
 const endFrame = `${csi}?2026l`;
+const eraseLine = `${csi}2K`;
 const eraseToEndOfLine = `${csi}K`;
 const eraseBelow = `${csi}J`;
 
@@ -97,7 +98,10 @@ export class TerminalProgress implements Disposable {
       lines.length === this.#shown.length && lines.every((line, i) => line === this.#shown[i]);
     if (above === "" && unchanged && columns === this.#shownColumns) return;
     const up = shownRows(this.#shown, columns);
-    const text = above + lines.map((line) => `${line}\n`).join("");
+    // Rows that a resize wrapped keep that mark in some terminals until they are erased; at the next
+    // resize they would be joined again, and what stands above painted over.
+    const eraseFirst = columns === this.#shownColumns ? "" : eraseLine;
+    const text = eraseFirst + above + lines.map((line) => `${eraseFirst}${line}\n`).join("");
     this.#stream.write(
       beginFrame +
         hideCursor +

@@ -147,6 +147,21 @@ test("A frame is one write that leaves the cursor visible, and an unchanged one 
   assert.ok(screen.cursorVisible);
 });
 
+test("After the terminal was made narrower, the frame is drawn over the rows that the old one wrapped to", () => {
+  const writes: string[] = [];
+  const stream = { columns: 120, rows: 24, write: (text: string) => void writes.push(text) };
+  const tracker = midway();
+  const terminal = new TerminalProgress({ stream, colour: false, frameMs: 60_000 });
+  terminal.start(() => tracker.snapshot());
+  stream.columns = 60;
+  terminal.writeAbove("a log line\n");
+  stream.columns = 100;
+  terminal.stop();
+  // Four lines of more than 60 columns took eight rows; five lines of less than 60 take five.
+  assert.ok(writes[1]!.includes("\u001b[8A"), JSON.stringify(writes[1]));
+  assert.ok(writes[2]!.includes("\u001b[5A"), JSON.stringify(writes[2]));
+});
+
 test("On a real pseudo-terminal the view has its width, and a killed run leaves the cursor visible", () => {
   const fixture = fileURLToPath(new URL("./fixtures/live-view.ts", import.meta.url));
   const command = `stty cols 60 rows 20; exec '${process.execPath}' '${fixture}'`;

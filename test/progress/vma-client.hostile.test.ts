@@ -12,8 +12,8 @@ const jobId = "job-1";
 /** Ten times faster than in reality, so that 2.5 s are 250 ms here. */
 const intervalMs = 200;
 const gapMsMax = 250;
-/** What a busy machine may add; every bound below is far from what a missing safeguard would show. */
-const noiseMs = 150;
+/** What a busy machine may add; without its safeguard each thing bounded below would never end. */
+const noiseMs = 2000;
 
 function clientFor(api: VmaApiLab, finishTimeoutMs = 3000) {
   const { logger, lines } = captureLogger();
@@ -73,7 +73,7 @@ describe("Each way an API can misbehave", { concurrency: 4 }, () => {
       const started = performance.now();
       await client.finish({ status: "failed", errorMessage: "x" });
       const tookMs = performance.now() - started;
-      assert.ok(tookMs < 1000 + 1000 + noiseMs * 2, `finish took ${tookMs} ms`);
+      assert.ok(tookMs < 1000 + 1000 + noiseMs, `finish took ${tookMs} ms`);
       assert.ok(ends(api).length <= 1, `${ends(api).length} ends`);
       const warned = lines.some((line) => line.msg.includes("did not take the last"));
       const learnt = fault.kind === "slow" || (fault.stored === true && fault.kind !== "hang");
@@ -139,10 +139,13 @@ test("The gap between requests stays within 2.5 s (scaled) while requests hang, 
   const gaps = (times: number[]) => times.slice(1).map((time, i) => time - times[i]!);
   const all = gaps(seen.map((arrival) => arrival.atMs));
   const ofJob = gaps(seen.filter((arrival) => arrival.job).map((arrival) => arrival.atMs));
-  // Most of them, since a busy machine may stretch any single one.
-  const late = (times: number[]) => times.filter((gap) => gap > gapMsMax + 20).length;
-  assert.ok(late(all) <= all.length / 20, `gaps ${all.map(Math.round)}`);
-  assert.ok(late(ofJob) <= ofJob.length / 10, `gaps of job updates ${ofJob.map(Math.round)}`);
+  for (const times of [all, ofJob]) {
+    const sorted = times.toSorted((a, b) => a - b);
+    const shown = times.map(Math.round).join(" ");
+    assert.ok(sorted[Math.floor(times.length / 2)]! <= gapMsMax, shown);
+    // A busy machine may stretch some of them.
+    assert.ok(sorted[Math.floor(times.length * 0.9)]! <= gapMsMax * 1.5, shown);
+  }
   assert.ok(openMax <= 2, `${openMax} at once`); // one closing, one opening
 });
 
