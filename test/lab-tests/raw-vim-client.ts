@@ -14,8 +14,11 @@ export class RawVimClient {
   cookie: string | undefined;
   action = "urn:vim25/7.0";
 
-  constructor(endpoint: string) {
+  readonly #isHost: boolean;
+
+  constructor(endpoint: string, apiType = "VirtualCenter") {
     this.#endpoint = endpoint;
+    this.#isHost = apiType === "HostAgent";
   }
 
   /** Sends `<method><_this type=…>…</_this>inner</method>`. */
@@ -68,7 +71,8 @@ export class RawVimClient {
 
   async login(username: string, password: string): Promise<void> {
     const inner = `<userName>${username}</userName><password>${password}</password>`;
-    await this.call("Login", "SessionManager:SessionManager", inner);
+    const manager = this.#isHost ? "ha-sessionmgr" : "SessionManager";
+    await this.call("Login", `SessionManager:${manager}`, inner);
   }
 
   /** Value element of one property, or undefined when it is unset. */

@@ -15,14 +15,11 @@ export interface TestLab extends AsyncDisposable {
 export async function startTestLab(options: Partial<VcenterOptions> = {}): Promise<TestLab> {
   const labDir = await mkdtemp(path.join(tmpdir(), "vcenter-test-"));
   const vcenter = await startVcenter({ taskMs: 4, snapshotMs: 4, ...options, labDir });
-  const client = new RawVimClient(vcenter.endpoint);
+  await using stack = new AsyncDisposableStack();
+  stack.defer(() => rm(labDir, { recursive: true, force: true }));
+  stack.use(vcenter);
+  const client = new RawVimClient(vcenter.endpoint, options.apiType);
   await client.login(vcenter.username, vcenter.password);
-  return {
-    vcenter,
-    client,
-    async [Symbol.asyncDispose]() {
-      await vcenter.stop();
-      await rm(labDir, { recursive: true, force: true });
-    },
-  };
+  const owned = stack.move();
+  return { vcenter, client, [Symbol.asyncDispose]: () => owned.disposeAsync() };
 }

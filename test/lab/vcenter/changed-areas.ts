@@ -63,10 +63,12 @@ function playedPage(
     }
   }
   if (faults.take("lengthZeroPage", place)) return answer(startOffset, 0, []);
-  if (faults.take("emptyPage", place)) {
-    const first = areaAt(areas(disk, changeId), startOffset);
-    const end = first === undefined ? capacityBytes : Math.max(first, startOffset + 512);
-    return answer(startOffset, Math.min(end, capacityBytes) - startOffset, []);
+  if (faults.peek("emptyPage", place)) {
+    const next = areaFrom(areas(disk, changeId), startOffset);
+    // An area right here must be told of: the empty page is the next one then.
+    if (next?.[0] === startOffset) return answer(startOffset, next[1], [next]);
+    faults.take("emptyPage", place);
+    return answer(startOffset, (next?.[0] ?? capacityBytes) - startOffset, []);
   }
   if (faults.take("pageGap", place)) {
     const from = Math.min(startOffset + 1_048_576, capacityBytes - 512);
@@ -152,9 +154,12 @@ function answer(startOffset: number, length: number, found: [number, number][]):
   });
 }
 
-function areaAt(pairs: Float64Array, offset: number): number | undefined {
+/** The rest of the first area that ends after `offset`, as start and length. */
+function areaFrom(pairs: Float64Array, offset: number): [number, number] | undefined {
   for (let at = 0; at < pairs.length; at += 2) {
-    if (pairs[at]! + pairs[at + 1]! > offset) return pairs[at]!;
+    const end = pairs[at]! + pairs[at + 1]!;
+    const start = Math.max(pairs[at]!, offset);
+    if (end > offset) return [start, end - start];
   }
   return undefined;
 }

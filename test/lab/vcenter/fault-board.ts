@@ -21,7 +21,7 @@ export const faultDescriptions = {
   fileFault: "QueryChangedDiskAreas faults with FileFault",
   starRefused: "QueryChangedDiskAreas for * faults with FileFault",
   starWholeDisk: "QueryChangedDiskAreas for * answers one whole-disk extent",
-  emptyPage: "a page that covers a stretch but lists no area although there are some further on",
+  emptyPage: "a page over the unchanged stretch before the next area, listing none",
   lengthZeroPage: "a page with length 0 and no areas",
   pageGap: "a page that begins later than it was asked to",
   // Snapshots and tasks

@@ -32,7 +32,6 @@ export interface TaskEnvironment {
 }
 
 const finishedKept = 200;
-const progressSteps = 5;
 
 export class Task implements ManagedObject {
   readonly ref: Moref;
@@ -167,11 +166,13 @@ export class TaskList {
     this.#environment.changed();
   }
 
+  /** Half the duration, in steps short enough to notice a cancellation; progress runs through 49 percent. */
   async #spend(task: Task, milliseconds: number, fromPercent: number): Promise<void> {
-    for (let step = 1; step <= progressSteps; step += 1) {
+    const steps = Math.max(5, Math.ceil(milliseconds / 100));
+    for (let step = 1; step <= steps; step += 1) {
       if (this.#stopped || (task.cancelled && fromPercent === 0)) return;
-      await new Promise((resolve) => setTimeout(resolve, milliseconds / progressSteps));
-      task.progress = fromPercent + Math.floor((step * 49) / progressSteps);
+      await new Promise((resolve) => setTimeout(resolve, milliseconds / steps));
+      task.progress = fromPercent + Math.floor((step * 49) / steps);
       this.#environment.changed();
     }
   }
