@@ -1,0 +1,131 @@
+import assert from "node:assert/strict";
+import { after, before, beforeEach, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { type CliRun, startCli } from "../lab/run-cli.ts";
+import { type Lab, startLab } from "../lab/start-lab.ts";
+import type { LabVm } from "../lab/vcenter/lab-vm.ts";
+import { assertFailure, assertNoSnapshot, migrateWell } from "./migrate-checks.ts";
+
+let lab: Lab;
+let vm: LabVm;
+before(async () => {
+  lab = await startLab({ targets: "direct" });
+  vm = lab.vm("MyVM");
+});
+after(() => lab.stop());
+beforeEach(async () => {
+  lab.vcenter.faults.clear();
+  await lab.vddk.setFaults({});
+});
+
+/** Slow enough that every stage can be hit, whatever the machine's load. */
+const slowReads = { delay_us: 150_000, aio_threads: 1 };
+
+let runNumber = 0;
+function start(extra: string[] = []): CliRun & { jobId: string } {
+  runNumber++;
+  const jobId = `ending-${runNumber}`;
+  return { ...startCli({ args: lab.migrateArgs(vm, { jobId, extra }) }), jobId };
+}
+
+async function untilStage(jobId: string, stage: string): Promise<void> {
+  for (let waited = 0; waited < 30_000; waited += 20) {
+    if (lab.vma.updatesOf(jobId).some(({ body }) => body.stage === stage)) return;
+    await sleep(20);
+  }
+  throw new Error(`${jobId} never came to ${stage}`);
+}
+
+async function untilCopying(jobId: string): Promise<void> {
+  for (let waited = 0; waited < 30_000; waited += 20) {
+    const newest = lab.vma.updatesOf(jobId).at(-1)?.body;
+    if (newest?.stage === "Transfer" && newest.bytes_transferred > 0) return;
+    await sleep(20);
+  }
+  throw new Error(`${jobId} never copied`);
+}
+
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+  test(`${signal} in mid-copy: polite end, snapshot removed, one last failed update, death by it`, async () => {
+    await lab.vddk.setFaults(slowReads);
+    const run = start(["--full"]);
+    await untilCopying(run.jobId);
+    run.child.kill(signal);
+    const result = await run.result;
+    assert.equal(result.signal, signal, result.stderr);
+    assertNoSnapshot(vm);
+    const last = lab.vma.updatesOf(run.jobId).at(-1)!.body;
+    assert.equal(last.status, "failed");
+    assert.match(last.error_message ?? "", new RegExp(signal));
+    assert.doesNotMatch(result.stderr, /error \[bug\]/);
+  });
+}
+
+test("SIGTERM while the snapshot is being made leaves none behind", async () => {
+  lab.vcenter.faults.add({ name: "slowSnapshot", value: 3000, count: 1 });
+  const run = start();
+  await untilStage(run.jobId, "Snapshot");
+  run.child.kill("SIGTERM");
+  assert.equal((await run.result).signal, "SIGTERM");
+  assertNoSnapshot(vm);
+});
+
+test("a second signal ends the run at once, and the next run cleans up and ends equal", async () => {
+  await lab.vddk.setFaults({ hang_after: 3 });
+  const run = start(["--full"]);
+  await untilStage(run.jobId, "Transfer");
+  lab.vcenter.faults.add({ name: "delayMs", value: 5000 });
+  run.child.kill("SIGTERM");
+  await sleep(200);
+  const askedAt = performance.now();
+  run.child.kill("SIGTERM");
+  assert.equal((await run.result).signal, "SIGTERM");
+  assert.ok(performance.now() - askedAt < 4000);
+  lab.vcenter.faults.clear();
+  await lab.vddk.setFaults({});
+  await migrateWell(lab, vm);
+});
+
+test("after kill -9 in mid-copy the next run resumes, although the guest went on writing", async () => {
+  await migrateWell(lab, vm, { extra: ["--full"] });
+  await lab.vddk.setFaults({ delay_us: 400_000, aio_threads: 1 });
+  const run = start(["--full", "--source-connections", "1"]);
+  await untilCopying(run.jobId);
+  await sleep(5000); // a checkpoint is made every 3 s
+  run.child.kill("SIGKILL");
+  await run.result;
+  assert.equal(vm.snapshots.length, 1, "the dead run's snapshot is there");
+  await lab.vddk.setFaults({});
+  await vm.randomWrites(2000, { seed: 31, writes: 12 });
+  const summary = await migrateWell(lab, vm);
+  assert.equal(summary.disks[0]!.resumed, true, summary.disks[0]!.reason);
+  assert.match(summary.log, /removing the snapshot of a run that died/);
+});
+
+test("of two runs started together one works, the other exits with the lock code and names it", async () => {
+  await lab.vddk.setFaults({ delay_us: 20_000 });
+  const runs = [start(), start()];
+  const results = await Promise.all(runs.map((run) => run.result));
+  const [winner, loser] = results.sort((a, b) => (a.code ?? 0) - (b.code ?? 0));
+  assert.equal(winner!.code, 0, winner!.stderr);
+  assertFailure(loser!, 7, /\[locked\].*process \d+ on .*started/);
+});
+
+test("another's snapshot stays, and a user's snapshot in the chain does no harm", async () => {
+  await vm.createSnapshot({ name: "before the update", description: "mine", quiesced: false });
+  const summary = await lab.migrate(vm, { extra: ["--json"] });
+  assert.equal(summary.code, 0, summary.stderr);
+  assert.deepEqual(
+    vm.snapshots.map(({ name }) => name),
+    ["before the update"],
+  );
+  vm.removeSnapshot(vm.snapshots[0]!.moref);
+});
+
+test("the VM's power state is never touched", () => {
+  const power = /^(PowerOn|PowerOff|Shutdown|Suspend|Reset|Reboot|Standby)/;
+  assert.deepEqual(
+    lab.vcenter.log.calls.map(({ method }) => method).filter((method) => power.test(method)),
+    [],
+  );
+});
