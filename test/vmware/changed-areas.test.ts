@@ -32,7 +32,7 @@ function assertOrderly(extents: readonly [number, number][], capacityBytes: numb
   assert.ok(end <= capacityBytes, `${end} is beyond ${capacityBytes}`);
 }
 
-describe("in the lab", () => {
+describe("in the lab", { concurrency: 6 }, () => {
   const capacityBytes = 12 * mebibyte - 7 * 512;
   const vms = [
     {
@@ -177,7 +177,7 @@ describe("in the lab", () => {
   });
 });
 
-describe("from an endpoint that answers", () => {
+describe("from an endpoint that answers", { concurrency: 6 }, () => {
   const capacityBytes = 10_000_000;
   const query = {
     vmMoref: "vm-1",

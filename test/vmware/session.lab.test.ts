@@ -67,7 +67,7 @@ test("an idle session is kept alive by calls of its own", async () => {
   assert.equal(logins(started), 1);
 });
 
-describe("a read goes on through", () => {
+describe("a read goes on through", { concurrency: 6 }, () => {
   const troubles: [string, FaultRequest][] = [
     ["connections that are cut", { name: "cutConnection", count: 3 }],
     ["a proxy that says 503", { name: "http503Html", count: 3 }],

@@ -22,7 +22,7 @@ function countOf(started: LabClient, method: string): number {
   return started.lab.log.methods().filter((called) => called === method).length;
 }
 
-describe("a quiesced snapshot", () => {
+describe("a quiesced snapshot", { concurrency: 6 }, () => {
   test("is quiesced when the guest can be", async () => {
     await using started = await startLabClient({ vms });
     const made = await started.client.createSnapshot(started.lab.vm("vm").moref, {
@@ -124,7 +124,7 @@ const losses: [string, FaultRequest][] = [
   ],
 ];
 
-describe("one snapshot and not two exists when", () => {
+describe("one snapshot and not two exists when", { concurrency: 6 }, () => {
   for (const [title, fault] of losses)
     test(title, async () => {
       await using started = await startLabClient({ vms, snapshotMs: 150 });
@@ -161,7 +161,7 @@ test("a snapshot call that nobody can answer any more ends when the outage has l
   await refusing;
 });
 
-describe("an aborted snapshot", () => {
+describe("an aborted snapshot", { concurrency: 6 }, () => {
   test("that can still be cancelled does not come to exist", async () => {
     await using started = await startLabClient({ vms });
     started.lab.faults.add({ name: "slowSnapshot", value: 2_000 });
@@ -188,7 +188,7 @@ describe("an aborted snapshot", () => {
   }
 });
 
-describe("removing a snapshot", () => {
+describe("removing a snapshot", { concurrency: 6 }, () => {
   async function withTwo(options = {}) {
     const started = await startLabClient({ vms, ...options });
     const { moref } = started.lab.vm("vm");
@@ -278,7 +278,7 @@ test("the tree shows names, descriptions and parents as they are", async () => {
   assert.deepEqual(seen, texts);
 });
 
-describe("power", () => {
+describe("power", { concurrency: 6 }, () => {
   test("a guest is shut down by its Tools, and without Tools that is refused", async () => {
     await using started = await startLabClient({ vms });
     const { moref } = started.lab.vm("vm");

@@ -38,7 +38,7 @@ function typed(code: string, message?: RegExp) {
 const whole = envelope(response("RetrievePropertiesEx", properties("VirtualMachine", "vm-1", {})));
 const nested = (depth: number) => "<a>".repeat(depth) + "</a>".repeat(depth);
 
-describe("reading properties from an endpoint that sends", () => {
+describe("reading properties from an endpoint that sends", { concurrency: 6 }, () => {
   const cases: [string, Reply, string, RegExp?][] = [
     ["nothing with a 200", { status: 200, body: "" }, "vsphere-protocol", /with nothing/],
     [
