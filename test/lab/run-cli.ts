@@ -26,8 +26,8 @@ export interface CliOptions {
   env?: Record<string, string>;
   /** Given on stdin. */
   input?: string;
-  /** The terminal itself, for people who watch; nothing is kept then. */
-  showOutput?: boolean;
+  /** Its stderr goes where ours goes, for people who watch; it is not kept then. */
+  showProgress?: boolean;
 }
 
 /** Variables of the caller that would change what the command does are not handed on. */
@@ -40,11 +40,17 @@ function cleanEnvironment(): Record<string, string | undefined> {
 
 export function startCli(options: CliOptions): CliRun {
   const startedAt = performance.now();
-  const shown = options.showOutput ? "inherit" : "pipe";
   const child = spawn(cliCommand[0], [cliCommand[1], ...options.args], {
     env: { ...cleanEnvironment(), ...options.env },
-    stdio: [options.input === undefined ? "ignore" : "pipe", shown, shown],
+    stdio: [
+      options.input === undefined ? "ignore" : "pipe",
+      "pipe",
+      options.showProgress ? "inherit" : "pipe",
+    ],
   });
+  const killWithUs = () => child.kill("SIGKILL");
+  process.on("exit", killWithUs);
+  child.on("exit", () => process.off("exit", killWithUs));
   child.stdin?.end(options.input);
   let stdout = "";
   let stderr = "";
