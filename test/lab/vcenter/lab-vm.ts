@@ -24,6 +24,7 @@ import type { DiskSpec, PowerState } from "./vm-spec.ts";
 export interface VmEnvironment {
   readonly labDir: string;
   readonly faults: FaultBoard;
+  readonly datacenterName: string;
   /** Next free number for morefs. */
   nextNumber(): number;
   /** Saves the state and wakes those who wait for updates. */
@@ -60,7 +61,7 @@ export class LabVm {
   /** Inventory path, as `--vmware-path` takes it. */
   get path(): string {
     const folder = this.record.folder === "" ? "" : `${this.record.folder}/`;
-    return `/Datacenter/vm/${folder}${inventoryName(this.record.name)}`;
+    return `/${this.#environment.datacenterName}/vm/${folder}${inventoryName(this.record.name)}`;
   }
 
   get changeTrackingSupported(): boolean {

@@ -236,6 +236,7 @@ export class VcenterLab implements AsyncDisposable {
     return {
       labDir: this.labDir,
       faults: this.faults,
+      datacenterName: this.inventory.names.datacenterName,
       nextNumber: () => this.#nextNumber(),
       changed: () => this.#changed(),
     };
