@@ -1,0 +1,277 @@
+// Kills everything at random moments, again and again, and looks after every completed cycle
+// whether all that migratekit promises still holds.
+//
+//   npm run test:torture -- --seed 1 --rounds 300
+
+import { mkdirSync, readdirSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { parseArgs } from "node:util";
+import { StateDatabase } from "../../src/state/database.ts";
+import { JournalStore } from "../../src/state/journal.ts";
+import { compareFiles } from "../lab/compare.ts";
+import { type CliResult, startCli } from "../lab/run-cli.ts";
+import { type Lab, startLab } from "../lab/start-lab.ts";
+import { createVolume, startNbdkitTarget, type TargetServer } from "../lab/targets.ts";
+import type { LabVm } from "../lab/vcenter/lab-vm.ts";
+import { randomNumbers } from "./random.ts";
+import { killNbdkitBelow, processesUsing } from "./victims.ts";
+
+const mebibyte = 1 << 20;
+
+const victims = [
+  "nobody",
+  "migratekit",
+  "migratekit",
+  "migratekit",
+  "nbdkit",
+  "target",
+  "tunnel",
+  "vcenter",
+  "session",
+] as const;
+type Victim = (typeof victims)[number];
+
+export interface TortureOptions {
+  seed: number;
+  rounds: number;
+  log?: (line: string) => void;
+}
+
+export interface TortureReport {
+  rounds: number;
+  completed: number;
+  full: number;
+  incremental: number;
+  resumed: number;
+  kills: Record<string, number>;
+  /** Endings of runs that did not complete, by exit code or signal. */
+  endings: Record<string, number>;
+}
+
+/** One VM and where its disks go. */
+interface Subject {
+  vm: LabVm;
+  targets: { key: number; uri: string; file: string; capacityBytes: number }[];
+  /** What dies as the "target". */
+  servers: TargetServer[];
+  stateDir: string;
+  tempDir: string;
+}
+
+/** @throws at the first violation, naming seed and round */
+export async function torture(options: TortureOptions): Promise<TortureReport> {
+  const random = randomNumbers(options.seed);
+  const report: TortureReport = {
+    rounds: 0,
+    completed: 0,
+    full: 0,
+    incremental: 0,
+    resumed: 0,
+    kills: {},
+    endings: {},
+  };
+  await using lab = await startLab({
+    vms: [
+      { name: "tunnelled", disks: [disk(12 * mebibyte + 512, 1), disk(5 * mebibyte, 2)] },
+      { name: "cached", disks: [disk(9 * mebibyte + 1536, 3)] },
+    ],
+  });
+  await using stack = new AsyncDisposableStack();
+  const subjects = [tunnelled(lab), await cached(lab, stack)];
+  await lab.vddk.setFaults({ delay_us: 30_000 });
+
+  for (let round = 1; round <= options.rounds; round++) {
+    const subject = subjects[random.below(subjects.length)]!;
+    try {
+      await playRound(lab, subject, random, report, round === options.rounds);
+    } catch (error) {
+      throw new Error(`seed ${options.seed}, round ${round}: ${(error as Error).message}`, {
+        cause: error,
+      });
+    }
+    report.rounds = round;
+    if (round % 10 === 0) options.log?.(`${round} rounds, ${report.completed} completed`);
+  }
+  for (const subject of subjects) {
+    const run = await startRun(lab, subject, []).result;
+    if (run.code !== 0) throw new Error(`the last cycle failed: ${run.stderr}`);
+    await checkCompleted(lab, subject, run, report);
+  }
+  return report;
+}
+
+function disk(capacityBytes: number, seed: number) {
+  return { capacityBytes, fill: { seed, dataRatio: 0.6, zeroRatio: 0.1 } };
+}
+
+/** Behind the tunnel, as on the appliance. */
+function tunnelled(lab: Lab): Subject {
+  const vm = lab.vm("tunnelled");
+  const targets = lab.targets.disksOf(vm).map(({ key, exportUri, targetFile, capacityBytes }) => ({
+    key,
+    uri: exportUri,
+    file: targetFile,
+    capacityBytes,
+  }));
+  return { vm, targets, servers: [...lab.targets.servers], ...foldersOf(lab, vm) };
+}
+
+/** A server that holds writes back until they are flushed: what was not flushed dies with it. */
+async function cached(lab: Lab, stack: AsyncDisposableStack): Promise<Subject> {
+  const vm = lab.vm("cached");
+  const targets = [];
+  const servers = [];
+  for (const { record } of vm.disks) {
+    const file = join(lab.dir, "targets", `cached-${record.key}-slow.raw`);
+    await createVolume(file, record.capacityBytes);
+    const server = await startNbdkitTarget({
+      file,
+      filters: ["cache"],
+      settings: ["cache=writeback"],
+    });
+    stack.use(server);
+    servers.push(server);
+    const { key, capacityBytes } = record;
+    targets.push({ key, uri: server.uri(""), file, capacityBytes });
+  }
+  return { vm, targets, servers, ...foldersOf(lab, vm) };
+}
+
+function foldersOf(lab: Lab, vm: LabVm) {
+  const tempDir = join(lab.dir, `tmp-${vm.name}`);
+  mkdirSync(tempDir, { recursive: true });
+  return { stateDir: lab.stateDir, tempDir };
+}
+
+function startRun(lab: Lab, { vm, targets, tempDir }: Subject, extra: string[]) {
+  const list = targets.map(({ key, uri }) => `${key}:${uri}`).join(",");
+  const args = lab.migrateArgs(vm, { extra: ["--nbd-targets", list, "--json", ...extra] });
+  return startCli({ args, env: { TMPDIR: tempDir } });
+}
+
+async function playRound(
+  lab: Lab,
+  subject: Subject,
+  random: ReturnType<typeof randomNumbers>,
+  report: TortureReport,
+  last: boolean,
+): Promise<void> {
+  for (const { key } of subject.targets) {
+    await subject.vm.randomWrites(key, { seed: random.below(1 << 30), writes: random.below(12) });
+  }
+  if (random.below(3) === 0) {
+    await subject.vm.guest.start({ seed: random.below(1 << 30), intervalMs: 15 });
+  }
+  const victim: Victim = last ? "nobody" : victims[random.below(victims.length)]!;
+  const extra = random.below(12) === 0 ? ["--full"] : [];
+  const run = startRun(lab, subject, extra);
+  await sleep(random.below(2600));
+  report.kills[victim] = (report.kills[victim] ?? 0) + 1;
+  await strike(lab, subject, victim, run.child);
+  const result = await run.result;
+  await subject.vm.guest.stop();
+  if (result.code === 0) {
+    await checkCompleted(lab, subject, result, report);
+  } else {
+    const ending = `${result.signal ?? result.code}`;
+    report.endings[ending] = (report.endings[ending] ?? 0) + 1;
+    if (result.code === 1) throw new Error(`a bug: ${result.stderr}`);
+    if (victim === "nobody") throw new Error(`failed although nothing died: ${result.stderr}`);
+  }
+}
+
+async function strike(
+  lab: Lab,
+  subject: Subject,
+  victim: Victim,
+  child: { pid?: number | undefined; kill(signal: NodeJS.Signals): boolean },
+): Promise<void> {
+  if (victim === "migratekit") child.kill("SIGKILL");
+  if (victim === "nbdkit") killNbdkitBelow(child.pid!);
+  if (victim === "target") {
+    await Promise.all(subject.servers.map((server) => server.kill()));
+    await sleep(300);
+    await Promise.all(subject.servers.map((server) => server.restart()));
+  }
+  if (victim === "tunnel") {
+    await lab.targets.tunnel!.kill();
+    await sleep(200);
+    await lab.targets.tunnel!.restart();
+  }
+  if (victim === "vcenter") {
+    lab.vcenter.faults.add({ name: "expireSessions", count: 1 });
+    lab.vcenter.faults.add({ name: "refuseConnections", value: 700, count: 1 });
+  }
+  if (victim === "session") lab.vcenter.faults.add({ name: "expireSessions", count: 1 });
+}
+
+/** What must hold whenever a cycle says that it is complete. */
+async function checkCompleted(
+  lab: Lab,
+  subject: Subject,
+  result: CliResult,
+  report: TortureReport,
+): Promise<void> {
+  const { vm } = subject;
+  for (const server of subject.servers) await settle(server);
+  for (const { key, file, capacityBytes } of subject.targets) {
+    const { equal, difference } = await compareFiles(
+      lab.frozenDisk(vm, key).imagePath,
+      file,
+      capacityBytes,
+    );
+    if (!equal) throw new Error(`disk-${key} is not its snapshot: ${difference}\n${result.stderr}`);
+  }
+  if (vm.snapshots.length > 0) {
+    throw new Error(`snapshots are left: ${vm.snapshots.map(({ name }) => name).join(", ")}`);
+  }
+  const files = readdirSync(subject.tempDir);
+  if (files.length > 0) throw new Error(`temporary files are left: ${files.join(", ")}`);
+  const processes = processesUsing(subject.tempDir);
+  if (processes.length > 0) throw new Error(`processes are left: ${processes.join("; ")}`);
+  checkState(lab, subject);
+  const summary = JSON.parse(result.stdout) as { disks: { sync_type: string; resumed: boolean }[] };
+  report.completed++;
+  for (const one of summary.disks) {
+    if (one.resumed) report.resumed++;
+    else if (one.sync_type === "full") report.full++;
+    else report.incremental++;
+  }
+}
+
+/** A writeback cache keeps flushed data in its file; only its end makes the file the volume. */
+async function settle(server: TargetServer): Promise<void> {
+  if (server.kind !== "nbdkit") return;
+  await server.kill();
+  await server.restart();
+}
+
+function checkState(lab: Lab, { vm, stateDir, targets }: Subject): void {
+  using state = StateDatabase.open(stateDir);
+  const identity = {
+    endpoint: lab.vcenter.endpoint,
+    instanceUuid: vm.record.instanceUuid,
+    vmPath: vm.path,
+  };
+  for (const { key } of targets) {
+    if (new JournalStore(state).openJournal(identity, key)) {
+      throw new Error(`disk-${key} still has a journal after a completed cycle`);
+    }
+  }
+}
+
+if (import.meta.main) {
+  const { values } = parseArgs({
+    options: {
+      seed: { type: "string", default: "1" },
+      rounds: { type: "string", default: "30" },
+    },
+  });
+  const report = await torture({
+    seed: Number(values.seed),
+    rounds: Number(values.rounds),
+    log: (line) => console.log(line),
+  });
+  console.log(JSON.stringify(report, null, 2));
+}
