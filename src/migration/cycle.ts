@@ -1,11 +1,4 @@
 /** One cycle for one VM, from discovery to stored change IDs: the steps in their order. */
-import { buildInfo } from "../build-info.ts";
-import { StateDatabase } from "../state/database.ts";
-import { DiskRecords } from "../state/disk-records.ts";
-import { JournalStore } from "../state/journal.ts";
-import { VmLock } from "../state/lock.ts";
-import { RunStore } from "../state/runs.ts";
-import type { VmIdentity } from "../state/vm-identity.ts";
 import { openChangeIdStore, persistChangeIds, readChangeIds } from "./change-ids.ts";
 import { planCopy } from "./copy-plan.ts";
 import type { CycleDisk } from "./cycle-disk.ts";
@@ -18,11 +11,11 @@ import {
   snapshotVm,
   transfer,
 } from "./cycle-steps.ts";
-import { findSite } from "./discover.ts";
+import { withRun, withVm } from "./held-vm.ts";
 import { assembleDisk } from "./known-disk.ts";
-import { type CycleContext, endOf, type Run, StageClock } from "./run.ts";
+import type { CycleContext, HeldVm, Run } from "./run.ts";
 import { type CycleSummary, syncTypeOf } from "./summary.ts";
-import { checkTargetFlags, resolveTargets } from "./targets.ts";
+import { resolveTargets } from "./targets.ts";
 import { UndoStack } from "./undo.ts";
 
 /**
@@ -31,54 +24,12 @@ import { UndoStack } from "./undo.ts";
  * acquired has been given back by then, the snapshot first.
  */
 export async function runCycle(context: CycleContext): Promise<CycleSummary> {
-  const undo = new UndoStack(context.logger);
-  let run: Run | undefined;
-  try {
-    run = await openRun(context, undo);
-    const summary = await sync(run, undo);
-    const failure = await undo.unwind();
-    if (failure !== undefined) throw failure;
-    return summary;
-  } catch (error) {
-    run?.runs.finishRun(run.runId, endOf(error, context.signal));
-    throw error;
-  } finally {
-    await undo.unwind();
-  }
+  return await withVm(context, syncVm);
 }
 
-/** Discover: the VM is found and locked, the run is in the history. */
-async function openRun(context: CycleContext, undo: UndoStack): Promise<Run> {
-  const { config, logger, signal, reporter } = context;
-  reporter.stage("Discover");
-  checkTargetFlags(config);
-  const state = undo.use("close the state database", StateDatabase.open(config.stateDir));
-  const site = await findSite(config, logger, signal, state);
-  undo.defer("end the vSphere session", () => site.client.close());
-  const identity: VmIdentity = {
-    endpoint: site.endpoint,
-    instanceUuid: site.vm.instanceUuid,
-    vmPath: site.vmPath,
-  };
-  const lock = undo.use(
-    "release the VM's lock",
-    VmLock.acquire(config.stateDir, identity.instanceUuid, identity),
-  );
-  const runs = new RunStore(state);
-  const start = { command: config.command, version: buildInfo.version, lockToken: lock.token };
-  const runId = runs.startRun(identity, start);
-  return {
-    ...context,
-    reporter: new StageClock(reporter, runs, runId),
-    site,
-    identity,
-    state,
-    records: new DiskRecords(state),
-    journals: new JournalStore(state),
-    runs,
-    lock,
-    runId,
-  };
+/** One cycle of a VM that is held already. */
+export async function syncVm(held: HeldVm): Promise<CycleSummary> {
+  return await withRun(held, sync);
 }
 
 async function sync(run: Run, undo: UndoStack): Promise<CycleSummary> {
@@ -137,7 +88,6 @@ async function sync(run: Run, undo: UndoStack): Promise<CycleSummary> {
 
   const failure = outcomes.find((outcome) => outcome.error !== undefined) ?? removal;
   if (failure?.error !== undefined) throw failure.error;
-  run.runs.finishRun(runId, { status: "completed" });
   const disks = outcomes.map((outcome) => outcome.summary);
   return {
     vm: { path: site.vmPath, moref: site.vm.moref, instance_uuid: site.vm.instanceUuid },

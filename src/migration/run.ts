@@ -25,16 +25,20 @@ export interface CycleContext {
   readonly reporter: Reporter;
 }
 
-/** What a run holds once it has found and locked its VM. */
-export interface Run extends CycleContext {
+/** What a command holds once it has found and locked its VM, for one run or several. */
+export interface HeldVm extends CycleContext {
   readonly site: Site;
   readonly identity: VmIdentity;
-  readonly runId: string;
   readonly state: StateDatabase;
   readonly records: DiskRecords;
   readonly journals: JournalStore;
   readonly runs: RunStore;
   readonly lock: VmLock;
+}
+
+/** One run under way: a row in the VM's history. */
+export interface Run extends HeldVm {
+  readonly runId: string;
 }
 
 /** Passes stages on and keeps how long each took in the run's history. */
