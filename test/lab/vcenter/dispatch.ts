@@ -7,17 +7,23 @@ import { inventoryOperations } from "./inventory-operations.ts";
 import type { CallContext, LabCore, Operation } from "./lab-core.ts";
 import { sessionOperations } from "./session-operations.ts";
 import type { Session } from "./sessions.ts";
+import { ownSnapshotOperations, snapshotOperations } from "./snapshot-operations.ts";
 import { type SoapCall, writeAnswer, writeFault } from "./soap-envelope.ts";
 import { notAuthenticated, objectNotFound, VimFault } from "./vim-fault.ts";
-import { isReceiver, vmOperations } from "./vm-operations.ts";
+import { taskOperations, vmOperations } from "./vm-operations.ts";
 
-const operations: Readonly<Record<string, Operation>> = {
+/** Operations by the type that has them; those of managers are told apart by name alone. */
+const byReceiver: Readonly<Record<string, Readonly<Record<string, Operation>>>> = {
+  VirtualMachine: { ...vmOperations, ...snapshotOperations, ...changeOperations },
+  VirtualMachineSnapshot: ownSnapshotOperations,
+  Task: taskOperations,
+};
+const ofManagers: Readonly<Record<string, Operation>> = {
   ...sessionOperations,
   ...inventoryOperations,
   ...collectorOperations,
-  ...vmOperations,
-  ...changeOperations,
 };
+const known = new Set([ofManagers, ...Object.values(byReceiver)].flatMap(Object.keys));
 
 /**
  * Callable without a session. Properties can be asked for, but are then reported missing, each with
@@ -73,12 +79,12 @@ export async function carryOut(
 
 function operationFor(call: CallContext): Operation {
   const { lab, method, self, session } = call;
-  const operation = operations[method];
-  if (!operation) {
+  if (!known.has(method)) {
     throw new VimFault("NotSupported", `The lab's vCenter does not implement ${method}.`);
   }
   if (!session && !anonymousMethods.has(method)) throw notAuthenticated(self);
-  if (!isReceiver(method, self.type)) {
+  const operation = (byReceiver[self.type] ?? ofManagers)[method];
+  if (!operation) {
     throw new VimFault("MethodNotFound", `${self} has no method ${method}.`, {
       receiver: self,
       method,

@@ -2,6 +2,8 @@
 
 import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
+import { imagePathOf } from "./lab-disk.ts";
+import { changeIdOf, type SnapshotRecord, type VmRecord } from "./records.ts";
 
 export interface FrozenCopy {
   snapshot: string;
@@ -22,9 +24,20 @@ export interface FrozenDisk {
 
 const aboutName = "about.json";
 
-export function writeFrozenCopy(labDir: string, copy: FrozenCopy): void {
-  const file = path.join(labDir, "frozen", copy.snapshot, aboutName);
-  writeFileSync(file, JSON.stringify(copy));
+export function writeFrozenCopy(labDir: string, vm: VmRecord, snapshot: SnapshotRecord): void {
+  const { moref, name, description, createTime } = snapshot;
+  const directory = path.join(labDir, "frozen", moref);
+  const disks = snapshot.disks.filter((disk) => disk.frozen);
+  const copy: FrozenCopy = {
+    ...{ snapshot: moref, vm: vm.moref, name, description, createTime },
+    disks: disks.map((disk) => ({
+      key: disk.key,
+      capacityBytes: disk.capacityBytes,
+      imagePath: imagePathOf(directory, disk.key),
+      ...(disk.trackingUuid !== undefined && { changeId: changeIdOf(disk)! }),
+    })),
+  };
+  writeFileSync(path.join(directory, aboutName), JSON.stringify(copy));
 }
 
 /** Oldest first; of one machine (moref) or of all. A copy that was never finished is not listed. */

@@ -67,6 +67,10 @@ export class Inventory {
   }
 
   entity(ref: Moref): ManagedEntity | undefined {
+    if (ref.type === "VirtualMachine") {
+      const vm = this.vmByMoref(ref.value);
+      return vm && this.#vm(vm, this.#parentOf(vm));
+    }
     for (const entity of this.#walk(this.root())) {
       if (entity.ref.type === ref.type && entity.ref.value === ref.value) return entity;
     }
@@ -150,6 +154,12 @@ export class Inventory {
       ...entity,
       property: (name) => vmProperty(vm, this, name) ?? entity.property(name),
     };
+  }
+
+  #parentOf(vm: LabVm): ManagedEntity {
+    const { datacenterName } = this.names;
+    const folder = vm.record.folder.split("/").filter((part) => part !== "");
+    return this.findByPath([datacenterName, "vm", ...folder.map(inventoryName)].join("/"))!;
   }
 
   #cluster(parent: ManagedEntity): ManagedEntity {

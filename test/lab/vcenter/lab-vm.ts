@@ -1,35 +1,18 @@
 /** A virtual machine of the lab: its disks, snapshots, change tracking and guest. */
 
-import { randomBytes } from "node:crypto";
 import { mkdir, rm } from "node:fs/promises";
 import path from "node:path";
 import { ChangeMap } from "./change-map.ts";
-import type { FaultBoard } from "./fault-board.ts";
 import { consolidateFileNames, deltaFileName } from "./file-names.ts";
-import { type FrozenCopy, writeFrozenCopy } from "./frozen-copies.ts";
+import { writeFrozenCopy } from "./frozen-copies.ts";
 import { Guest, type RandomWritesOptions } from "./guest.ts";
-import { imagePathOf, LabDisk, moveDiskFiles, openFrozenMap } from "./lab-disk.ts";
-import { newDiskRecord, placeDisk } from "./new-records.ts";
-import {
-  changeIdOf,
-  inventoryName,
-  type SnapshotDiskRecord,
-  type SnapshotRecord,
-  type VmRecord,
-} from "./records.ts";
+import { imagePathOf, type LabDisk, openFrozenMap } from "./lab-disk.ts";
+import { inventoryName, type SnapshotRecord, type VmRecord } from "./records.ts";
 import { Serial } from "./serial.ts";
+import { isInSnapshots, newHistory, startTracking } from "./tracking.ts";
+import { VmDisks } from "./vm-disks.ts";
+import type { VmEnvironment } from "./vm-environment.ts";
 import type { DiskSpec, PowerState } from "./vm-spec.ts";
-
-/** What a machine needs of the lab around it. */
-export interface VmEnvironment {
-  readonly labDir: string;
-  readonly faults: FaultBoard;
-  readonly datacenterName: string;
-  /** Next free number for morefs. */
-  nextNumber(): number;
-  /** Saves the state and wakes those who wait for updates. */
-  changed(): void;
-}
 
 export class LabVm {
   readonly record: VmRecord;
@@ -39,13 +22,13 @@ export class LabVm {
   /** Morefs of the newest tasks. */
   readonly recentTasks: string[] = [];
   readonly #environment: VmEnvironment;
-  readonly #disks: Map<number, LabDisk>;
+  readonly #disks: VmDisks;
   /** Guest writes and the freeze exclude each other: this is the stun. */
   readonly #stun = new Serial();
 
   constructor(record: VmRecord, disks: LabDisk[], environment: VmEnvironment) {
     this.record = record;
-    this.#disks = new Map(disks.map((disk) => [disk.record.key, disk]));
+    this.#disks = new VmDisks(record, disks, environment, this.#stun);
     this.#environment = environment;
     this.guest = new Guest(this);
   }
@@ -72,7 +55,7 @@ export class LabVm {
   }
 
   get disks(): LabDisk[] {
-    return [...this.#disks.values()];
+    return this.#disks.all();
   }
 
   get snapshots(): readonly SnapshotRecord[] {
@@ -80,7 +63,7 @@ export class LabVm {
   }
 
   disk(key: number): LabDisk {
-    const disk = this.#disks.get(key);
+    const disk = this.#disks.find(key);
     if (!disk) throw new RangeError(`${this.name} has no disk ${key}`);
     return disk;
   }
@@ -111,7 +94,7 @@ export class LabVm {
   /** Sets power, quietly (`poweredOn` is a stun, so tracking may begin). */
   setPowerState(powerState: PowerState): void {
     this.record.powerState = powerState;
-    if (powerState === "poweredOn") this.#startTracking();
+    if (powerState === "poweredOn") startTracking(this, this.#environment.faults);
     this.#environment.changed();
   }
 
@@ -160,13 +143,13 @@ export class LabVm {
     moref = `snapshot-${this.#environment.nextNumber()}`,
   ): Promise<SnapshotRecord> {
     return this.#stun.run(async () => {
-      this.#startTracking();
+      startTracking(this, this.#environment.faults);
       const reset = this.#environment.faults.take("cbtReset", { vm: this.name });
       if (reset) this.resetChangeTracking(reset.key);
       const directory = this.frozenDirectory(moref);
       await rm(directory, { recursive: true, force: true });
       await mkdir(directory, { recursive: true });
-      const frozen = this.disks.filter((disk) => isFrozenBySnapshots(disk));
+      const frozen = this.disks.filter((disk) => isInSnapshots(disk.record));
       await Promise.all(frozen.map((disk) => disk.freezeInto(directory)));
       const snapshot: SnapshotRecord = {
         moref,
@@ -177,7 +160,7 @@ export class LabVm {
         powerState: this.record.powerState,
         quiesced: options.quiesced,
         changeTrackingEnabled: this.record.changeTrackingEnabled,
-        disks: this.disks.map((disk) => copyForSnapshot(disk)),
+        disks: this.disks.map(({ record }) => ({ ...record, frozen: isInSnapshots(record) })),
         ...(this.record.currentSnapshot && { parent: this.record.currentSnapshot }),
       };
       for (const { record } of frozen) {
@@ -185,10 +168,11 @@ export class LabVm {
         record.nextDelta += 1;
         record.epoch += 1;
       }
-      writeFrozenCopy(this.#environment.labDir, this.#frozenCopy(snapshot));
       this.record.snapshots.push(snapshot);
       this.record.currentSnapshot = moref;
       this.#environment.changed();
+      // Last, so that a copy whose making was cut short is never taken for one.
+      writeFrozenCopy(this.#environment.labDir, this.record, snapshot);
       return snapshot;
     });
   }
@@ -217,12 +201,12 @@ export class LabVm {
     if (!snapshot) throw new RangeError(`${this.name} has no snapshot ${moref}`);
     await this.#stun.run(async () => {
       for (const then of snapshot.disks.filter((disk) => disk.frozen)) {
-        const disk = this.#disks.get(then.key);
+        const disk = this.#disks.find(then.key);
         if (!disk) continue;
         await disk.revertTo(this.frozenDirectory(moref));
         disk.record.fileName = deltaFileName(then.fileName, disk.record.nextDelta);
         disk.record.nextDelta += 1;
-        this.#newHistory(disk);
+        newHistory(disk.record);
       }
       this.record.currentSnapshot = moref;
       this.#environment.changed();
@@ -231,55 +215,27 @@ export class LabVm {
 
   /** A new tracking UUID, as after a crash of the host or a deleted ctk file. All disks, or one. */
   resetChangeTracking(key?: number): void {
-    for (const disk of key === undefined ? this.disks : [this.disk(key)]) this.#newHistory(disk);
+    const disks = key === undefined ? this.disks : [this.disk(key)];
+    for (const disk of disks) newHistory(disk.record);
     this.#environment.changed();
   }
 
-  /** Growing a disk that has snapshots is refused, as by a host. */
-  async growDisk(key: number, capacityBytes: number): Promise<void> {
-    const disk = this.disk(key);
-    if (this.record.snapshots.length > 0) throw new RangeError("The VM has snapshots");
-    if (capacityBytes <= disk.record.capacityBytes || capacityBytes % 512 !== 0) {
-      throw new RangeError(`Cannot grow disk ${key} to ${capacityBytes} bytes`);
-    }
-    await this.#stun.run(() => disk.grow(capacityBytes));
-    this.#environment.changed();
+  growDisk(key: number, capacityBytes: number): Promise<void> {
+    return this.#disks.grow(key, capacityBytes);
   }
 
-  async addDisk(spec: DiskSpec): Promise<LabDisk> {
-    const record = newDiskRecord(this.record, spec);
-    if (this.#disks.has(record.key)) throw new RangeError(`Disk ${record.key} exists`);
-    const directory = path.join(this.#environment.labDir, "disks", this.record.directory);
-    const disk = await LabDisk.create(record, directory, spec);
-    this.record.disks.push(record);
-    this.#disks.set(record.key, disk);
-    this.#environment.changed();
-    return disk;
+  addDisk(spec: DiskSpec): Promise<LabDisk> {
+    return this.#disks.add(spec);
   }
 
   /** The same disk at another unit or controller, hence under another key. */
-  async rekeyDisk(key: number, newKey: number): Promise<void> {
-    const disk = this.disk(key);
-    if (this.#disks.has(newKey)) throw new RangeError(`Disk ${newKey} exists`);
-    if (this.record.snapshots.length > 0) throw new RangeError("The VM has snapshots");
-    await this.#stun.run(async () => {
-      await disk.close();
-      const directory = path.dirname(disk.imagePath);
-      moveDiskFiles(directory, key, newKey);
-      placeDisk(disk.record, newKey);
-      this.#disks.delete(key);
-      this.#disks.set(newKey, await LabDisk.reopen(disk.record, directory));
-    });
-    this.#environment.changed();
+  rekeyDisk(key: number, newKey: number): Promise<void> {
+    return this.#disks.rekey(key, newKey);
   }
 
   /** The image stays in the lab; the machine just has the disk no more. */
-  async removeDisk(key: number): Promise<void> {
-    const disk = this.disk(key);
-    this.#disks.delete(key);
-    this.record.disks = this.record.disks.filter((record) => record.key !== key);
-    this.#environment.changed();
-    await this.#stun.run(() => disk.close());
+  removeDisk(key: number): Promise<void> {
+    return this.#disks.remove(key);
   }
 
   async close(): Promise<void> {
@@ -288,52 +244,4 @@ export class LabVm {
       await Promise.all(this.disks.map((disk) => disk.close()));
     });
   }
-
-  #frozenCopy(snapshot: SnapshotRecord): FrozenCopy {
-    const { moref, name, description, createTime } = snapshot;
-    const disks = snapshot.disks.filter((disk) => disk.frozen);
-    return {
-      ...{ snapshot: moref, vm: this.moref, name, description, createTime },
-      disks: disks.map((disk) => ({
-        key: disk.key,
-        capacityBytes: disk.capacityBytes,
-        imagePath: this.frozenImage(moref, disk.key),
-        ...(disk.trackingUuid !== undefined && { changeId: changeIdOf(disk)! }),
-      })),
-    };
-  }
-
-  /** At a stun, tracking begins where it was asked for and ends where it was switched off. */
-  #startTracking(): void {
-    const { record } = this;
-    for (const disk of this.disks) {
-      const wanted =
-        record.changeTrackingEnabled &&
-        this.changeTrackingSupported &&
-        isFrozenBySnapshots(disk) &&
-        !this.#environment.faults.take("cbtStaysOff", { vm: this.name, key: disk.record.key });
-      if (!wanted) delete disk.record.trackingUuid;
-      else disk.record.trackingUuid ??= newTrackingUuid();
-    }
-  }
-
-  #newHistory(disk: LabDisk): void {
-    disk.record.epoch += 1;
-    if (disk.record.trackingUuid !== undefined) disk.record.trackingUuid = newTrackingUuid();
-  }
-}
-
-/** Independent disks are not part of a snapshot. */
-function isFrozenBySnapshots(disk: LabDisk): boolean {
-  return !disk.record.mode.startsWith("independent");
-}
-
-function copyForSnapshot(disk: LabDisk): SnapshotDiskRecord {
-  return { ...disk.record, frozen: isFrozenBySnapshots(disk) };
-}
-
-/** `52 de c0 d9 b9 43 9d 10-61 d5 4c 1b e9 7b 65 63` */
-function newTrackingUuid(): string {
-  const bytes = [0x52, ...randomBytes(15)].map((byte) => byte.toString(16).padStart(2, "0"));
-  return `${bytes.slice(0, 8).join(" ")}-${bytes.slice(8).join(" ")}`;
 }

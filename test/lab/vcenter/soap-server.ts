@@ -64,6 +64,7 @@ export class SoapServer {
     clearTimeout(this.#relisten);
     await this.#close();
     this.#lab.sessions.expireAll();
+    if (this.#stopping.signal.aborted) return;
     this.#relisten = setTimeout(() => void this.listen(this.#host, this.#port), milliseconds);
   }
 

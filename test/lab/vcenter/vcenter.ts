@@ -3,56 +3,36 @@
  * them at snapshots and tracks what its guests change. Used by tests in-process, and by `npm run lab`.
  */
 
-import { randomUUID } from "node:crypto";
 import { mkdirSync } from "node:fs";
 import path from "node:path";
 import { CallLog } from "./call-log.ts";
 import { labCertificate } from "./certificate.ts";
 import { ControlServer } from "./control-server.ts";
 import { FaultBoard } from "./fault-board.ts";
-import { type FrozenCopy, frozenCopies, pruneFrozenCopies } from "./frozen-copies.ts";
+import {
+  type FrozenCopy,
+  frozenCopies,
+  pruneFrozenCopies,
+  writeFrozenCopy,
+} from "./frozen-copies.ts";
 import { Inventory } from "./inventory.ts";
-import type { ApiType } from "./inventory-names.ts";
 import type { LabCore } from "./lab-core.ts";
 import { LabDisk } from "./lab-disk.ts";
-import { LabVm, type VmEnvironment } from "./lab-vm.ts";
+import { LabVm } from "./lab-vm.ts";
 import { newDiskRecord, newVmRecord } from "./new-records.ts";
-import { Sessions, type UserAccount } from "./sessions.ts";
+import { Sessions } from "./sessions.ts";
 import { SoapServer } from "./soap-server.ts";
 import { loadState, type SavedState, saveState } from "./state-file.ts";
 import { TaskList } from "./tasks.ts";
 import { UpdateSignal } from "./update-signal.ts";
+import { newState, type VcenterOptions } from "./vcenter-options.ts";
 import { writeCredentials, writeSnapshotMaps } from "./vddk-files.ts";
+import type { VmEnvironment } from "./vm-environment.ts";
 import { defaultVms, type VmSpec } from "./vm-spec.ts";
 
-export interface VcenterOptions {
-  /** Directory of this lab; a state found in it is taken up, and `vms` ignored. */
-  labDir: string;
-  vms?: VmSpec[];
-  /** 0 or absent: any free port, or the one of the state. */
-  port?: number;
-  controlPort?: number;
-  /** Default admin@vsphere.local. */
-  username?: string;
-  password?: string;
-  /** More accounts; default: readonly@vsphere.local (same password) without any privilege but System.*. */
-  users?: UserAccount[];
-  /** `HostAgent` makes it an ESXi host. */
-  apiType?: ApiType;
-  /** Names of the hosts; default localhost. */
-  hosts?: string[];
-  datastores?: string[];
-  /** `host:port` where the NFC stand-in listens; default localhost:902. */
-  nfc?: string;
-  sessionIdleMs?: number;
-  areasPerPage?: number;
-  taskMs?: number;
-  snapshotMs?: number;
-  objectsPerPage?: number;
-}
+export type { VcenterOptions };
 
-const frozenKeptMax = 20;
-
+/** Starts a lab, or takes up the one that `labDir` holds. */
 export async function startVcenter(options: VcenterOptions): Promise<VcenterLab> {
   mkdirSync(path.join(options.labDir, "vcenter"), { recursive: true });
   const certificate = await labCertificate(path.join(options.labDir, "vcenter"));
@@ -195,6 +175,8 @@ export class VcenterLab implements AsyncDisposable {
       const images = path.join(this.labDir, "disks", record.directory);
       const disks = await Promise.all(record.disks.map((disk) => LabDisk.reopen(disk, images)));
       this.inventory.addVm(new LabVm(record, disks, this.#environment()));
+      // A lab that was killed right after a snapshot may not have come to this.
+      for (const snapshot of record.snapshots) writeFrozenCopy(this.labDir, record, snapshot);
     }
     if (this.#state.vms.length === 0) {
       for (const spec of this.#options.vms ?? defaultVms()) await this.addVm(spec);
@@ -217,6 +199,8 @@ export class VcenterLab implements AsyncDisposable {
       await this.#tasks.stop();
       await Promise.all(this.vms.map((vm) => vm.close()));
       this.#changed();
+      // The directory may go now; nothing of a guest that still shuts down is written into it.
+      this.#opened = false;
     })();
     return this.#stopped;
   }
@@ -278,25 +262,6 @@ export class VcenterLab implements AsyncDisposable {
 
   #pruneFrozen(): void {
     const existing = this.vms.flatMap((vm) => vm.snapshots.map(({ moref }) => moref));
-    pruneFrozenCopies(this.labDir, new Set(existing), frozenKeptMax);
+    pruneFrozenCopies(this.labDir, new Set(existing), this.#options.frozenKept ?? 20);
   }
-}
-
-function newState(options: VcenterOptions): SavedState {
-  const apiType = options.apiType ?? "VirtualCenter";
-  return {
-    version: 1,
-    port: 0,
-    controlPort: 0,
-    apiType,
-    instanceUuid: randomUUID(),
-    nextNumber: 1,
-    hosts: (options.hosts ?? ["localhost"]).map((name, index) => ({
-      name,
-      moref: apiType === "HostAgent" ? "ha-host" : `host-${9 + index}`,
-    })),
-    datastores: options.datastores ?? ["datastore1"],
-    folderMorefs: {},
-    vms: [],
-  };
 }
