@@ -196,5 +196,9 @@ async function storeRecord(
     targetSizeBytes: disk.targetFacts.sizeBytes,
     syncedAt: new Date().toISOString(),
     samples,
+    // A death before the OMA API has it must not lose it: the next run delivers it.
+    ...(run.config.changeIdJob === undefined
+      ? {}
+      : { pendingUpload: { previousChangeId: disk.known.storedChangeId } }),
   });
 }

@@ -18,6 +18,7 @@ import { randomNumbers } from "./random.ts";
 import { killNbdkitBelow, processesUsing } from "./victims.ts";
 
 const mebibyte = 1 << 20;
+const outageMs = 700;
 
 const victims = [
   "nobody",
@@ -164,13 +165,21 @@ async function playRound(
     await subject.vm.guest.start({ seed: random.below(1 << 30), intervalMs: 15 });
   }
   const victim: Victim = last ? "nobody" : victims[random.below(victims.length)]!;
-  const extra = random.below(12) === 0 ? ["--full"] : [];
+  // Slow ones live long enough for checkpoints, so that there is something to resume.
+  const slow = random.below(3) === 0;
+  const extra = [
+    ...(random.below(8) === 0 ? ["--full"] : []),
+    ...(slow ? ["--max-rate", "2M"] : []),
+  ];
   const run = startRun(lab, subject, extra);
-  await sleep(random.below(2600));
+  await sleep(random.below(slow ? 7000 : 2600));
   report.kills[victim] = (report.kills[victim] ?? 0) + 1;
   await strike(lab, subject, victim, run.child);
   const result = await run.result;
   await subject.vm.guest.stop();
+  // What did not strike this run must not strike the next.
+  lab.vcenter.faults.clear();
+  if (victim === "vcenter") await sleep(outageMs);
   if (result.code === 0) {
     await checkCompleted(lab, subject, result, report);
   } else {
@@ -201,7 +210,7 @@ async function strike(
   }
   if (victim === "vcenter") {
     lab.vcenter.faults.add({ name: "expireSessions", count: 1 });
-    lab.vcenter.faults.add({ name: "refuseConnections", value: 700, count: 1 });
+    lab.vcenter.faults.add({ name: "refuseConnections", value: outageMs, count: 1 });
   }
   if (victim === "session") lab.vcenter.faults.add({ name: "expireSessions", count: 1 });
 }
