@@ -11,6 +11,7 @@ import {
   copyFileSync,
   existsSync,
   mkdirSync,
+  mkdtempSync,
   readFileSync,
   renameSync,
   rmSync,
@@ -24,7 +25,6 @@ import { build as bundle } from "esbuild";
 import { fingerprintOf } from "./setup/fingerprint.mjs";
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
-const work = join(root, "build/executable");
 const addon = join(root, "build/Release/migratekit.node");
 /** Marks the place in Node's binary that says whether a program is inside. */
 const fuse = "NODE_SEA_FUSE_fce680ab2cc467b6e072b8b5df1996b2";
@@ -35,25 +35,30 @@ async function main() {
   });
   const output = resolve(values.output ?? join(root, "dist/migratekit"));
   const info = buildInfo();
-  const stamp = join(work, "stamp");
+  const stamp = join(root, "build/stamps/executable");
   const inputs = fingerprintOf(
     ["src", ".ci/build.mjs", "VERSION.txt", "package-lock.json", relative(root, addon)],
-    JSON.stringify([output, info]),
+    JSON.stringify(info),
   );
   if (values["if-changed"] && existsSync(output) && read(stamp) === inputs) return;
-  mkdirSync(work, { recursive: true });
-  rmSync(stamp, { force: true });
-  await makeExecutable(info, output);
-  writeFileSync(stamp, inputs);
+  // A folder of its own for each build, so that two at once do not mix.
+  const work = mkdtempSync(join(root, "build/executable-"));
+  try {
+    await makeExecutable(info, work, output);
+  } finally {
+    rmSync(work, { recursive: true });
+  }
+  if (!values.output) writeStamp(stamp, inputs);
   report(output);
 }
 
-async function makeExecutable(info, output) {
+async function makeExecutable(info, work, output) {
   const program = join(work, "migratekit.cjs");
   await makeBundle(info, program);
-  const blob = makeBlob(program, strippedCopy(addon, "migratekit.node"));
-  const executable = strippedCopy(process.execPath, "migratekit"); // before the blob goes in
-  run(process.execPath, [
+  const blob = makeBlob(program, strippedCopy(addon, join(work, "migratekit.node")));
+  // Stripped before the blob goes in: afterwards strip would throw it out.
+  const executable = strippedCopy(process.execPath, join(work, "migratekit"));
+  run(work, process.execPath, [
     join(root, "node_modules/postject/dist/cli.js"),
     executable,
     "NODE_SEA_BLOB",
@@ -63,9 +68,9 @@ async function makeExecutable(info, output) {
   ]);
   chmodSync(executable, 0o755);
   mkdirSync(dirname(output), { recursive: true });
-  copyFileSync(executable, `${output}.new`);
-  renameSync(`${output}.new`, output); // one that is running now goes on undisturbed
-  rmSync(executable);
+  // By renaming: one that is running now goes on undisturbed.
+  copyFileSync(executable, `${output}.${process.pid}`);
+  renameSync(`${output}.${process.pid}`, output);
 }
 
 /** One CommonJS file, as single executables want it. Names stay, for stack traces. */
@@ -89,6 +94,7 @@ async function makeBundle(info, outfile) {
 }
 
 function makeBlob(program, addonFile) {
+  const work = dirname(program);
   const blob = join(work, "migratekit.blob");
   const config = join(work, "config.json");
   writeFileSync(
@@ -108,15 +114,13 @@ function makeBlob(program, addonFile) {
     }),
   );
   // The code cache follows V8's hash seed, which is drawn from the random seed.
-  run(process.execPath, ["--random-seed=1", "--experimental-sea-config", config]);
+  run(work, process.execPath, ["--random-seed=1", "--experimental-sea-config", config]);
   return blob;
 }
 
-function strippedCopy(file, name) {
-  const copy = join(work, name);
-  rmSync(copy, { force: true });
+function strippedCopy(file, copy) {
   copyFileSync(file, copy);
-  run("strip", [copy]);
+  run(dirname(copy), "strip", [copy]);
   return copy;
 }
 
@@ -134,8 +138,8 @@ function git(...args) {
   return result.status === 0 ? result.stdout.trim() : undefined;
 }
 
-function run(command, args) {
-  // From the same folder and with the same environment each time: neither may show in the result.
+function run(work, command, args) {
+  // Nothing of the environment may show in the result.
   const env = { PATH: process.env.PATH, LC_ALL: "C" };
   const result = spawnSync(command, args, { cwd: work, env, encoding: "utf8" });
   if (result.status === 0) return;
@@ -148,6 +152,11 @@ function report(output) {
   const hash = createHash("sha256").update(readFileSync(output)).digest("hex");
   const megabytes = (statSync(output).size / 1e6).toFixed(1);
   console.log(`${relative(process.cwd(), output)}: ${megabytes} MB, sha256 ${hash}`);
+}
+
+function writeStamp(stamp, text) {
+  mkdirSync(dirname(stamp), { recursive: true });
+  writeFileSync(stamp, text);
 }
 
 function read(file) {
