@@ -7,7 +7,7 @@ import { type ChangedAreasQuery, changedAreas } from "./changed-areas.ts";
 import { asMigratekitError, EndpointError } from "./faults.ts";
 import { endpointText, HttpsTransport } from "./https-transport.ts";
 import { findVm } from "./inventory.ts";
-import { missingPrivileges } from "./privileges.ts";
+import { missingPrivileges, readLicenseEditions } from "./privileges.ts";
 import { type About, Session } from "./session.ts";
 import {
   createSnapshot,
@@ -173,6 +173,11 @@ export class VsphereClient implements AsyncDisposable {
   ): Promise<string[]> {
     const missing = missingPrivileges(this.#session, { type, moref }, names);
     return await this.#try(`read the privileges on ${moref}`, missing);
+  }
+
+  /** See `readLicenseEditions` in privileges.ts. */
+  async readLicenseEditions(): Promise<string[]> {
+    return await this.#try("read the licences", readLicenseEditions(this.#session));
   }
 
   /** Logs out and closes every connection. Does not reject; may be called twice. */

@@ -87,8 +87,12 @@ export function asMigratekitError(
   return new MigratekitError(code, `cannot ${what}: ${error.message}${lacking}`, {
     cause: error,
     context,
+    ...(error.fault === "RestrictedVersion" ? { remedy: freeLicenceRemedy } : {}),
   });
 }
+
+const freeLicenceRemedy =
+  "The host's free licence does not allow this; go through a vCenter or license the host.";
 
 function codeOf(fault: VimFault, otherwise: ErrorCode): ErrorCode {
   if (fault.fault === "NoPermission") return "vsphere-permission";

@@ -1,8 +1,16 @@
-/** Which privileges the logged-in account lacks on an object. */
+/** What stands between the account and an operation: privileges, and the edition that is licensed. */
 
+import { retrieveObject } from "./retrieve-properties.ts";
 import type { Session } from "./session.ts";
 import { argumentReference } from "./soap-channel.ts";
-import { boolean, list, type ObjectReference, protocolError, text } from "./values.ts";
+import {
+  boolean,
+  list,
+  type ObjectReference,
+  optionalObject,
+  protocolError,
+  text,
+} from "./values.ts";
 
 /** Those of `names` (`VirtualMachine.State.CreateSnapshot` …) that are not granted, in the order given. */
 export async function missingPrivileges(
@@ -24,4 +32,17 @@ export async function missingPrivileges(
     for (const privilege of list(entity, "privAvailability"))
       if (boolean(privilege, "isGranted")) granted.add(text(privilege, "privId"));
   return names.filter((name) => !granted.has(name));
+}
+
+/**
+ * Edition keys of the installed licences. `esxBasic` is the free hypervisor's, whose host refuses snapshots
+ * over the API. Empty when the account may not see them, which is usual on a vCenter.
+ */
+export async function readLicenseEditions(session: Session): Promise<string[]> {
+  const manager = session.content.licenseManager;
+  if (!manager) return [];
+  const found = await retrieveObject(session, manager, ["licenses"]);
+  if (!found.has("licenses")) return [];
+  const licenses = optionalObject(found.get("licenses"), "val");
+  return list(licenses, "LicenseManagerLicenseInfo").map((license) => text(license, "editionKey"));
 }

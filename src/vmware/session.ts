@@ -36,6 +36,7 @@ export interface ServiceContent {
   readonly searchIndex: ObjectReference;
   readonly viewManager: ObjectReference | undefined;
   readonly authorizationManager: ObjectReference | undefined;
+  readonly licenseManager: ObjectReference | undefined;
 }
 
 export interface SessionOptions {
@@ -279,6 +280,7 @@ function readServiceContent(content: object): ServiceContent {
     searchIndex: reference(content, "searchIndex"),
     viewManager: optionalReference(content, "viewManager"),
     authorizationManager: optionalReference(content, "authorizationManager"),
+    licenseManager: optionalReference(content, "licenseManager"),
   };
 }
 

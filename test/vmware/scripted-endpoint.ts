@@ -12,6 +12,7 @@ import type { Leaf } from "./certificates.ts";
 export interface Call {
   readonly operation: string;
   readonly envelope: string;
+  readonly cookie: string | undefined;
 }
 
 /**
@@ -89,7 +90,7 @@ export async function startScripted(
     for await (const part of request) parts.push(part as Buffer);
     const envelope = Buffer.concat(parts).toString("utf8");
     const operation = /:Body><(?:\w+:)?(\w+)/.exec(envelope)?.[1] ?? "";
-    const call = { operation, envelope };
+    const call = { operation, envelope, cookie: request.headers.cookie };
     calls.push(call);
     const reply = script(call) ?? polite(operation);
     if (typeof reply === "function") return reply(response, request.socket as Duplex);

@@ -163,6 +163,12 @@ describe("reading properties from an endpoint that sends", { concurrency: 6 }, (
       "vsphere-fault",
     ],
     [
+      "a fault of the free licence",
+      { fault: "RestrictedVersion", text: "Current license prohibits it" },
+      "vsphere-fault",
+      /RestrictedVersion/,
+    ],
+    [
       "a fault for a missing privilege",
       {
         fault: "NoPermission",

@@ -175,6 +175,13 @@ describe("change tracking", () => {
   });
 });
 
+test("the free hypervisor's licence is seen", async () => {
+  assert.deepEqual(await started.client.readLicenseEditions(), ["esx.enterprisePlus.cpuPackage"]);
+  started.lab.faults.add({ name: "freeLicense" });
+  assert.deepEqual(await started.client.readLicenseEditions(), ["esxBasic"]);
+  started.lab.faults.clear("freeLicense");
+});
+
 test("missing privileges are listed in the order asked", async () => {
   const names = ["VirtualMachine.State.RemoveSnapshot", "VirtualMachine.State.CreateSnapshot"];
   const { moref } = started.lab.vm("plain");
