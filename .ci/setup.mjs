@@ -100,7 +100,7 @@ function carryOut(step) {
 try {
   process.exitCode = main(process.argv.slice(2));
 } catch (error) {
-  if (!(error instanceof SetupError)) throw error;
+  if (!(error instanceof SetupError || error.syscall)) throw error;
   console.error(`setup: ${error.message}`);
   process.exitCode = 1;
 }

@@ -2,7 +2,7 @@
  * One line for each file that passed, everything about one that did not, and Node's closing lines
  * (`# tests 12`), which continuous integration reads. With CI=true a skipped test is a failure.
  */
-import { relative } from "node:path";
+import { relative, resolve } from "node:path";
 import { inspect, stripVTControlCharacters } from "node:util";
 
 const counted = ["tests", "suites", "pass", "fail", "cancelled", "skipped", "todo"];
@@ -25,7 +25,14 @@ export default async function* report(events) {
       state.failures.push(data);
       failed.push(`${state.name}: ${data.name}`);
       // A file that ended otherwise than by finishing its tests has no summary.
-      if (relative(process.cwd(), data.name) === state.name) yield fileText(state, data.details);
+      if (isFile(data)) yield fileText(state, data.details);
+    } else if (type === "test:pass" && isFile(data)) {
+      // Node counts a file without tests as one that passed.
+      const state = stateOf(data.file);
+      state.failures.push({ name: "no test in it", details: {} });
+      failed.push(`${state.name}: no test in it`);
+      process.exitCode = 1;
+      yield fileText(state, data.details);
     } else if (type === "test:summary" && data.file) {
       yield fileText(stateOf(data.file), data);
     } else if (type === "test:summary") {
@@ -33,6 +40,11 @@ export default async function* report(events) {
       judgeLeftOut(data.counts);
     }
   }
+}
+
+/** Node reports on a file itself, by its name, when no test in it has anything to say. */
+function isFile({ name, file }) {
+  return file !== undefined && resolve(name) === resolve(file);
 }
 
 function fileText({ name, output, failures, leftOut }, { counts, duration_ms: durationMs }) {
@@ -49,7 +61,7 @@ function fileText({ name, output, failures, leftOut }, { counts, duration_ms: du
 }
 
 function failureText({ name, line, details }) {
-  const error = details.error?.cause ?? details.error;
+  const error = details.error?.cause ?? details.error ?? "";
   const reason = typeof error === "string" ? error : inspect(error, { depth: 6 });
   return `✖ ${name}${line ? ` (line ${line})` : ""}\n${indent(reason)}`;
 }

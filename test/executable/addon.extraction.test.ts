@@ -77,7 +77,7 @@ suite("the addon inside a single executable", { concurrency: false }, () => {
   });
 
   for (const [what, prepare] of [
-    ["others can enter", (path: string) => mkdirSync(path, { mode: 0o755 })],
+    ["others can enter", makeOpenDirectory],
     ["is a symbolic link", (path: string) => symlinkSync(tmpdir(), path)],
     ["is a file", (path: string) => writeFileSync(path, "")],
   ] as const) {
@@ -173,6 +173,11 @@ suite("the addon inside a single executable", { concurrency: false }, () => {
     return JSON.parse(text) as Outcome;
   }
 });
+
+function makeOpenDirectory(path: string): void {
+  mkdirSync(path);
+  chmodSync(path, 0o755); // whatever the umask
+}
 
 function spoilByte(file: string): void {
   const bytes = readFileSync(file);
