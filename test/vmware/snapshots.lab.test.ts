@@ -83,7 +83,7 @@ test("a snapshot that fails unquiesced fails the call with the fault's own text"
 
 test("progress is reported while a slow snapshot is made", async () => {
   await using started = await startLabClient({ vms });
-  started.lab.faults.add({ name: "slowSnapshot", value: 800 });
+  started.lab.faults.add({ name: "slowSnapshot", value: 2_000 });
   const percents: number[] = [];
   await started.client.createSnapshot(started.lab.vm("vm").moref, spec, {
     onProgress: (percent) => percents.push(percent),
@@ -171,7 +171,7 @@ describe("an aborted snapshot", { concurrency: 6 }, () => {
 
   test("that came to exist nevertheless is removed before the call rejects", async () => {
     await using started = await startLabClient({ vms });
-    started.lab.faults.add({ name: "slowSnapshot", value: 1_500 });
+    started.lab.faults.add({ name: "slowSnapshot", value: 4_000 });
     await abortedSnapshot(started, (percent) => percent >= 50);
     assert.deepEqual(namesOf(started), []);
     assert.equal(countOf(started, "RemoveSnapshot_Task"), 1);
