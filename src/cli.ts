@@ -14,6 +14,7 @@ import { buildProgram, type Invocation } from "./program.ts";
 /** Loaded on demand, so that `--version` and `status` do not pay for the rest. */
 const commands: Record<string, () => Promise<CommandModule>> = {
   migrate: () => import("./commands/migrate.ts"),
+  verify: () => import("./commands/verify.ts"),
   status: () => import("./commands/status.ts"),
   history: () => import("./commands/history.ts"),
 };

@@ -215,6 +215,28 @@ export const catalogue = {
     meaning: "The target differs from the snapshot.",
     remedy: "Run 'migratekit verify --repair', or migrate again with --full.",
   },
+  "verification-impossible": {
+    exit: "changeIdStore",
+    meaning: "Nothing is known of the target that the snapshot could be compared with.",
+    remedy: "Run 'migratekit migrate' to its end; then the target can be verified.",
+  },
+
+  // Cutover
+  "downtime-exceeded": {
+    exit: "usage",
+    meaning: "The last sync would take longer than --max-downtime, after all passes.",
+    remedy: "Choose a quieter time, or allow more with --max-downtime or --max-passes.",
+  },
+  "shutdown-failed": {
+    exit: "vsphere",
+    meaning: "The guest did not shut down.",
+    remedy: "Shut the guest down by hand and run the cutover again, or allow --force-power-off.",
+  },
+  "power-state-changed": {
+    exit: "vsphere",
+    meaning: "The VM was powered on while the last sync ran.",
+    remedy: "Find out who powered it on; then run the cutover again.",
+  },
 } as const satisfies Record<string, CatalogueEntry>;
 
 export type ErrorCode = keyof typeof catalogue;

@@ -236,8 +236,111 @@ export const options = {
   verify: define(
     {
       group: "run",
-      describe: "compare targets and snapshot after the copy",
+      describe: "compare targets and snapshot after the (last) copy",
       commands: ["migrate", "cutover"],
+      parse: type.flag,
+      fallback: "false",
+    },
+    "defaulted",
+  ),
+  sample: define(
+    {
+      group: "run",
+      describe: "compare a random sample of each disk instead of all of it",
+      commands: ["verify"],
+      parse: type.flag,
+      fallback: "false",
+    },
+    "defaulted",
+  ),
+  repair: define(
+    {
+      group: "run",
+      describe: "copy the ranges that differ from the snapshot to the target",
+      commands: ["verify"],
+      parse: type.flag,
+      fallback: "false",
+    },
+    "defaulted",
+  ),
+  "max-downtime": define(
+    {
+      group: "run",
+      value: "TIME",
+      describe: "shut the guest down once the last sync is expected to take no longer",
+      commands: ["cutover"],
+      parse: type.duration,
+      fallback: "5m",
+    },
+    "defaulted",
+  ),
+  "max-passes": define(
+    {
+      group: "run",
+      value: "N",
+      describe: "syncs of the running VM before giving up on --max-downtime",
+      commands: ["cutover"],
+      parse: type.integer(1, 100),
+      fallback: "5",
+    },
+    "defaulted",
+  ),
+  "shutdown-timeout": define(
+    {
+      group: "run",
+      value: "TIME",
+      describe: "how long the guest may take to shut down",
+      commands: ["cutover"],
+      parse: type.duration,
+      fallback: "5m",
+    },
+    "defaulted",
+  ),
+  "force-power-off": define(
+    {
+      group: "run",
+      describe: "power the VM off hard if the guest is not down by then: it may lose data",
+      commands: ["cutover"],
+      parse: type.flag,
+      fallback: "false",
+    },
+    "defaulted",
+  ),
+  yes: define(
+    {
+      group: "run",
+      describe: "do not ask for confirmation (needed where there is no terminal)",
+      commands: ["cutover"],
+      parse: type.flag,
+      fallback: "false",
+    },
+    "defaulted",
+  ),
+  "dry-run": define(
+    {
+      group: "run",
+      describe: "only list what would be removed",
+      commands: ["cleanup"],
+      parse: type.flag,
+      fallback: "false",
+    },
+    "defaulted",
+  ),
+  all: define(
+    {
+      group: "run",
+      describe: "every VM of the endpoint that the state directory knows",
+      commands: ["cleanup"],
+      parse: type.flag,
+      fallback: "false",
+    },
+    "defaulted",
+  ),
+  "discard-journals": define(
+    {
+      group: "run",
+      describe: "also forget interrupted copies: the next run begins them anew",
+      commands: ["cleanup"],
       parse: type.flag,
       fallback: "false",
     },
@@ -327,6 +430,17 @@ export const options = {
     commands: copying,
     parse: type.text,
   }),
+  "vddk-nfc-port": define(
+    {
+      group: "vddk",
+      value: "PORT",
+      describe: "port of the ESXi host's NFC service",
+      commands: copying,
+      parse: type.integer(1, 65535),
+      fallback: "902",
+    },
+    "defaulted",
+  ),
   "vddk-transports": define(
     {
       group: "vddk",
@@ -343,7 +457,7 @@ export const options = {
     group: "report",
     value: "ID",
     describe: "report progress to the VMA API under this job",
-    commands: ["migrate", "verify", "cutover"],
+    commands: ["migrate", "check", "verify", "cutover"],
     parse: type.text,
     variables: ["MIGRATEKIT_PROGRESS_JOB_ID"],
     noOwnVariable: true,

@@ -151,7 +151,8 @@ async function allocatedAreas(
   }
 }
 
-async function changedAreas(
+/** What changed on a disk since a change ID (or was ever allocated, for `*`), as one list. */
+export async function changedAreas(
   query: AreaQuery,
   disk: CycleDisk,
   changeId: string,

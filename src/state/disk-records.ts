@@ -131,6 +131,21 @@ export class DiskRecords {
     });
   }
 
+  /** Replaces the samples alone, where ranges of the target were repaired to what the record says. */
+  replaceSamples(vm: VmIdentity, deviceKey: number, samples: readonly TargetSample[]): void {
+    this.#db.transaction(`Writing the samples of disk ${deviceKey}`, () => {
+      const vmId = findVmRow(this.#db, vm);
+      if (vmId === undefined) return;
+      this.#db.run(
+        `UPDATE disk SET samples = ?, sequence = ${nextSequence}
+         WHERE vm_id = ? AND device_key = ?`,
+        JSON.stringify(samples),
+        vmId,
+        deviceKey,
+      );
+    });
+  }
+
   /** Drops everything about a disk: record, journal, pending upload. Its next copy is a full one. */
   forgetDisk(vm: VmIdentity, deviceKey: number): void {
     this.#db.transaction(`Forgetting disk ${deviceKey}`, () => {
