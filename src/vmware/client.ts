@@ -8,7 +8,8 @@ import { asMigratekitError, EndpointError } from "./faults.ts";
 import { endpointText, HttpsTransport } from "./https-transport.ts";
 import { findVm } from "./inventory.ts";
 import { missingPrivileges, readLicenseEditions } from "./privileges.ts";
-import { type About, Session } from "./session.ts";
+import type { About } from "./service-content.ts";
+import { Session } from "./session.ts";
 import {
   createSnapshot,
   type RemoveOptions,

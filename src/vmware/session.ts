@@ -4,40 +4,13 @@
  * tasks.ts finds out what became of it.
  */
 
-import { setTimeout as sleep } from "node:timers/promises";
 import type { Logger } from "pino";
 import { MigratekitError } from "../errors.ts";
 import { asMigratekitError, EndpointError, isVimFault, VimFault } from "./faults.ts";
+import { isGarbled, Outage, pause } from "./outage.ts";
+import { readServiceContent, type ServiceContent, versionToSpeak } from "./service-content.ts";
 import { type Arguments, argumentReference, type SoapChannel } from "./soap-channel.ts";
-import {
-  type ObjectReference,
-  object,
-  optionalReference,
-  optionalText,
-  reference,
-  text,
-} from "./values.ts";
-
-export interface About {
-  readonly name: string;
-  readonly fullName: string;
-  readonly version: string;
-  readonly apiVersion: string;
-  readonly apiType: "VirtualCenter" | "HostAgent";
-  /** Empty on an ESXi host. */
-  readonly instanceUuid: string;
-}
-
-export interface ServiceContent {
-  readonly about: About;
-  readonly rootFolder: ObjectReference;
-  readonly propertyCollector: ObjectReference;
-  readonly sessionManager: ObjectReference;
-  readonly searchIndex: ObjectReference;
-  readonly viewManager: ObjectReference | undefined;
-  readonly authorizationManager: ObjectReference | undefined;
-  readonly licenseManager: ObjectReference | undefined;
-}
+import { object, text } from "./values.ts";
 
 export interface SessionOptions {
   readonly username: string;
@@ -199,50 +172,6 @@ export class Session {
 
 const serviceInstance = { _this: argumentReference("ServiceInstance", "ServiceInstance") };
 
-/** An answer that is none: whether the call took effect is not known. */
-export function isGarbled(error: unknown): error is MigratekitError {
-  return error instanceof MigratekitError && error.code === "vsphere-protocol";
-}
-
-/** Rejects with the signal's own reason, where a timer would wrap it. */
-export async function pause(ms: number, signal?: AbortSignal): Promise<void> {
-  try {
-    await sleep(ms, undefined, signal ? { signal } : {});
-  } catch {
-    throw signal?.reason;
-  }
-}
-
-/** Waits between attempts, longer each time, and gives up when the whole outage lasts too long. */
-class Outage {
-  readonly #limitMs: number;
-  readonly #logger: Logger;
-  #startedAt: number | undefined;
-  #pauseMs = 250;
-
-  constructor(limitMs: number, logger: Logger) {
-    this.#limitMs = limitMs;
-    this.#logger = logger;
-  }
-
-  async pause(error: EndpointError, signal?: AbortSignal): Promise<void> {
-    const now = performance.now();
-    if (this.#startedAt === undefined) {
-      this.#startedAt = now;
-      if (this.#limitMs > 0)
-        this.#logger.warn(`vSphere does not answer; trying again for a while: ${error.message}`);
-    }
-    const leftMs = this.#startedAt + this.#limitMs - now;
-    if (leftMs <= 0) throw error;
-    await pause(Math.min(this.#pauseMs, leftMs), signal);
-    this.#pauseMs = Math.min(this.#pauseMs * 2, 10_000);
-  }
-
-  over(): void {
-    if (this.#startedAt !== undefined) this.#logger.info("vSphere answers again");
-  }
-}
-
 /** A server may echo what it was sent; the password is taken out before the text goes anywhere. */
 function loginError(error: unknown, endpoint: string, username: string, password: string): unknown {
   if (!(error instanceof VimFault)) return error;
@@ -255,46 +184,4 @@ function loginError(error: unknown, endpoint: string, username: string, password
     );
   const text = password === "" ? error.message : error.message.replaceAll(password, "***");
   return asMigratekitError(new VimFault(error.fault, text), `log in to ${endpoint} as ${username}`);
-}
-
-function readServiceContent(content: object): ServiceContent {
-  const about = object(content, "about");
-  const apiType = text(about, "apiType");
-  if (apiType !== "VirtualCenter" && apiType !== "HostAgent")
-    throw new MigratekitError(
-      "vsphere-protocol",
-      "the endpoint is neither a vCenter nor an ESXi host",
-    );
-  return {
-    about: {
-      name: text(about, "name"),
-      fullName: text(about, "fullName"),
-      version: text(about, "version"),
-      apiVersion: text(about, "apiVersion"),
-      apiType,
-      instanceUuid: optionalText(about, "instanceUuid") ?? "",
-    },
-    rootFolder: reference(content, "rootFolder"),
-    propertyCollector: reference(content, "propertyCollector"),
-    sessionManager: reference(content, "sessionManager"),
-    searchIndex: reference(content, "searchIndex"),
-    viewManager: optionalReference(content, "viewManager"),
-    authorizationManager: optionalReference(content, "authorizationManager"),
-    licenseManager: optionalReference(content, "licenseManager"),
-  };
-}
-
-/**
- * Newest API version that both sides know. Every server goes on serving the older ones; the newer bring
- * fields we read (`config.keyId` came with 6.5).
- */
-function versionToSpeak(apiVersion: string): string {
-  const [major = 0, minor = 0] = apiVersion.split(".").map(Number);
-  const server = major * 100 + minor;
-  const known = [
-    ["6.7", 607],
-    ["6.5", 605],
-    ["6.0", 600],
-  ] as const;
-  return known.find(([, number]) => server >= number)?.[0] ?? "5.5";
 }

@@ -4,8 +4,9 @@
  */
 
 import { EndpointError, faultOfLocalized, isVimFault, VimFault } from "./faults.ts";
+import { isGarbled, pause } from "./outage.ts";
 import { retrieveObject } from "./retrieve-properties.ts";
-import { isGarbled, pause, type Session } from "./session.ts";
+import type { Session } from "./session.ts";
 import { type Arguments, argumentReference } from "./soap-channel.ts";
 import {
   list,
