@@ -1,5 +1,5 @@
 import { readFileSync, statSync } from "node:fs";
-import { isMap, isScalar, LineCounter, parseDocument } from "yaml";
+import { isMap, LineCounter, parseDocument, type YAMLMap } from "yaml";
 import { MigratekitError, messageOf } from "./errors.ts";
 import { type OptionName, options } from "./options.ts";
 
@@ -15,7 +15,24 @@ const maxFileBytes = 1024 * 1024;
 
 /** Reads a YAML file whose fields are the flags' names. Errors name file and line. */
 export function readConfigFile(path: string): ConfigFile {
-  const { text, mode } = read(path);
+  const yaml = readYaml(path, "--config");
+  if (yaml.root === null) return noSettings(yaml);
+  if (!isMap(yaml.root)) throw usage(`${path}:1: must be a list of "setting: value" lines`);
+  return settingsOf(yaml.root, yaml, (name) => name === "config" && "cannot be set in itself");
+}
+
+/** A YAML document and where things stand in it. */
+export interface YamlFile {
+  readonly path: string;
+  readonly root: unknown;
+  readonly readableByOthers: boolean;
+  /** `FILE:LINE` of a node. */
+  where(node: unknown): string;
+}
+
+/** `flag` names the file in messages. @throws `usage` naming file and line */
+export function readYaml(path: string, flag: string): YamlFile {
+  const { text, mode } = read(path, flag);
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines, uniqueKeys: true });
   const [syntax] = document.errors;
@@ -23,27 +40,49 @@ export function readConfigFile(path: string): ConfigFile {
     const line = lines.linePos(syntax.pos[0]).line;
     throw usage(`${path}:${line}: not valid YAML: ${syntax.message.split("\n")[0]}`);
   }
-  const root = document.contents;
-  if (root === null) return { values: new Map(), where: () => path, readableByOthers: false };
-  if (!isMap(root)) throw usage(`${path}:1: must be a list of "setting: value" lines`);
+  return {
+    path,
+    root: document.contents,
+    readableByOthers: (mode & 0o077) !== 0,
+    where: (node) => `${path}:${lines.linePos(startOf(node)).line}`,
+  };
+}
 
+export function noSettings(yaml: YamlFile): ConfigFile {
+  return { values: new Map(), where: () => yaml.path, readableByOthers: yaml.readableByOthers };
+}
+
+/**
+ * The settings in a map. `obstacle` says why a setting may not stand in this place, or false.
+ * @throws `usage` naming file and line
+ */
+export function settingsOf(
+  map: YAMLMap,
+  yaml: YamlFile,
+  obstacle: (name: OptionName) => string | false,
+): ConfigFile {
   const values = new Map<OptionName, string>();
   const places = new Map<OptionName, string>();
-  for (const item of root.items) {
+  for (const item of map.items) {
     const name = String(item.key);
-    const start = isScalar(item.key) ? (item.key.range?.[0] ?? 0) : 0;
-    const place = `${path}:${lines.linePos(start).line}`;
-    if (!isOptionName(name) || name === "config") {
-      throw usage(`${place}: unknown setting "${name}"${nearMiss(name)}`);
-    }
+    const place = yaml.where(item.key);
+    if (!isOptionName(name)) throw usage(`${place}: unknown setting "${name}"${nearMiss(name)}`);
+    const why = obstacle(name);
+    if (why !== false) throw usage(`${place}: ${name} ${why}`);
     places.set(name, `${place}: ${name}`);
     values.set(name, fieldText(item.value, name, place));
   }
   return {
     values,
-    where: (name) => places.get(name) ?? path,
-    readableByOthers: (mode & 0o077) !== 0,
+    where: (name) => places.get(name) ?? yaml.path,
+    readableByOthers: yaml.readableByOthers,
   };
+}
+
+function startOf(node: unknown): number {
+  const range = typeof node === "object" && node !== null && "range" in node ? node.range : [];
+  const [start] = Array.isArray(range) ? range : [];
+  return typeof start === "number" ? start : 0;
 }
 
 export function isOptionName(name: string): name is OptionName {
@@ -59,14 +98,14 @@ export function nearMiss(name: string): string {
   return near === undefined ? "" : ` (did you mean "${near}"?)`;
 }
 
-function read(path: string): { text: string; mode: number } {
+function read(path: string, flag: string): { text: string; mode: number } {
   try {
     const stat = statSync(path);
-    if (stat.size > maxFileBytes) throw usage(`--config ${path}: larger than 1 MiB`);
+    if (stat.size > maxFileBytes) throw usage(`${flag} ${path}: larger than 1 MiB`);
     return { text: readFileSync(path, "utf8"), mode: stat.mode };
   } catch (error) {
     if (error instanceof MigratekitError) throw error;
-    throw usage(`--config ${path}: cannot be read: ${messageOf(error)}`, error);
+    throw usage(`${flag} ${path}: cannot be read: ${messageOf(error)}`, error);
   }
 }
 

@@ -34,19 +34,35 @@ export type Environment = Readonly<Record<string, string | undefined>>;
 /** What commander collected: option name (with dashes) to its text; switches are true or false. */
 export type GivenFlags = ReadonlyMap<OptionName, string | boolean>;
 
+/** What a list of VMs adds (vm-list.ts). */
+export interface ListSettings {
+  /** Of this one VM: nearest to it, so stronger than flags. */
+  readonly own: ConfigFile;
+  /** Of all VMs of the list: weaker than the environment, stronger than `--config`. */
+  readonly defaults: ConfigFile;
+}
+
 /** @throws MigratekitError `usage`, naming the flag, variable or FILE:LINE at fault. */
 export function resolveConfig(
   command: CommandName,
   flags: GivenFlags,
   environment: Environment = process.env,
+  list?: ListSettings,
 ): Config {
   const file = openConfigFile(flags, environment);
+  const sources = [
+    ...(list ? [fileSource(list.own)] : []),
+    flagSource(flags),
+    environmentSource(environment),
+    ...(list ? [fileSource(list.defaults)] : []),
+    ...(file ? [fileSource(file)] : []),
+  ];
   const warnings: string[] = unknownVariables(environment);
   const settings: Record<string, unknown> = {};
   for (const [name, spec] of entries()) {
-    settings[camelCase(name)] = settingOf(name, spec, flags, environment, file);
+    settings[camelCase(name)] = settingOf(name, spec, sources);
   }
-  const password = resolvePassword(settings, flags, environment, file, warnings);
+  const password = resolvePassword(settings, sources, warnings);
   return Object.freeze({
     ...(settings as unknown as Settings),
     command,
@@ -89,29 +105,59 @@ function entries(): [OptionName, OptionSpec][] {
   return Object.entries(options) as [OptionName, OptionSpec][];
 }
 
-function settingOf(
-  name: OptionName,
-  spec: OptionSpec,
-  flags: GivenFlags,
-  environment: Environment,
-  file: ConfigFile | undefined,
-): unknown {
-  const given = flags.get(name);
-  if (given !== undefined) return parse(spec, String(given), `--${name}`);
-  const variable = setVariable(name, spec, environment);
-  if (variable) return parse(spec, environment[variable] ?? "", variable);
-  const field = file?.values.get(name);
-  if (file && field !== undefined) return parse(spec, field, file.where(name));
-  return spec.fallback === undefined ? undefined : spec.parse(spec.fallback);
+/** One place where settings come from. */
+interface Source {
+  readonly kind: "flag" | "variable" | "file";
+  /** Others on this machine can read it. */
+  readonly open?: boolean;
+  find(name: OptionName, spec: OptionSpec): Given | undefined;
+}
+
+interface Given {
+  readonly text: string;
+  /** Flag, variable or FILE:LINE, for messages. */
+  readonly place: string;
+}
+
+function flagSource(flags: GivenFlags): Source {
+  return {
+    kind: "flag",
+    find(name) {
+      const given = flags.get(name);
+      return given === undefined ? undefined : { text: String(given), place: `--${name}` };
+    },
+  };
 }
 
 /** An empty variable counts as not set, as scripts leave them behind. */
-function setVariable(
-  name: OptionName,
-  spec: OptionSpec,
-  environment: Environment,
-): string | undefined {
-  return variablesOf(name, spec).find((candidate) => environment[candidate]);
+function environmentSource(environment: Environment): Source {
+  return {
+    kind: "variable",
+    find(name, spec) {
+      const place = variablesOf(name, spec).find((candidate) => environment[candidate]);
+      return place === undefined ? undefined : { text: environment[place] ?? "", place };
+    },
+  };
+}
+
+function fileSource(file: ConfigFile): Source {
+  return {
+    kind: "file",
+    open: file.readableByOthers,
+    find(name) {
+      const text = file.values.get(name);
+      return text === undefined ? undefined : { text, place: file.where(name) };
+    },
+  };
+}
+
+/** The first source that has it wins. */
+function settingOf(name: OptionName, spec: OptionSpec, sources: readonly Source[]): unknown {
+  for (const source of sources) {
+    const given = source.find(name, spec);
+    if (given) return parse(spec, given.text, given.place);
+  }
+  return spec.fallback === undefined ? undefined : spec.parse(spec.fallback);
 }
 
 function parse(spec: OptionSpec, text: string, place: string): unknown {
@@ -142,28 +188,24 @@ function unknownVariables(environment: Environment): string[] {
 /** The nearest source wins; between a password and a password file of one source, the file. */
 function resolvePassword(
   settings: Record<string, unknown>,
-  flags: GivenFlags,
-  environment: Environment,
-  file: ConfigFile | undefined,
+  sources: readonly Source[],
   warnings: string[],
 ): Secret | undefined {
-  const rank = (name: "vmware-password" | "vmware-password-file") => {
-    if (flags.has(name)) return 3;
-    if (setVariable(name, options[name], environment)) return 2;
-    return file?.values.has(name) ? 1 : 0;
-  };
-  const inline = rank("vmware-password");
-  const byFile = rank("vmware-password-file");
-  if (byFile > 0 && byFile >= inline) {
-    return readPasswordFile(String(settings.vmwarePasswordFile));
-  }
-  if (inline === 3) {
-    warnings.push(
-      "--vmware-password shows the password to everybody on this machine in the process list; " +
-        "--vmware-password-file, MIGRATEKIT_VMWARE_PASSWORD or --config do not",
-    );
-  } else if (inline === 1 && file?.readableByOthers) {
-    warnings.push("the configuration file holds the password and others can read it; chmod 600 it");
+  for (const source of sources) {
+    const file = source.find("vmware-password-file", options["vmware-password-file"]);
+    if (file) return readPasswordFile(file.text);
+    if (!source.find("vmware-password", options["vmware-password"])) continue;
+    if (source.kind === "flag") {
+      warnings.push(
+        "--vmware-password shows the password to everybody on this machine in the process list; " +
+          "--vmware-password-file, MIGRATEKIT_VMWARE_PASSWORD or --config do not",
+      );
+    } else if (source.open) {
+      warnings.push(
+        "the configuration file holds the password and others can read it; chmod 600 it",
+      );
+    }
+    break;
   }
   return settings.vmwarePassword as Secret | undefined;
 }
@@ -171,7 +213,7 @@ function resolvePassword(
 function readPasswordFile(path: string): Secret {
   let content: string;
   try {
-    content = readFileSync(path === "-" ? 0 : path, "utf8");
+    content = path === "-" ? readStdin() : readFileSync(path, "utf8");
   } catch (error) {
     throw new MigratekitError(
       "usage",
@@ -184,4 +226,12 @@ function readPasswordFile(path: string): Secret {
     throw new MigratekitError("usage", `--vmware-password-file ${path}: its first line is empty`);
   }
   return new Secret(first);
+}
+
+let stdin: string | undefined;
+
+/** All of it, kept: every VM of a list may ask for its password there. */
+function readStdin(): string {
+  stdin ??= readFileSync(0, "utf8");
+  return stdin;
 }
