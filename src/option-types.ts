@@ -3,7 +3,11 @@
 /** Thrown by a parser; config.ts adds the name of the flag, variable or line that held the text. */
 export class InvalidValue extends Error {}
 
-export type Parser<T> = (text: string) => T;
+export interface Parser<T> {
+  (text: string): T;
+  /** The only texts it takes, where they can be listed. */
+  readonly allowed?: readonly string[];
+}
 
 export const text: Parser<string> = (value) => {
   if (value === "") throw new InvalidValue("must not be empty");
@@ -43,13 +47,14 @@ export function integerOrAuto(min: number, max: number): Parser<number | undefin
 }
 
 export function oneOf<const T extends string>(...allowed: T[]): Parser<T> {
-  return (value) => {
+  const parse = (value: string) => {
     const match = allowed.find((candidate) => candidate === value);
     if (match === undefined) {
       throw new InvalidValue(`is "${value}"; it takes one of ${allowed.join(", ")}`);
     }
     return match;
   };
+  return Object.assign(parse, { allowed });
 }
 
 /** Bytes per second such as `500M`, `1.5G`, `800000`; K, M and G are powers of 1024. */

@@ -14,6 +14,7 @@ export const commandNames = [
   "cleanup",
   "status",
   "history",
+  "completion",
 ] as const;
 export type CommandName = (typeof commandNames)[number];
 
@@ -21,6 +22,7 @@ export const groups = {
   vsphere: "vSphere",
   target: "Target",
   run: "Run",
+  list: "Several VMs",
   copy: "Copy",
   vddk: "nbdkit and VDDK",
   report: "Reporting",
@@ -53,6 +55,8 @@ export interface OptionSpec<T = unknown> {
 const connected = ["migrate", "check", "verify", "cutover", "cleanup"] as const;
 const copying = ["migrate", "check", "verify", "cutover"] as const;
 const syncing = ["migrate", "check", "cutover"] as const;
+/** Those that have settings at all. */
+const settled = [...connected, "status", "history"] as const;
 
 function define<T>(spec: OptionSpec<T>): OptionSpec<T> & { readonly optional: true };
 function define<T>(spec: OptionSpec<T>, presence: "defaulted"): OptionSpec<T>;
@@ -347,6 +351,36 @@ export const options = {
     "defaulted",
   ),
 
+  vms: define({
+    group: "list",
+    value: "FILE",
+    describe: "migrate every VM of this YAML file: defaults: and vms:, any setting in both",
+    commands: ["migrate"],
+    parse: type.text,
+  }),
+  "parallel-vms": define(
+    {
+      group: "list",
+      value: "N",
+      describe: "VMs migrated at the same time",
+      commands: ["migrate"],
+      parse: type.integer(1, 64),
+      fallback: "1",
+    },
+    "defaulted",
+  ),
+  "host-connections": define(
+    {
+      group: "list",
+      value: "N",
+      describe: "disk connections to one ESXi host, of all VMs together",
+      commands: ["migrate", "cutover"],
+      parse: type.integer(1, 52),
+      fallback: "24",
+    },
+    "defaulted",
+  ),
+
   "compression-method": define(
     {
       group: "copy",
@@ -500,7 +534,7 @@ export const options = {
     {
       group: "report",
       describe: "one JSON document on stdout; logs go to stderr",
-      commands: commandNames,
+      commands: settled,
       parse: type.flag,
       fallback: "false",
     },
@@ -509,7 +543,7 @@ export const options = {
   progress: define(
     {
       group: "report",
-      describe: "live progress when stderr is a terminal",
+      describe: "show live progress when stderr is a terminal",
       commands: ["migrate", "verify", "cutover"],
       parse: type.flag,
       fallback: "true",
@@ -517,6 +551,13 @@ export const options = {
     },
     "defaulted",
   ),
+  "metrics-file": define({
+    group: "report",
+    value: "FILE",
+    describe: "write Prometheus metrics here at the end (FILE.prom for node_exporter)",
+    commands: ["migrate", "cutover"],
+    parse: type.text,
+  }),
   watch: define(
     {
       group: "report",
@@ -551,14 +592,14 @@ export const options = {
     group: "general",
     value: "FILE",
     describe: "YAML file with any of these settings",
-    commands: commandNames,
+    commands: settled,
     parse: type.text,
   }),
   debug: define(
     {
       group: "general",
       describe: "log every step, and stack traces",
-      commands: commandNames,
+      commands: settled,
       parse: type.flag,
       fallback: "false",
     },

@@ -21,65 +21,90 @@ interface CommandText {
   readonly summary: string;
   readonly description: string;
   readonly operand?: string;
-  readonly example: string;
+  /** Command lines of at most 78 columns, continued with a backslash. */
+  readonly examples: readonly string[];
 }
+
+export const programText = {
+  name: "migratekit",
+  description: "Moves running VMware machines to Apache CloudStack with almost no downtime.",
+  settings:
+    "Every flag has a variable (--nbd-port: MIGRATEKIT_NBD_PORT) and a field in a YAML file given with --config. A flag beats the variable, which beats the file.",
+} as const;
 
 export const commandTexts: Record<CommandName, CommandText> = {
   migrate: {
     summary: "copy a VM's disks: all of them the first time, then what changed",
     description:
-      "Takes a snapshot, copies every disk (the first time) or its changed blocks (later) to its NBD\n" +
-      "target while the VM runs, and removes the snapshot. Never changes the VM's power state.",
-    example:
-      "migratekit migrate --vmware-endpoint vcenter.example.com --vmware-username admin@vsphere.local \\\n" +
-      "    --vmware-password-file /etc/migratekit/password --vmware-path /Datacenter/vm/MyVM \\\n" +
-      "    --nbd-export-name migration-vol-uuid --job-id job-20250906-123456",
+      "Takes a snapshot, copies every disk (the first time) or its changed blocks (later) to its NBD target while the VM runs, and removes the snapshot. Never changes the VM's power state.",
+    examples: [
+      "migratekit migrate --vmware-endpoint vcenter.example.com \\\n" +
+        "    --vmware-username admin@vsphere.local \\\n" +
+        "    --vmware-password-file /etc/migratekit/password \\\n" +
+        "    --vmware-path /Datacenter/vm/MyVM \\\n" +
+        "    --nbd-export-name migration-vol-uuid --job-id job-20250906-123456",
+      "migratekit migrate --config web01.yaml",
+      "migratekit migrate --vms tonight.yaml --parallel-vms 3 --json",
+    ],
   },
   check: {
     summary: "preflight and plan; changes nothing",
     description: "Looks at everything that a run needs and says what it would copy, and why.",
-    example: "migratekit check --config web01.yaml",
+    examples: ["migratekit check --config web01.yaml"],
   },
   verify: {
     summary: "compare targets with a snapshot",
     description:
       "Takes a snapshot and compares every target with it, leaving out what changed since the last run.",
-    example: "migratekit verify --config web01.yaml --sample",
+    examples: [
+      "migratekit verify --config web01.yaml --sample",
+      "migratekit verify --config web01.yaml --repair",
+    ],
   },
   cutover: {
-    summary: "last sync with the VM shut down; the only command that may power it off",
+    summary: "last sync with the VM shut down; the only one that may power it off",
     description:
       "Syncs until the rest is small, shuts the guest down, syncs once more and leaves the VM off.",
-    example: "migratekit cutover --config web01.yaml --max-downtime 2m",
+    examples: ["migratekit cutover --config web01.yaml --max-downtime 2m"],
   },
   cleanup: {
     summary: "remove what dead runs left behind",
     description: "Lists and removes snapshots, sockets, processes and journals of dead runs.",
-    example: "migratekit cleanup --config web01.yaml --dry-run",
+    examples: ["migratekit cleanup --config web01.yaml --dry-run"],
   },
   status: {
     summary: "progress of a job, from the VMA API",
     description: "Shows a job as the VMA API knows it.",
     operand: "[job]",
-    example: "migratekit status job-20250906-123456 --watch",
+    examples: ["migratekit status job-20250906-123456 --watch"],
   },
   history: {
     summary: "past runs of a VM",
     description: "Lists the runs in the state directory: type, bytes, time, ending.",
-    example: "migratekit history --vmware-path /Datacenter/vm/MyVM",
+    examples: ["migratekit history --vmware-path /Datacenter/vm/MyVM"],
+  },
+  completion: {
+    summary: "print the completion script of a shell: bash, zsh or fish",
+    description: "Prints a script that completes commands, flags and their values.",
+    operand: "<shell>",
+    examples: [
+      "migratekit completion bash > /etc/bash_completion.d/migratekit",
+      "migratekit completion zsh > /usr/local/share/zsh/site-functions/_migratekit",
+      "migratekit completion fish > ~/.config/fish/completions/migratekit.fish",
+    ],
   },
 };
 
 /** Builds the program; the action only records what was asked for. */
 export function buildProgram(onInvocation: (invocation: Invocation) => void): Command {
-  const program = new Command("migratekit")
-    .description("Moves running VMware machines to Apache CloudStack with almost no downtime.")
+  const program = new Command(programText.name)
+    .description(programText.description)
     .option("-V, --version", "version, Node and libraries")
     .helpOption("-h, --help", "this help; every command has its own")
     .showSuggestionAfterError()
     .exitOverride();
   for (const name of commandNames) program.addCommand(buildCommand(name, onInvocation));
-  program.addHelpText("after", `\nExample:\n  ${commandTexts.migrate.example}\n`);
+  program.addHelpText("after", `\n${examplesText(commandTexts.migrate.examples.slice(0, 1))}`);
   return program;
 }
 
@@ -97,14 +122,19 @@ function buildCommand(name: CommandName, onInvocation: (invocation: Invocation) 
       command.addOption(flag.helpGroup(`${groups[spec.group]}:`));
     }
   }
-  command.addHelpText(
-    "after",
-    `\nExample:\n  ${text.example}\n\nEvery flag has a variable (--nbd-port: MIGRATEKIT_NBD_PORT) and a field in --config FILE.`,
-  );
+  command.addHelpText("after", `\n${examplesText(text.examples)}`);
+  if (optionsOf(name).length > 0) command.addHelpText("after", settingsText);
   return command.action(() => {
     onInvocation({ command: name, flags: givenFlags(command, name), operands: command.args });
   });
 }
+
+function examplesText(examples: readonly string[]): string {
+  return `Example${examples.length > 1 ? "s" : ""}:\n${examples.map((line) => `  ${line}`).join("\n")}`;
+}
+
+/** In lines that fit any terminal: commander does not wrap what comes after the options. */
+const settingsText = `\n${programText.settings.replace(/(.{1,78})(?: |$)/g, "$1\n").trimEnd()}`;
 
 export function optionsOf(command: CommandName): [OptionName, OptionSpec][] {
   return (Object.entries(options) as [OptionName, OptionSpec][]).filter(
