@@ -38,6 +38,7 @@ async function sync(run: Run, undo: UndoStack): Promise<CycleSummary> {
   const startedMs = performance.now();
   const inspection = await inspectSource(run);
   const targets = await resolveTargets(run, undo);
+  reportGoneDisks(run);
   const store = openChangeIdStore(config, run.state, run.records, logger);
   const keys = targets.map(({ disk }) => disk.key);
   const changeIds = await readChangeIds(store, run.identity, keys, {
@@ -98,6 +99,14 @@ async function sync(run: Run, undo: UndoStack): Promise<CycleSummary> {
     duration_ms: Math.round(performance.now() - startedMs),
     disks,
   };
+}
+
+/** A disk that was detached may come back: what is known of it stays. */
+function reportGoneDisks({ records, identity, site, logger }: Run): void {
+  for (const { deviceKey } of records.listDisks(identity)) {
+    if (site.vm.disks.some((disk) => disk.key === deviceKey)) continue;
+    logger.warn(`disk-${deviceKey} is no longer on the VM; its target and state stay as they are`);
+  }
 }
 
 function newChangeId(disk: CycleDisk, previous: ReadonlyMap<number, string>) {

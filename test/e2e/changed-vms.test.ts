@@ -1,0 +1,112 @@
+import assert from "node:assert/strict";
+import { truncate } from "node:fs/promises";
+import { after, before, test } from "node:test";
+import { type Lab, startLab } from "../lab/start-lab.ts";
+import type { LabVm } from "../lab/vcenter/lab-vm.ts";
+import { assertFailure, migrateWell, type Summary } from "./migrate-checks.ts";
+
+let lab: Lab;
+before(async () => {
+  lab = await startLab({
+    targets: "direct",
+    vcenter: { hosts: ["localhost", "127.0.0.1"], datastores: ["datastore1", "datastore2"] },
+  });
+});
+after(() => lab.stop());
+
+const mebibyte = 1 << 20;
+const fill = { seed: 5, dataRatio: 0.5, zeroRatio: 0.1 };
+
+async function syncedVm(name: string, disks = 2): Promise<LabVm> {
+  const vm = await lab.addVm({
+    name,
+    disks: Array.from({ length: disks }, () => ({ capacityBytes: 6 * mebibyte, fill })),
+  });
+  await migrateWell(lab, vm);
+  return vm;
+}
+
+function types(summary: Summary): string[] {
+  return summary.disks.map((disk) => `${disk.disk_id} ${disk.sync_type}`);
+}
+
+test("a disk that was added is copied in full, the others incrementally", async () => {
+  const vm = await syncedVm("added");
+  await vm.addDisk({ capacityBytes: 4 * mebibyte, fill });
+  await lab.targets.addVm(vm);
+  assert.deepEqual(types(await migrateWell(lab, vm)), [
+    "disk-2000 incremental",
+    "disk-2001 incremental",
+    "disk-2002 full",
+  ]);
+});
+
+test("a disk that was removed is reported, and its state is kept", async () => {
+  const vm = await syncedVm("removed");
+  await vm.removeDisk(2001);
+  const summary = await migrateWell(lab, vm);
+  assert.deepEqual(types(summary), ["disk-2000 incremental"]);
+  assert.match(summary.log, /disk-2001 is no longer/);
+});
+
+test("a disk that grew is copied in full, and its target must have grown too", async () => {
+  const vm = await syncedVm("grown", 1);
+  await vm.growDisk(2000, 8 * mebibyte);
+  assertFailure(await lab.migrate(vm), 5, /\[target-too-small\]/);
+  await truncate(lab.targets.disksOf(vm)[0]!.targetFile, 8 * mebibyte);
+  const summary = await migrateWell(lab, vm);
+  assert.deepEqual(types(summary), ["disk-2000 full"]);
+  assert.match(summary.disks[0]!.reason, /capacity changed/);
+});
+
+test("a disk under another device key has another history here: full", async () => {
+  const vm = await syncedVm("rekeyed");
+  await vm.rekeyDisk(2001, 2016);
+  await lab.targets.addVm(vm);
+  assert.deepEqual(types(await migrateWell(lab, vm)), ["disk-2000 incremental", "disk-2016 full"]);
+});
+
+test("after tracking was reset, or a snapshot reverted, everything is copied", async () => {
+  const vm = await syncedVm("reset", 1);
+  vm.resetChangeTracking();
+  assert.deepEqual(types(await migrateWell(lab, vm)), ["disk-2000 full"]);
+  const snapshot = await vm.createSnapshot({ name: "mine", description: "", quiesced: false });
+  await vm.randomWrites(2000, { seed: 9, writes: 5 });
+  await lab.migrate(vm);
+  await vm.revertTo(snapshot.moref);
+  vm.removeSnapshot(snapshot.moref);
+  assert.deepEqual(types(await migrateWell(lab, vm)), ["disk-2000 full"]);
+});
+
+test("a clone under the old name is another VM: full", async () => {
+  const vm = await syncedVm("original", 1);
+  const clone = await lab.vcenter.cloneVm(vm, "clone");
+  await lab.targets.addVm(clone);
+  assert.deepEqual(types(await migrateWell(lab, clone)), ["disk-2000 full"]);
+  assert.deepEqual(types(await migrateWell(lab, vm)), ["disk-2000 incremental"]);
+});
+
+test("a VM that moved to another host and datastore goes on incrementally", async () => {
+  const vm = await syncedVm("moved", 1);
+  vm.move({ host: "127.0.0.1", datastore: "datastore2" });
+  await vm.randomWrites(2000, { seed: 9, writes: 5 });
+  assert.deepEqual(types(await migrateWell(lab, vm)), ["disk-2000 incremental"]);
+});
+
+test("every disk keeps its own change ID, and leftovers go before the new snapshot comes", async () => {
+  const vm = await syncedVm("ids", 3);
+  const summary = await migrateWell(lab, vm);
+  assert.equal(new Set(summary.disks.map((disk) => disk.change_id)).size, 3);
+
+  await vm.createSnapshot({
+    name: "migratekit-00000000-0000-0000-0000-000000000001",
+    description:
+      "run=00000000-0000-0000-0000-000000000001 host=elsewhere/1 pid=1 boot=b ticks=1 started=x",
+    quiesced: false,
+  });
+  lab.vcenter.log.clear();
+  const kept = await lab.migrate(vm);
+  assert.equal(kept.code, 0, kept.stderr);
+  assert.match(kept.stderr, /left alone/);
+  assert.equal(vm.snapshots.length, 1, "another host's snapshot stays");
+});

@@ -1,0 +1,119 @@
+import assert from "node:assert/strict";
+import { copyFile, open, truncate } from "node:fs/promises";
+import { after, before, test } from "node:test";
+import { StateDatabase } from "../../src/state/database.ts";
+import { DiskRecords } from "../../src/state/disk-records.ts";
+import { type Lab, startLab } from "../lab/start-lab.ts";
+import type { LabVm } from "../lab/vcenter/lab-vm.ts";
+import { assertFailure, migrateWell } from "./migrate-checks.ts";
+
+let lab: Lab;
+let vm: LabVm;
+let target: string;
+before(async () => {
+  lab = await startLab({ targets: "direct" });
+  vm = lab.vm("MyVM");
+  target = lab.targets.disksOf(vm)[0]!.targetFile;
+});
+after(() => lab.stop());
+
+const block = 65_536;
+
+async function writeAt(offset: number, data: Buffer): Promise<void> {
+  await using file = await open(target, "r+");
+  await file.write(data, 0, data.length, offset);
+}
+
+async function flipByte(offset: number): Promise<void> {
+  await using file = await open(target, "r+");
+  const byte = Buffer.alloc(1);
+  await file.read(byte, 0, 1, offset);
+  await file.write(Buffer.from([byte[0]! ^ 0xff]), 0, 1, offset);
+}
+
+function samples() {
+  using state = StateDatabase.open(lab.stateDir);
+  const identity = {
+    endpoint: lab.vcenter.endpoint,
+    instanceUuid: vm.record.instanceUuid,
+    vmPath: vm.path,
+  };
+  return new DiskRecords(state).readDiskRecord(identity, 2000)!.samples;
+}
+
+const tampering: [string, () => Promise<void>][] = [
+  [
+    "wiped",
+    async () => {
+      await truncate(target, 0);
+      await truncate(target, vm.disks[0]!.record.capacityBytes);
+    },
+  ],
+  [
+    "replaced by another volume of equal size",
+    async () => {
+      const { capacityBytes } = vm.disks[0]!.record;
+      await writeAt(0, Buffer.alloc(capacityBytes, "another volume "));
+    },
+  ],
+  [
+    "restored to an older state",
+    async () => {
+      await copyFile(target, `${target}.old`);
+      await vm.randomWrites(2000, { seed: 41, writes: 60, zeroRatio: 0 });
+      await migrateWell(lab, vm);
+      await copyFile(`${target}.old`, target);
+    },
+  ],
+  ["changed in one sampled block", async () => flipByte(samples()[7]!.offset + 4321)],
+  ["changed in its first MiB", async () => flipByte(12 * block + 5)],
+  ["changed in its last sector", async () => flipByte(vm.disks[0]!.record.capacityBytes - 300)],
+];
+
+for (const [title, tamper] of tampering) {
+  test(`a target that was ${title} is caught: fail where asked to, else everything is copied`, async () => {
+    await migrateWell(lab, vm);
+    await tamper();
+    await vm.randomWrites(2000, { seed: 3, writes: 2 });
+    const refused = await lab.migrate(vm, { extra: ["--on-target-mismatch", "fail"] });
+    assertFailure(refused, 5, /\[target-mismatch\].*differs at offset \d+/);
+    const summary = await migrateWell(lab, vm);
+    assert.equal(summary.disks[0]!.sync_type, "full");
+    assert.match(summary.disks[0]!.reason, /not what the last run left/);
+  });
+}
+
+test("an untouched target is never refused, whatever was changed on the source", async () => {
+  await migrateWell(lab, vm);
+  for (let cycle = 0; cycle < 6; cycle++) {
+    await vm.randomWrites(2000, { seed: 100 + cycle, writes: 15 });
+    const summary = await migrateWell(lab, vm, { extra: ["--on-target-mismatch", "fail"] });
+    assert.equal(summary.disks[0]!.sync_type, "incremental");
+  }
+});
+
+test("a change ID from elsewhere is used only onto a target that agrees with what did not change", async () => {
+  const env = { MIGRATEKIT_JOB_ID: "foreign" };
+  const first = await migrateWell(lab, vm, {}, env);
+  const changeId = first.disks[0]!.change_id!;
+  await vm.randomWrites(2000, { seed: 61, writes: 4 });
+  const elsewhere = { extra: ["--state-dir", `${lab.dir}/fresh-1`] };
+  const second = await migrateWell(lab, vm, elsewhere, env);
+  assert.equal(second.disks[0]!.sync_type, "incremental");
+  assert.match(second.disks[0]!.reason, /from elsewhere/);
+
+  lab.oma.setChangeId(vm.path, "disk-2000", changeId);
+  await truncate(target, 0);
+  await truncate(target, vm.disks[0]!.record.capacityBytes);
+  const third = await migrateWell(lab, vm, { extra: ["--state-dir", `${lab.dir}/fresh-2`] }, env);
+  assert.equal(third.disks[0]!.sync_type, "full");
+});
+
+test("--target-is-zero left in a cron line is not believed once the target was written", async () => {
+  const machine = lab.vm("cold01");
+  const flags = { extra: ["--target-is-zero"] };
+  await migrateWell(lab, machine, flags);
+  await machine.write(2000, 0, { zeroLength: 4 << 20 });
+  const summary = await migrateWell(lab, machine, { extra: ["--target-is-zero", "--full"] });
+  assert.match(summary.log, /--target-is-zero is not used/);
+});
