@@ -67,12 +67,18 @@ export async function snapshotVm(run: Run, undo: UndoStack): Promise<OwnSnapshot
   for (const gone of runs.deadRuns(identity, run.lock)) {
     runs.finishRun(gone.runId, { status: "died" });
   }
-  const deadRunIds = new Set(dead);
-  await removeLeftovers({ client: site.client, vmMoref, deadRunIds, logger, signal }, runs);
+  const leftovers = { client: site.client, vmMoref, deadRunIds: new Set(dead), logger };
+  await removeLeftovers({ ...leftovers, signal }, runs);
 
+  const dropAll = async () => {
+    await dropSnapshot(site.client, vmMoref, runId, runs, logger);
+    // A dead run's snapshot may only have been in the making before; a VM's tasks go one after
+    // another, so by now it is there.
+    if (dead.length > 0) await removeLeftovers(leftovers, runs);
+    return undefined;
+  };
   let removal: Promise<undefined> | undefined;
-  const remove = () =>
-    (removal ??= dropSnapshot(site.client, vmMoref, runId, runs, logger).then(() => undefined));
+  const remove = () => (removal ??= dropAll());
   undo.defer("remove the snapshot", remove);
   const snapshot = await takeSnapshot(site.client, vmMoref, runId, runs, {
     quiesce: config.quiesceSnapshot && site.vm.powerState === "poweredOn",
@@ -104,7 +110,10 @@ export async function prepareDisk(
   const source = await startSource(run, snapshotMoref, disk, inspection);
   exports.defer(`stop nbdkit of ${disk.diskId}`, () => source.stop());
   const prepared: PreparedDisk = { disk, plan, source };
-  await guardTarget(prepared, query, engine, { onMismatch: run.config.onTargetMismatch });
+  await guardTarget(prepared, query, engine, {
+    onMismatch: run.config.onTargetMismatch,
+    sourceConnections: run.config.sourceConnections,
+  });
   announce(run, prepared);
   return prepared;
 }
@@ -173,6 +182,8 @@ async function transferDisk(
     outcome = { status, error: messageOf(caught) };
     if (status === "failed") run.logger.error({ disk: disk.diskId }, outcome.error);
   }
+  // Its connections to the ESXi host are closed before those of the next disk are made.
+  await source.stop();
   const summary = summarizeDisk(disk, plan, outcome, performance.now() - startedMs);
   recordDisk(run, disk, summary);
   return { disk, summary, ...(error === undefined ? {} : { error }) };

@@ -14,6 +14,7 @@ import {
 import { withRun, withVm } from "./held-vm.ts";
 import { assembleDisk } from "./known-disk.ts";
 import type { CycleContext, HeldVm, Run } from "./run.ts";
+import { claimTargets, reserveConnections } from "./shared.ts";
 import { type CycleSummary, syncTypeOf } from "./summary.ts";
 import { resolveTargets } from "./targets.ts";
 import { UndoStack } from "./undo.ts";
@@ -38,6 +39,10 @@ async function sync(run: Run, undo: UndoStack): Promise<CycleSummary> {
   const startedMs = performance.now();
   const inspection = await inspectSource(run);
   const targets = await resolveTargets(run, undo);
+  claimTargets(
+    run,
+    targets.map(({ identity }) => identity),
+  );
   reportGoneDisks(run);
   const store = openChangeIdStore(config, run.state, run.records, logger);
   const keys = targets.map(({ disk }) => disk.key);
@@ -46,6 +51,7 @@ async function sync(run: Run, undo: UndoStack): Promise<CycleSummary> {
     logger,
     signal,
   });
+  const limited = await reserveConnections(run, targets.length, undo);
 
   reporter.stage("EnableCBT");
   await enableChangeTracking(run);
@@ -62,17 +68,17 @@ async function sync(run: Run, undo: UndoStack): Promise<CycleSummary> {
   }
 
   reporter.stage("StartExports");
-  const engine = undo.use("stop the copy engine", openEngine(config));
+  const engine = run.shared?.engine ?? undo.use("stop the copy engine", openEngine(config));
   const exports = undo.use("stop nbdkit", new UndoStack(logger));
   const prepared = [];
   for (const { disk, plan } of planned) {
     prepared.push(
-      await prepareDisk(run, snapshot.moref, query, engine, exports, disk, plan, inspection),
+      await prepareDisk(limited, snapshot.moref, query, engine, exports, disk, plan, inspection),
     );
   }
 
   reporter.stage("Transfer");
-  const outcomes = await transfer(run, engine, prepared);
+  const outcomes = await transfer(limited, engine, prepared);
 
   reporter.stage("Finalize");
   await exports.unwind();

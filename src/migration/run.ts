@@ -1,6 +1,7 @@
 import type { Logger } from "pino";
 import type { Config } from "../config.ts";
 import { MigratekitError, messageOf } from "../errors.ts";
+import { redact } from "../logger.ts";
 import type { ProgressTracker, Stage } from "../progress/tracker.ts";
 import type { StateDatabase } from "../state/database.ts";
 import type { DiskRecords } from "../state/disk-records.ts";
@@ -10,6 +11,7 @@ import type { RunEnd } from "../state/run-record.ts";
 import type { RunStore } from "../state/runs.ts";
 import type { VmIdentity } from "../state/vm-identity.ts";
 import type { Site } from "./discover.ts";
+import type { SharedResources } from "./shared.ts";
 
 /** What a run tells about itself while it goes on. Nothing here may throw or wait. */
 export interface Reporter {
@@ -23,6 +25,8 @@ export interface CycleContext {
   readonly logger: Logger;
   readonly signal: AbortSignal;
   readonly reporter: Reporter;
+  /** Set where other VMs are migrated by this process at the same time. */
+  readonly shared?: SharedResources;
 }
 
 /** What a command holds once it has found and locked its VM, for one run or several. */
@@ -80,6 +84,7 @@ export function endOf(error: unknown, signal: AbortSignal): RunEnd {
   return {
     status: signal.aborted ? "interrupted" : "failed",
     errorCode: error instanceof MigratekitError ? error.code : "bug",
-    message: messageOf(error),
+    // A peer may have put into it what it was sent.
+    message: redact(messageOf(error)),
   };
 }

@@ -76,10 +76,18 @@ export async function guardTarget(
   prepared: PreparedDisk,
   query: AreaQuery,
   engine: Engine,
-  options: { readonly onMismatch: "full" | "fail" },
+  options: {
+    readonly onMismatch: "full" | "fail";
+    readonly sourceConnections: number | undefined;
+  },
 ): Promise<void> {
   const { disk, plan } = prepared;
-  const difference = await findDifference(prepared, engine, query.signal);
+  const difference = await findDifference(
+    prepared,
+    engine,
+    options.sourceConnections,
+    query.signal,
+  );
   if (difference === undefined) return;
   if (options.onMismatch === "fail") {
     throw new MigratekitError("target-mismatch", `${disk.diskId}: ${difference}`);
@@ -95,6 +103,7 @@ export async function guardTarget(
 async function findDifference(
   { disk, plan, source }: PreparedDisk,
   engine: Engine,
+  connections: number | undefined,
   signal: AbortSignal,
 ): Promise<string | undefined> {
   const { decision } = plan;
@@ -102,7 +111,7 @@ async function findDifference(
   const where = `the target ${disk.targetFacts.uri}`;
   if (decision.type === "incremental" && decision.guard === "source") {
     const sides = {
-      source: { uri: source.uri },
+      source: { uri: source.uri, connections },
       target: disk.target,
       capacityBytes: disk.frozen.capacityBytes,
     };
