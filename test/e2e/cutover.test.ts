@@ -1,0 +1,216 @@
+import assert from "node:assert/strict";
+import { after, before, beforeEach, test } from "node:test";
+import { compareFiles } from "../lab/compare.ts";
+import { type Lab, startLab } from "../lab/start-lab.ts";
+import type { LabVm } from "../lab/vcenter/lab-vm.ts";
+import { runCommand, startCommand, until } from "./cli-commands.ts";
+import { assertFailure, assertNoSnapshot } from "./migrate-checks.ts";
+
+const usage = 2;
+const vsphere = 3;
+const key = 2000;
+
+interface Outcome {
+  status: string;
+  power_state?: string;
+  power?: string;
+  forced?: boolean;
+  passes: { sync_type: string }[];
+  final_sync: { sync_type: string; quiesced: boolean };
+}
+
+let lab: Lab;
+let vm: LabVm;
+before(async () => {
+  const fill = { seed: 1, dataRatio: 0.6, zeroRatio: 0.1 };
+  lab = await startLab({
+    targets: "direct",
+    vms: [{ name: "live01", disks: [{ capacityBytes: (4 << 20) + 512, fill }] }],
+  });
+  vm = lab.vm("live01");
+});
+after(() => lab.stop());
+beforeEach(async () => {
+  lab.vcenter.faults.clear();
+  await lab.vddk.setFaults({});
+  vm.set({ tools: "running" });
+  vm.setPowerState("poweredOn");
+  lab.vcenter.log.clear();
+});
+
+const calls = (method: string) =>
+  lab.vcenter.log.calls.filter((call) => call.method === method).length;
+
+async function cutover(...extra: string[]) {
+  const run = await runCommand(lab, "cutover", vm, { extra: ["--yes", "--json", ...extra] });
+  assertNoSnapshot(vm);
+  return { ...run, ...run.json<Outcome>() };
+}
+
+/** The VM is off, so its disk is the truth, not a snapshot of it. */
+async function assertMoved(): Promise<void> {
+  assert.equal(vm.record.powerState, "poweredOff");
+  const { targetFile, capacityBytes } = lab.targets.disksOf(vm)[0]!;
+  const { equal, difference } = await compareFiles(
+    vm.disk(key).imagePath,
+    targetFile,
+    capacityBytes,
+  );
+  assert.ok(equal, difference);
+}
+
+test("the guest writes until it is shut down, and the targets hold its last byte", async () => {
+  await vm.guest.start({ seed: 3, intervalMs: 5, maximumBytes: 65_536 });
+  const run = await runCommand(lab, "cutover", vm, {
+    extra: ["--yes", "--json", "--verify"],
+    jobId: "cutover-1",
+  });
+  await vm.guest.stop();
+  assert.equal(run.code, 0, run.stderr);
+  const { passes, final_sync, power_state, forced } = run.json<Outcome>();
+  assert.equal(power_state, "poweredOff");
+  assert.equal(forced, false);
+  // The first copies all and so tells nothing about the last.
+  assert.deepEqual(
+    passes.map(({ sync_type }) => sync_type),
+    ["full", "incremental"],
+  );
+  assert.equal(final_sync.sync_type, "incremental");
+  assert.equal(calls("ShutdownGuest"), 1);
+  assert.equal(calls("PowerOffVM_Task"), 0);
+  await assertMoved();
+  assertNoSnapshot(vm);
+
+  const updates = lab.vma.updatesOf("cutover-1");
+  const ends = updates.filter(({ body }) => body.status !== "in_progress");
+  assert.deepEqual(ends, updates.slice(-1), "one end for all syncs together");
+  assert.equal(ends[0]!.body.status, "completed");
+  assert.deepEqual(lab.vma.violations, []);
+});
+
+test("a VM that is off already gets its last sync alone", async () => {
+  await vm.randomWrites(key, { seed: 4, writes: 4, maximumBytes: 65_536 });
+  vm.setPowerState("poweredOff");
+  const run = await cutover();
+  assert.equal(run.code, 0, run.stderr);
+  assert.deepEqual(run.passes, []);
+  assert.equal(calls("ShutdownGuest") + calls("PowerOffVM_Task"), 0);
+  await assertMoved();
+});
+
+test("a guest that takes its time is waited for", async () => {
+  lab.vcenter.faults.add({ name: "slowGuestShutdown", value: 2500 });
+  const run = await cutover("--shutdown-timeout", "1m", "--force-power-off");
+  assert.equal(run.code, 0, run.stderr);
+  assert.equal(calls("PowerOffVM_Task"), 0, "force is the last resort");
+  await assertMoved();
+});
+
+test("a guest that ignores the request stays on, and that is said", async () => {
+  lab.vcenter.faults.add({ name: "guestIgnoresShutdown" });
+  const run = await cutover("--shutdown-timeout", "1s");
+  assertFailure(run, vsphere, /\[shutdown-failed\].*not down after 0:01/, /--force-power-off/);
+  assert.match(run.stderr, /still powered on, but its guest was asked to shut down/);
+  assert.equal(run.power_state, "poweredOn");
+  assert.equal(calls("PowerOffVM_Task"), 0);
+  assert.equal(vm.record.powerState, "poweredOn");
+});
+
+test("only where it was allowed, a guest that ignores the request is powered off", async () => {
+  lab.vcenter.faults.add({ name: "guestIgnoresShutdown" });
+  const run = await cutover("--shutdown-timeout", "1s", "--force-power-off");
+  assert.equal(run.code, 0, run.stderr);
+  assert.equal(run.forced, true);
+  await assertMoved();
+});
+
+test("without Tools nothing is begun", async () => {
+  vm.set({ tools: "notRunning" });
+  const run = await cutover();
+  assertFailure(run, vsphere, /\[shutdown-failed\].*VMware Tools do not run/);
+  assert.match(run.stderr, /still powered on and was not told to shut down/);
+  assert.deepEqual(lab.vcenter.log.changes(), []);
+});
+
+test("when the last sync would take too long, the VM is not shut down", async () => {
+  const run = await cutover("--max-downtime", "1ms", "--max-passes", "2");
+  assertFailure(run, usage, /\[downtime-exceeded\] ?.*after 2 passes/, /--max-downtime/);
+  assert.equal(calls("CreateSnapshot_Task"), 2);
+  assert.equal(calls("ShutdownGuest"), 0);
+  assert.equal(vm.record.powerState, "poweredOn");
+});
+
+test("without a terminal it wants --yes, and asks vSphere nothing before", async () => {
+  const run = await runCommand(lab, "cutover", vm);
+  assertFailure(run, usage, /\[usage\].*no terminal/, /--yes/);
+  assert.deepEqual(lab.vcenter.log.calls, []);
+});
+
+test("powered on again behind our back, the VM is not called moved", async () => {
+  lab.vcenter.faults.add({ name: "slowGuestShutdown", value: 10 });
+  const { result } = startCommand(lab, "cutover", vm, { extra: ["--yes"] });
+  await until(() => vm.record.powerState === "poweredOff", "the guest is down");
+  const snapshots = calls("CreateSnapshot_Task");
+  await until(() => calls("CreateSnapshot_Task") > snapshots, "the last sync began");
+  vm.setPowerState("poweredOn");
+  const run = await result;
+  assertFailure(run, vsphere, /\[power-state-changed\]/);
+});
+
+const stages: [title: string, promise: "poweredOn" | "poweredOff", reach: () => Promise<void>][] = [
+  [
+    "while the VM is synced",
+    "poweredOn",
+    async () => {
+      await lab.vddk.setFaults({ delay_us: 300_000 });
+      await vm.write(key, 0, Buffer.alloc(1 << 20, 5));
+      await until(() => lab.nfc.connectionCount > 0, "a disk is read");
+    },
+  ],
+  [
+    "while the guest is waited for",
+    "poweredOn",
+    async () => {
+      lab.vcenter.faults.add({ name: "guestIgnoresShutdown" });
+      await until(() => calls("ShutdownGuest") > 0, "the guest was asked");
+    },
+  ],
+  [
+    "during the last sync",
+    "poweredOff",
+    async () => {
+      await until(() => vm.record.powerState === "poweredOff", "the guest is down");
+      lab.vcenter.faults.add({ name: "slowSnapshot", value: 10_000, count: 1 });
+      const snapshots = calls("CreateSnapshot_Task");
+      await until(() => calls("CreateSnapshot_Task") > snapshots, "the last sync began");
+    },
+  ],
+];
+
+for (const [title, promised, reach] of stages) {
+  test(`interrupted ${title}, it says that the VM is ${promised}`, async () => {
+    const { child, result } = startCommand(lab, "cutover", vm, { extra: ["--yes", "--json"] });
+    await reach();
+    child.kill("SIGTERM");
+    const run = await result;
+    assert.equal(run.signal, "SIGTERM", run.stderr);
+    const outcome = JSON.parse(run.stdout) as Outcome;
+    assert.equal(outcome.power_state, promised);
+    assert.match(run.stderr, promised === "poweredOn" ? /still powered on/ : /is powered off/);
+    assert.equal(vm.record.powerState, promised);
+    assertNoSnapshot(vm);
+  });
+
+  test(`killed ${title}, the VM is ${promised}, and the next cutover ends it well`, async () => {
+    const { child, result } = startCommand(lab, "cutover", vm, { extra: ["--yes"] });
+    await reach();
+    child.kill("SIGKILL");
+    await result;
+    assert.equal(vm.record.powerState, promised);
+    lab.vcenter.faults.clear();
+    await lab.vddk.setFaults({});
+    const run = await cutover();
+    assert.equal(run.code, 0, run.stderr);
+    await assertMoved();
+  });
+}
