@@ -11,7 +11,7 @@ import { SamplePicker } from "./sample-picker.ts";
 import { takeSamples, untouchedSamples } from "./target-guard.ts";
 
 /** How often what is copied becomes durable; so much copying is lost at most by a death. */
-const checkpointIntervalMs = 3000;
+const checkpointIntervalMs = 1000;
 
 /**
  * Copies what the plan says, journaling as it goes, and stores the change ID once all is flushed.

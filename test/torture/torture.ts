@@ -180,6 +180,9 @@ async function playRound(
   // What did not strike this run must not strike the next.
   lab.vcenter.faults.clear();
   if (victim === "vcenter") await sleep(outageMs);
+  if (/not what the last run left|differs at offset/.test(result.stderr)) {
+    throw new Error(`the guard refused a target that nobody touched: ${result.stderr}`);
+  }
   if (result.code === 0) {
     await checkCompleted(lab, subject, result, report);
   } else {
