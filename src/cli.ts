@@ -2,19 +2,21 @@
  * The program: arguments in, exit code out. The only file that ends the process, and the only one
  * that listens to signals.
  */
+import "./process-guard.ts"; // before anything that takes time to load
 import { inspect } from "node:util";
 import { CommanderError } from "commander";
 import type { CommandModule } from "./commands/context.ts";
 import { LogView } from "./commands/log-view.ts";
 import { resolveConfig } from "./config.ts";
 import { exitCodes, MigratekitError, messageOf } from "./errors.ts";
-import { addSecret, createLogger, redact } from "./logger.ts";
+import { createLogger, redact } from "./logger.ts";
 import { buildProgram, type Invocation } from "./program.ts";
 
 /** Loaded on demand, so that `--version` and `status` do not pay for the rest. */
 const commands: Record<string, () => Promise<CommandModule>> = {
   migrate: () => import("./commands/migrate.ts"),
   verify: () => import("./commands/verify.ts"),
+  cutover: () => import("./commands/cutover.ts"),
   status: () => import("./commands/status.ts"),
   history: () => import("./commands/history.ts"),
 };
@@ -73,10 +75,6 @@ function parseArguments(argv: readonly string[]): Invocation | number {
 
 async function runCommand(invocation: Invocation, signal: AbortSignal): Promise<number> {
   const config = resolveConfig(invocation.command, invocation.flags);
-  if (config.vmwarePassword) {
-    addSecret(config.vmwarePassword.reveal());
-    hidePassword(config.vmwarePassword.reveal());
-  }
   const command = await commands[invocation.command]!();
   using view = new LogView({ colour: config.colour });
   const logger = createLogger({
@@ -118,29 +116,30 @@ function dieBySignal(reason: unknown): number {
   return exitCodes.bug;
 }
 
-/** Node writes the process title over the arguments in memory: `ps` shows them without the secret. */
-function hidePassword(password: string | undefined): void {
-  if (!password || !process.argv.includes("--vmware-password")) return;
-  const shown = process.argv.slice(1).map((argument) => argument.replaceAll(password, "***"));
-  process.title = ["migratekit", ...shown.slice(1)].join(" ");
-}
-
 function report(error: unknown, invocation: Invocation): void {
   const debug = invocation.flags.get("debug") === true;
   if (error instanceof MigratekitError) {
     const lines = `error [${error.code}]: ${error.message}\n  fix: ${error.remedy}\n`;
     process.stderr.write(redact(debug ? `${lines}${inspect(error)}\n` : lines));
   } else if (!(error instanceof Interruption)) {
-    const stack = error instanceof Error ? error.stack : messageOf(error);
-    process.stderr.write(
-      redact(`error [bug]: ${stack}\n  fix: report this with the lines above\n`),
-    );
+    reportBug(error);
   }
+}
+
+function reportBug(error: unknown): void {
+  const stack = error instanceof Error ? error.stack : messageOf(error);
+  process.stderr.write(redact(`error [bug]: ${stack}\n  fix: report this with the lines above\n`));
 }
 
 // A reader that went away (`| head`) is no error of ours.
 process.stdout.on("error", () => {});
 process.stderr.on("error", () => {});
+
+// What nobody caught would be printed by Node as it is, with all that hangs on the error.
+process.on("uncaughtException", (error) => {
+  reportBug(error);
+  process.exit(exitCodes.bug);
+});
 
 main(process.argv.slice(2)).then(
   (code) => {
@@ -149,7 +148,7 @@ main(process.argv.slice(2)).then(
     setTimeout(() => process.exit(code), exitGraceMs).unref();
   },
   (error) => {
-    process.stderr.write(`error [bug]: ${error instanceof Error ? error.stack : error}\n`);
+    reportBug(error);
     process.exit(exitCodes.bug);
   },
 );

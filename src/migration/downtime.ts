@@ -1,0 +1,36 @@
+/** How long the last sync will keep the VM down, told from the sync before it. Pure. */
+import type { RunStage } from "../state/run-record.ts";
+import type { CycleSummary } from "./summary.ts";
+
+export interface DowntimeEstimate {
+  /** What the VM changed between the last two snapshots: the last sync's work if it goes on so. */
+  readonly deltaBytes: number;
+  /** Of the transfer; undefined where nothing was to be copied. */
+  readonly bytesPerSecond: number | undefined;
+  /** Everything but the transfer: discovery, snapshots, exports, change IDs. */
+  readonly fixedMs: number;
+  readonly totalMs: number;
+}
+
+/**
+ * Undefined after a sync that says nothing about a delta: one that copied a tracked disk whole, or
+ * went on with an interrupted copy. A disk without tracking is copied whole the last time, too.
+ */
+export function estimateDowntime(
+  summary: Pick<CycleSummary, "duration_ms" | "disks">,
+  stages: readonly Pick<RunStage, "stage" | "durationMs">[],
+): DowntimeEstimate | undefined {
+  const tellsDelta = summary.disks.every(
+    (disk) => !disk.resumed && (disk.sync_type === "incremental" || disk.change_id === undefined),
+  );
+  if (!tellsDelta) return undefined;
+  const deltaBytes = summary.disks.reduce((sum, disk) => sum + disk.planned_bytes, 0);
+  const transferMs = stages
+    .filter(({ stage }) => stage === "Transfer")
+    .reduce((sum, stage) => sum + stage.durationMs, 0);
+  const fixedMs = Math.max(0, summary.duration_ms - transferMs);
+  const bytesPerSecond =
+    deltaBytes > 0 && transferMs > 0 ? (deltaBytes / transferMs) * 1000 : undefined;
+  const copyMs = bytesPerSecond === undefined ? transferMs : (deltaBytes / bytesPerSecond) * 1000;
+  return { deltaBytes, bytesPerSecond, fixedMs, totalMs: fixedMs + copyMs };
+}
