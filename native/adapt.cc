@@ -1,6 +1,7 @@
 // How many connections a job has: planned from what the sides offer, then measured.
 #include <algorithm>
 #include <thread>
+#include <utility>
 
 #include "copier.h"
 #include "loop.h"
@@ -8,8 +9,23 @@
 namespace engine {
 
 namespace {
+
 constexpr unsigned kConnectionsMaximum = 8;
+// ESXi's NFC service serves about 52 connections; several disks share a part of them.
+constexpr unsigned kConnectionsOfRun = 16;
 constexpr unsigned kSourceStart = 4;
+constexpr milliseconds kMeasure{200};
+constexpr milliseconds kConnectPatience{3000};
+constexpr milliseconds kSettled{15000};
+constexpr uint64_t kMeasureBytes = 24 * kMiB;
+// More connections must earn their keep.
+constexpr double kWorthMore = 1.10;
+constexpr double kThinned = 0.8;
+// Reads across gaps pay where every request costs a round trip and few can be under way.
+constexpr uint64_t kSlowReadUs = 800;
+constexpr unsigned kFewConnections = 2;
+constexpr uint64_t kGap = 64 * kKiB;
+
 }  // namespace
 
 // Reading a snapshot over several connections is safe whatever the server says of multi-conn;
@@ -25,7 +41,71 @@ void Copier::planConnections() {
   if (adaptive_.enabled && options_.capacityBytes <= 4 * requestBytes_) sourceCount_ = 1;
 }
 
-void Copier::adapt(TimePoint) { (void)kConnectionsMaximum; }
+// Called every tick. Climbs 4 -> 8 connections while that helps and steps back when it does not, then
+// settles. Climbs again when the flow thins (a source that caps each connection may let a first
+// burst pass), and from time to time, because networks change their mind.
+void Copier::adapt(TimePoint now) {
+  if (options_.gapBytes >= 0) gapBytes_ = options_.gapBytes;
+  else
+    gapBytes_ =
+        readLatencyUs_ >= kSlowReadUs && readLatencyUs_ != UINT64_MAX && sourceCount_ <= kFewConnections
+            ? kGap
+            : 0;
+  if (options_.mode == Mode::compare) gapBytes_ = 0;
+  if (!adaptive_.enabled || shared_->rate.limited()) return;
+
+  Adaptive& a = adaptive_;
+  const uint64_t bytes = stats_.readBytes;
+  auto measureFromHere = [&] {
+    a.since = now;
+    a.bytesAtStart = bytes;
+  };
+  auto use = [&](unsigned count) {
+    sourceCount_ = count;
+    a.changedAt = now;
+    a.waiting = true;
+    setConnections(Side::source, count);
+    wakeLoops();
+  };
+  // Connections that are still being made, or that the server does not grant, are not measured.
+  if (a.waiting) {
+    if (ready_[0] < static_cast<int>(sourceCount_) && now - a.changedAt < kConnectPatience) return;
+    a.waiting = false;
+    if (ready_[0] > 0 && ready_[0] < static_cast<int>(sourceCount_)) {
+      sourceCount_ = std::max<unsigned>(ready_[0], loops_.size());
+      setConnections(Side::source, sourceCount_);
+      a.settled = true;
+    }
+    return measureFromHere();
+  }
+  if (now - a.since < kMeasure || bytes - a.bytesAtStart < kMeasureBytes) return;
+  const double rate =
+      (bytes - a.bytesAtStart) / std::chrono::duration<double>(now - a.since).count();
+  measureFromHere();
+  if (a.settled) {
+    if (rate >= a.settledRate * kThinned && now - a.changedAt < kSettled) return;
+    a.settled = false;
+  } else if (a.previousCount != 0 && rate < a.previousRate * kWorthMore) {
+    a.settled = true;
+    a.settledRate = a.previousRate = std::min(rate, a.previousRate);
+    use(std::exchange(a.previousCount, 0));
+    return;
+  }
+  const unsigned most = std::max<unsigned>(
+      loops_.size(),
+      std::min(kConnectionsMaximum, kConnectionsOfRun / std::max(1u, shared_->jobs.load())));
+  const unsigned next = std::min(sourceCount_ * 2, most);
+  if (next <= sourceCount_) {
+    a.settled = true;
+    a.settledRate = rate;
+    a.changedAt = now;
+    a.previousCount = 0;
+    return;
+  }
+  a.previousCount = sourceCount_;
+  a.previousRate = rate;
+  use(next);
+}
 
 void Copier::tuneWindow(Clock::duration answered) {
   if (answered < milliseconds{50}) windowBytes_ = std::min<uint64_t>(windowBytes_ * 2, kGiB);
@@ -33,10 +113,10 @@ void Copier::tuneWindow(Clock::duration answered) {
     windowBytes_ = std::max<uint64_t>(windowBytes_ / 2, 64 * kMiB);
 }
 
+// The quickest read says how far away the source is; the others also waited in queues.
 void Copier::sawLatency(Clock::duration latency) {
   uint64_t us = std::chrono::duration_cast<std::chrono::microseconds>(latency).count();
-  uint64_t old = readLatencyUs_.load(std::memory_order_relaxed);
-  readLatencyUs_.store(old == 0 ? us : old - old / 16 + us / 16, std::memory_order_relaxed);
+  if (us < readLatencyUs_.load(std::memory_order_relaxed)) readLatencyUs_ = us;
 }
 
 }  // namespace engine

@@ -41,7 +41,9 @@ Copier::Copier(JobOptions options, std::shared_ptr<Shared> shared, std::function
     : options_(std::move(options)),
       shared_(std::move(shared)),
       share_(shared_->pool),
-      events_(std::move(onEvents)) {}
+      events_(std::move(onEvents)) {
+  shared_->jobs++;
+}
 
 Copier::~Copier() = default;
 
@@ -55,6 +57,7 @@ JobResult Copier::run() {
   }
   firstSource_.reset();
   firstTarget_.reset();
+  shared_->jobs--;
   events_.release();
   events_.publish();
   std::lock_guard lock(mutex_);

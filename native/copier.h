@@ -28,6 +28,7 @@ struct Shared {
   Shared(size_t memoryBytes, uint64_t bytesPerSecond) : pool(memoryBytes), rate(bytesPerSecond) {}
   BufferPool pool;
   RateLimit rate;
+  std::atomic<unsigned> jobs{0};
 };
 
 enum class Mode { copy, compare };
@@ -151,7 +152,7 @@ class Copier {
   std::atomic<int> lastZeroMethod_{-1};
   std::atomic<uint64_t> windowBytes_{256 * kMiB};
   std::atomic<uint64_t> gapBytes_{0};
-  std::atomic<uint64_t> readLatencyUs_{0};
+  std::atomic<uint64_t> readLatencyUs_{UINT64_MAX};
   std::array<std::atomic<int>, 2> ready_{};  // connections that are ready, by side
   std::array<SideHealth, 2> health_;
   unsigned sourceCount_ = 1, targetCount_ = 1;
@@ -167,9 +168,12 @@ class Copier {
 
   struct Adaptive {
     bool enabled = false;
+    bool waiting = true;  // for connections, before measuring
     bool settled = false;
+    double settledRate = 0;
     unsigned previousCount = 0;
     double previousRate = 0;
+    TimePoint changedAt = Clock::now();
     TimePoint since;
     uint64_t bytesAtStart = 0;
   } adaptive_;

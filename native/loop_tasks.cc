@@ -16,8 +16,8 @@ constexpr uint64_t kZeroGranule = 4 * kKiB;
 constexpr uint64_t kZeroRunMinimum = 16 * kKiB;
 constexpr uint64_t kSkipLimit = kGiB;
 constexpr uint64_t kFastZeroLimit = 128 * kMiB;
-// Servers that really write the zeroes take their time over each request.
-constexpr uint64_t kWriteZeroesLimit = 32 * kMiB;
+// nbd-server really writes the zeroes; measured, it does so faster in large requests.
+constexpr uint64_t kWriteZeroesLimit = 128 * kMiB;
 constexpr uint64_t kCompareGranule = 512;
 
 bool isRefusal(int error) { return error == ENOTSUP || error == EINVAL || error == ENOSYS; }
