@@ -2,11 +2,12 @@
  * Flags, variables and the configuration file become one frozen set of settings. A flag beats the
  * environment, which beats the file. The only reader of the environment.
  */
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { type ConfigFile, nearMiss, readConfigFile } from "./config-file.ts";
-import { MigratekitError, messageOf } from "./errors.ts";
+import { MigratekitError } from "./errors.ts";
+import { addSecret } from "./logger.ts";
 import { InvalidValue } from "./option-types.ts";
 import {
   type CommandName,
@@ -17,6 +18,7 @@ import {
   type Settings,
   variablesOf,
 } from "./options.ts";
+import { readPasswordFile } from "./password-file.ts";
 import { Secret } from "./secret.ts";
 
 export interface Config extends Settings {
@@ -63,6 +65,7 @@ export function resolveConfig(
     settings[camelCase(name)] = settingOf(name, spec, sources);
   }
   const password = resolvePassword(settings, sources, warnings);
+  if (password) addSecret(password.reveal());
   return Object.freeze({
     ...(settings as unknown as Settings),
     command,
@@ -193,7 +196,7 @@ function resolvePassword(
 ): Secret | undefined {
   for (const source of sources) {
     const file = source.find("vmware-password-file", options["vmware-password-file"]);
-    if (file) return readPasswordFile(file.text);
+    if (file) return new Secret(readPasswordFile(file.text, warnings));
     if (!source.find("vmware-password", options["vmware-password"])) continue;
     if (source.kind === "flag") {
       warnings.push(
@@ -208,30 +211,4 @@ function resolvePassword(
     break;
   }
   return settings.vmwarePassword as Secret | undefined;
-}
-
-function readPasswordFile(path: string): Secret {
-  let content: string;
-  try {
-    content = path === "-" ? readStdin() : readFileSync(path, "utf8");
-  } catch (error) {
-    throw new MigratekitError(
-      "usage",
-      `--vmware-password-file ${path}: cannot be read: ${messageOf(error)}`,
-      { cause: error },
-    );
-  }
-  const [first = ""] = content.split(/\r?\n/);
-  if (first === "") {
-    throw new MigratekitError("usage", `--vmware-password-file ${path}: its first line is empty`);
-  }
-  return new Secret(first);
-}
-
-let stdin: string | undefined;
-
-/** All of it, kept: every VM of a list may ask for its password there. */
-function readStdin(): string {
-  stdin ??= readFileSync(0, "utf8");
-  return stdin;
 }

@@ -95,6 +95,12 @@ export const commandTexts: Record<CommandName, CommandText> = {
   },
 };
 
+/** A mistyped `--vmware-pasword=…` is named without its value. */
+const quietErrors = {
+  outputError: (text: string, write: (text: string) => void) =>
+    write(text.replace(/(unknown option '-[^=']*)=[\s\S]*?(?='\s|'$)/, "$1=…")),
+};
+
 /** Builds the program; the action only records what was asked for. */
 export function buildProgram(onInvocation: (invocation: Invocation) => void): Command {
   const program = new Command(programText.name)
@@ -102,6 +108,7 @@ export function buildProgram(onInvocation: (invocation: Invocation) => void): Co
     .option("-V, --version", "version, Node and libraries")
     .helpOption("-h, --help", "this help; every command has its own")
     .showSuggestionAfterError()
+    .configureOutput(quietErrors)
     .exitOverride();
   for (const name of commandNames) program.addCommand(buildCommand(name, onInvocation));
   program.addHelpText("after", `\n${examplesText(commandTexts.migrate.examples.slice(0, 1))}`);
@@ -115,6 +122,7 @@ function buildCommand(name: CommandName, onInvocation: (invocation: Invocation) 
     .description(text.description)
     .helpOption("-h, --help", "this help")
     .allowExcessArguments(false)
+    .configureOutput(quietErrors)
     .exitOverride();
   if (text.operand !== undefined) command.argument(text.operand);
   for (const [option, spec] of optionsOf(name)) {

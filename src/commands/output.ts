@@ -1,9 +1,11 @@
 import stringWidth from "string-width";
 import { MigratekitError, messageOf } from "../errors.ts";
+import { redact } from "../logger.ts";
 
 /** One JSON document on stdout, the only thing there with `--json`. */
 export function printJson(document: unknown): void {
-  process.stdout.write(`${JSON.stringify(document)}\n`);
+  const clean = (_: string, value: unknown) => (typeof value === "string" ? redact(value) : value);
+  process.stdout.write(`${JSON.stringify(document, clean)}\n`);
 }
 
 /** An error as `--json` has it. */

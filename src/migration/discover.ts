@@ -4,6 +4,7 @@ import { requireSettings } from "../config.ts";
 import { MigratekitError } from "../errors.ts";
 import type { StateDatabase } from "../state/database.ts";
 import { TrustStore } from "../state/trust.ts";
+import type { TrustedCertificate } from "../vmware/certificate.ts";
 import { VsphereClient } from "../vmware/client.ts";
 import type { VirtualDisk } from "../vmware/virtual-disk.ts";
 import type { VmDetails } from "../vmware/vm-details.ts";
@@ -52,20 +53,46 @@ export async function findSite(
     signal,
   });
   try {
-    if (client.certificate.trust === "first-use") {
-      trust.writePin(endpoint, client.certificate.sha256);
-      logger.warn(
-        { endpoint, sha256: client.certificate.sha256 },
-        "the endpoint's certificate is trusted on first use and remembered; " +
-          "compare it, and give --vmware-thumbprint to be sure",
-      );
-    }
+    settleTrust(client.certificate, endpoint, trust, logger);
     const moref = await client.findVm(vmwarePath!);
     const vm = await client.readVm(moref);
     return { client, vm, vmPath: vmwarePath!, endpoint };
   } catch (error) {
     await client.close().catch(() => {});
     throw error;
+  }
+}
+
+/** Remembers what later runs are to hold the endpoint to, and tells how far its certificate was checked. */
+function settleTrust(
+  { trust: basis, sha256 }: TrustedCertificate,
+  endpoint: string,
+  trust: TrustStore,
+  logger: Logger,
+): void {
+  const pinned = trust.readPin(endpoint);
+  if (basis === "first-use") {
+    trust.writePin(endpoint, sha256);
+    logger.warn(
+      { endpoint, sha256 },
+      `the certificate of ${endpoint} is trusted on first use and remembered: SHA-256 ${sha256}; ` +
+        "compare it with the host's own, and give --vmware-thumbprint to be sure",
+    );
+  } else if (basis === "thumbprint") {
+    if (pinned !== undefined && pinned !== sha256) {
+      logger.warn(
+        { endpoint, sha256, previous: pinned },
+        `the certificate that was remembered for ${endpoint} is replaced by the one given: SHA-256 ${sha256}`,
+      );
+    }
+    trust.replacePin(endpoint, sha256);
+  } else if (basis === "insecure") {
+    const changed = pinned !== undefined && pinned !== sha256;
+    logger.warn(
+      { endpoint, sha256, ...(changed ? { remembered: pinned } : {}) },
+      `--vmware-insecure: THE CERTIFICATE OF ${endpoint} WAS NOT CHECKED; whoever stands between here ` +
+        `and there has the password now. Seen: SHA-256 ${sha256}${changed ? `, remembered was SHA-256 ${pinned}` : ""}`,
+    );
   }
 }
 

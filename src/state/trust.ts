@@ -46,6 +46,22 @@ export class TrustStore {
     }
   }
 
+  /** Remembers a certificate that was verified by other means, in place of any other. */
+  replacePin(endpoint: string, sha256: string): void {
+    const pin = normalFingerprint(sha256);
+    this.#db.transaction("Remembering the certificate", () =>
+      this.#db.run(
+        `INSERT INTO pin (endpoint, sha256, remembered_at) VALUES (?, ?, ?)
+         ON CONFLICT (endpoint) DO UPDATE
+         SET sha256 = excluded.sha256, remembered_at = excluded.remembered_at
+         WHERE sha256 <> excluded.sha256`,
+        normalEndpoint(endpoint),
+        pin,
+        new Date().toISOString(),
+      ),
+    );
+  }
+
   forgetPin(endpoint: string): void {
     this.#db.transaction("Forgetting the certificate", () =>
       this.#db.run("DELETE FROM pin WHERE endpoint = ?", normalEndpoint(endpoint)),

@@ -84,7 +84,7 @@ export class TrustPolicy {
       `it changed: remembered SHA-256 ${expected}, seen SHA-256 ${seen.sha256}`,
       seen,
       expected,
-      `If the host's certificate was really replaced, accept it with --vmware-thumbprint ${seen.sha256}`,
+      `If the host's certificate was really replaced, accept it by one run with --vmware-thumbprint ${seen.sha256}`,
     );
   }
 

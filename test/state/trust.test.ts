@@ -33,3 +33,12 @@ test("what is no SHA-256 fingerprint is not remembered", (t) => {
   using db = StateDatabase.open(temporaryDirectory(t));
   assert.throws(() => new TrustStore(db).writePin("vcenter", "AB:CD"), /Not a SHA-256/);
 });
+
+test("a certificate that was verified otherwise takes the place of the remembered one", (t) => {
+  using db = StateDatabase.open(temporaryDirectory(t));
+  const trust = new TrustStore(db);
+  trust.replacePin("vcenter", pin);
+  assert.equal(trust.readPin("vcenter"), pin);
+  trust.replacePin("VCENTER:443", otherPin);
+  assert.equal(trust.readPin("vcenter"), otherPin);
+});
