@@ -19,6 +19,7 @@ const commands: Record<string, () => Promise<CommandModule>> = {
   cutover: () => import("./commands/cutover.ts"),
   status: () => import("./commands/status.ts"),
   history: () => import("./commands/history.ts"),
+  completion: () => import("./commands/completion.ts"),
 };
 
 /** The reason of the abort signal after SIGINT, SIGTERM or SIGHUP. */
@@ -84,7 +85,8 @@ async function runCommand(invocation: Invocation, signal: AbortSignal): Promise<
     destination: view,
   });
   for (const warning of config.warnings) logger.warn(warning);
-  return await command.run({ config, logger, view, signal, operands: invocation.operands });
+  const { operands, flags } = invocation;
+  return await command.run({ config, logger, view, signal, operands, flags });
 }
 
 /**

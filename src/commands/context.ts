@@ -1,5 +1,5 @@
 import type { Logger } from "pino";
-import type { Config } from "../config.ts";
+import type { Config, GivenFlags } from "../config.ts";
 import type { LogView } from "./log-view.ts";
 
 /** What every subcommand gets. */
@@ -10,6 +10,8 @@ export interface CommandContext {
   /** Aborted by the first SIGINT, SIGTERM or SIGHUP. */
   readonly signal: AbortSignal;
   readonly operands: readonly string[];
+  /** As typed; only for settings that are resolved again, VM by VM. */
+  readonly flags: GivenFlags;
 }
 
 export interface CommandModule {

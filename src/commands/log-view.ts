@@ -3,8 +3,15 @@ import { PlainProgress } from "../progress/plain.ts";
 import { TerminalProgress } from "../progress/terminal.ts";
 import type { ProgressSnapshot } from "../progress/tracker.ts";
 
+/** Where one run shows how far it is. */
+export interface ProgressView {
+  follow(snapshot: () => ProgressSnapshot, logger: Logger, live: boolean): void;
+  stageChanged(): void;
+  stop(): void;
+}
+
 /** What people see on stderr: log lines, and on a terminal live progress below them. */
-export class LogView implements Disposable {
+export class LogView implements ProgressView, Disposable {
   readonly isTerminal = process.stderr.isTTY === true;
   readonly colour: boolean;
   readonly #terminal: TerminalProgress;

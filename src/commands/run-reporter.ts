@@ -5,14 +5,20 @@ import type { Reporter } from "../migration/run.ts";
 import { ProgressTracker, type Stage } from "../progress/tracker.ts";
 import { VmaClient } from "../progress/vma-client.ts";
 import type { CommandContext } from "./context.ts";
+import type { ProgressView } from "./log-view.ts";
+
+/** What a report needs: settings and logger of its run, and where to show it. */
+export type ReportContext = Pick<CommandContext, "config" | "logger"> & {
+  readonly view: ProgressView;
+};
 
 /** One run's progress, shown on stderr and, under a job ID, posted to the VMA API. */
 export class RunReporter implements Reporter {
   readonly tracker = new ProgressTracker();
-  readonly #context: CommandContext;
+  readonly #context: ReportContext;
   readonly #client: VmaClient | undefined;
 
-  constructor(context: CommandContext) {
+  constructor(context: ReportContext) {
     this.#context = context;
     this.#client = openClient(context.config, context);
     const snapshot = () => this.tracker.snapshot();
@@ -43,7 +49,7 @@ export class RunReporter implements Reporter {
   }
 }
 
-function openClient(config: Config, { logger }: CommandContext): VmaClient | undefined {
+function openClient(config: Config, { logger }: ReportContext): VmaClient | undefined {
   if (config.jobId === undefined) return undefined;
   return new VmaClient({ baseUrl: config.vmaUrl, jobId: config.jobId, logger });
 }

@@ -1,0 +1,69 @@
+import { type CommandName, commandNames } from "../options.ts";
+import { commandTexts } from "../program.ts";
+import { completionShells } from "./completion-bash.ts";
+import { type Flag, flagsOf } from "./flags.ts";
+
+export function zshCompletion(): string {
+  const commands = commandNames.map(
+    (name) => `    ${quote(`${name}:${commandTexts[name].summary.replaceAll(":", "\\:")}`)}`,
+  );
+  return `#compdef migratekit
+# Completion of migratekit for zsh, made by "migratekit completion zsh".
+_migratekit() {
+  local curcontext="$curcontext" state
+  local -a line commands
+  commands=(
+${commands.join("\n")}
+  )
+  _arguments -C \\
+    '(- *)'{-h,--help}'[help]' \\
+    '(- *)'{-V,--version}'[version, Node and libraries]' \\
+    '1:command:->command' \\
+    '*::argument:->argument'
+  case $state in
+    command) _describe command commands ;;
+    argument)
+      case $line[1] in
+${commandNames.map(commandArm).join("\n")}
+      esac
+      ;;
+  esac
+}
+if [[ $funcstack[1] == _migratekit ]]; then
+  _migratekit "$@"
+else
+  compdef _migratekit migratekit
+fi
+`;
+}
+
+function commandArm(name: CommandName): string {
+  const operands =
+    name === "completion"
+      ? [quote(`1:shell:(${completionShells.join(" ")})`)]
+      : name === "status"
+        ? [quote("1:job:")]
+        : [];
+  const specs = [...flagsOf(name).map(flagSpec), "'(- *)'{-h,--help}'[help]'", ...operands];
+  return `        ${name})
+          _arguments \\
+            ${specs.join(" \\\n            ")}
+          ;;`;
+}
+
+function flagSpec(flag: Flag): string {
+  const help = flag.help.replace(/[[\]:\\]/g, "\\$&");
+  if (flag.value === undefined) return quote(`${flag.name}[${help}]`);
+  const actions = {
+    nothing: " ",
+    files: "_files",
+    directories: "_files -/",
+    choices: `(${flag.choices.join(" ")})`,
+  };
+  const label = flag.value.replace(/[[\]:\\]/g, "\\$&");
+  return quote(`${flag.name}=[${help}]:${label}:${actions[flag.completes]}`);
+}
+
+function quote(text: string): string {
+  return `'${text.replaceAll("'", "'\\''")}'`;
+}

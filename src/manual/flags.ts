@@ -1,0 +1,43 @@
+/** The table of options as manuals and completions need it. */
+import type { CommandName, groups, OptionName, OptionSpec } from "../options.ts";
+import { optionsOf } from "../program.ts";
+
+export interface Flag {
+  /** `--nbd-port`; `--no-…` for what is on unless told otherwise. */
+  readonly name: string;
+  readonly option: OptionName;
+  readonly group: keyof typeof groups;
+  /** Name of its value; absent for a switch. */
+  readonly value?: string;
+  /** The only values it takes, where they can be listed. */
+  readonly choices: readonly string[];
+  readonly completes: "nothing" | "files" | "directories" | "choices";
+  readonly help: string;
+  /** What holds without it. */
+  readonly fallback?: string;
+}
+
+export function flagsOf(command: CommandName): Flag[] {
+  return optionsOf(command).map(([option, spec]) => flagOf(option, spec));
+}
+
+function flagOf(option: OptionName, spec: OptionSpec): Flag {
+  const choices = spec.parse.allowed ?? [];
+  const fallback = spec.fallbackNote ?? spec.fallback;
+  return {
+    name: spec.negatable ? `--no-${option}` : `--${option}`,
+    option,
+    group: spec.group,
+    ...(spec.value === undefined ? {} : { value: spec.value }),
+    choices,
+    completes: completionOf(spec.value, choices),
+    help: spec.negatable ? `do not ${spec.describe}` : spec.describe,
+    ...(spec.value === undefined || fallback === undefined ? {} : { fallback }),
+  };
+}
+
+function completionOf(value: string | undefined, choices: readonly string[]): Flag["completes"] {
+  if (choices.length > 0) return "choices";
+  if (value === "DIR") return "directories";
+  return value === "FILE" || value === "PROGRAM" || value === "PLUGIN" ? "files" : "nothing";
+}
