@@ -4,6 +4,7 @@ import { MigratekitError } from "../errors.ts";
 import { ExtentCollector } from "../nbd/extent-collector.ts";
 import { complement, subtract, totalBytes, union } from "../nbd/extents.ts";
 import type { VsphereClient } from "../vmware/client.ts";
+import { type AreaPages, readFirstPages } from "./area-pages.ts";
 import type { CycleDisk } from "./cycle-disk.ts";
 import { type DiskPlan, planDisk } from "./disk-plan.ts";
 
@@ -14,6 +15,8 @@ export interface CopyPlan {
   readonly reason: string;
   /** What the engine copies; undefined: the whole disk. */
   readonly extents: Float64Array | undefined;
+  /** More extents, which vSphere has not listed yet; they follow `extents` on the disk. */
+  readonly rest?: AsyncIterable<Float64Array>;
   /** What progress counts; undefined: the whole capacity. */
   readonly plannedAreas: Float64Array | undefined;
   /** What interrupted runs brought over and no change has touched since; part of the journal. */
@@ -44,10 +47,7 @@ export async function planCopy(
     return await planFull(query, disk, decision);
   } catch (error) {
     if (!isUnavailable(error)) throw error;
-    return await planFull(query, disk, {
-      type: "full",
-      reason: `vSphere could not tell what changed: ${error.message}`,
-    });
+    return await planFull(query, disk, { type: "full", reason: changesUnavailable(error) });
   }
 }
 
@@ -84,15 +84,20 @@ async function planChanges(
   disk: CycleDisk,
   decision: Extract<DiskPlan, { type: "incremental" }>,
 ): Promise<CopyPlan> {
-  const changed = await changedAreas(query, disk, decision.since);
+  // Only where nothing has to be worked out from the whole list can copying begin before its end.
+  const whole = disk.interrupted || decision.guard === "source";
+  const changed: AreaPages = whole
+    ? { first: await changedAreas(query, disk, decision.since) }
+    : await readFirstPages(areaPages(query, disk, decision.since));
   return {
     decision,
     syncType: "incremental",
     reason: decision.reason,
-    extents: changed,
-    plannedAreas: changed,
+    extents: changed.first,
+    ...(changed.rest && { rest: changed.rest }),
+    plannedAreas: changed.first,
     finished: nothing,
-    touched: disk.interrupted ? changed : nothing,
+    touched: disk.interrupted ? changed.first : nothing,
   };
 }
 
@@ -158,7 +163,16 @@ export async function changedAreas(
   changeId: string,
 ): Promise<Float64Array> {
   const collector = new ExtentCollector();
-  const pages = query.client.changedAreas({
+  for await (const page of areaPages(query, disk, changeId)) collector.add(page);
+  return collector.finish();
+}
+
+function areaPages(
+  query: AreaQuery,
+  disk: CycleDisk,
+  changeId: string,
+): AsyncIterable<Float64Array> {
+  return query.client.changedAreas({
     vmMoref: query.vmMoref,
     snapshotMoref: query.snapshotMoref,
     deviceKey: disk.frozen.key,
@@ -166,10 +180,13 @@ export async function changedAreas(
     capacityBytes: disk.frozen.capacityBytes,
     signal: query.signal,
   });
-  for await (const page of pages) collector.add(page);
-  return collector.finish();
 }
 
-function isUnavailable(error: unknown): error is MigratekitError {
+export function changesUnavailable(error: MigratekitError): string {
+  return `vSphere could not tell what changed: ${error.message}`;
+}
+
+/** vSphere has lost track of the changes: the one vSphere error that a full copy gets over. */
+export function isUnavailable(error: unknown): error is MigratekitError {
   return error instanceof MigratekitError && error.code === "changed-areas-unavailable";
 }

@@ -1,10 +1,16 @@
 /** The steps of a cycle that have more than one line to them. */
 import type { Config } from "../config.ts";
 import { messageOf } from "../errors.ts";
-import { Engine } from "../nbd/copy-engine.ts";
+import { type CopyResult, Engine } from "../nbd/copy-engine.ts";
 import { intersect, totalBytes } from "../nbd/extents.ts";
 import { inspectNbdkit, type NbdkitInspection } from "../nbd/nbdkit-inspect.ts";
-import type { AreaQuery, CopyPlan } from "./copy-plan.ts";
+import {
+  type AreaQuery,
+  type CopyPlan,
+  changesUnavailable,
+  isUnavailable,
+  planFullInstead,
+} from "./copy-plan.ts";
 import type { CycleDisk } from "./cycle-disk.ts";
 import { diskIdOf } from "./discover.ts";
 import { copyDisk } from "./disk-copy.ts";
@@ -119,13 +125,12 @@ export async function prepareDisk(
 }
 
 function announce(run: Run, { disk, plan }: PreparedDisk): void {
-  const summary = summarizeDisk(disk, plan, { status: "interrupted", error: "" }, 0);
   run.logger.info(
     {
       disk: disk.diskId,
       syncType: plan.syncType,
       reason: plan.reason,
-      plannedBytes: summary.planned_bytes,
+      plannedBytes: totalBytes(plan.plannedAreas ?? Float64Array.of(0, disk.frozen.capacityBytes)),
       target: disk.targetFacts.uri,
     },
     `${disk.diskId}: ${plan.decision.type} copy, because ${plan.reason}`,
@@ -152,10 +157,11 @@ export interface TransferOutcome {
 export async function transfer(
   run: Run,
   engine: Engine,
+  query: AreaQuery,
   prepared: readonly PreparedDisk[],
 ): Promise<TransferOutcome[]> {
   const results = await mapLimited(prepared, run.config.parallelDisks, (one) =>
-    transferDisk(run, engine, one),
+    transferDisk(run, engine, query, one),
   );
   run.signal.throwIfAborted();
   return results.map((result) => {
@@ -167,14 +173,16 @@ export async function transfer(
 async function transferDisk(
   run: Run,
   engine: Engine,
-  { disk, plan, source }: PreparedDisk,
+  query: AreaQuery,
+  prepared: PreparedDisk,
 ): Promise<TransferOutcome> {
+  const { disk, source } = prepared;
   const startedMs = performance.now();
   let outcome: DiskOutcome;
   let error: unknown;
   try {
     run.signal.throwIfAborted();
-    outcome = { status: "completed", result: await copyDisk(run, engine, disk, plan, source) };
+    outcome = { status: "completed", result: await copyOrStartOver(run, engine, query, prepared) };
     run.reporter.tracker.finishDisk(disk.diskId);
   } catch (caught) {
     error = caught;
@@ -184,9 +192,29 @@ async function transferDisk(
   }
   // Its connections to the ESXi host are closed before those of the next disk are made.
   await source.stop();
-  const summary = summarizeDisk(disk, plan, outcome, performance.now() - startedMs);
+  const plannedBytes = run.reporter.tracker.plannedBytes(disk.diskId);
+  const durationMs = performance.now() - startedMs;
+  const summary = summarizeDisk(disk, prepared.plan, outcome, plannedBytes, durationMs);
   recordDisk(run, disk, summary);
   return { disk, summary, ...(error === undefined ? {} : { error }) };
+}
+
+/** When vSphere loses track of the changes while it is still listing them, all is copied. */
+async function copyOrStartOver(
+  run: Run,
+  engine: Engine,
+  query: AreaQuery,
+  prepared: PreparedDisk,
+): Promise<CopyResult> {
+  const { disk, source } = prepared;
+  try {
+    return await copyDisk(run, engine, disk, prepared.plan, source);
+  } catch (error) {
+    if (!isUnavailable(error)) throw error;
+    prepared.plan = await planFullInstead(query, disk, changesUnavailable(error));
+    announce(run, prepared);
+    return await copyDisk(run, engine, disk, prepared.plan, source);
+  }
 }
 
 function recordDisk(run: Run, disk: CycleDisk, summary: DiskSummary): void {

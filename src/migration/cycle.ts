@@ -78,7 +78,7 @@ async function sync(run: Run, undo: UndoStack): Promise<CycleSummary> {
   }
 
   reporter.stage("Transfer");
-  const outcomes = await transfer(limited, engine, prepared);
+  const outcomes = await transfer(limited, engine, query, prepared);
 
   reporter.stage("Finalize");
   await exports.unwind();

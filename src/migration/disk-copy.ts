@@ -3,6 +3,7 @@ import { MigratekitError, messageOf } from "../errors.ts";
 import type { CopyResult, Engine } from "../nbd/copy-engine.ts";
 import { normalize } from "../nbd/extents.ts";
 import type { NbdkitExport } from "../nbd/nbdkit.ts";
+import { joinPages } from "./area-pages.ts";
 import type { CopyPlan } from "./copy-plan.ts";
 import type { CycleDisk } from "./cycle-disk.ts";
 import { explainCopyError } from "./engine-errors.ts";
@@ -34,7 +35,9 @@ export async function copyDisk(
       source: { uri: source.uri, connections: config.sourceConnections },
       target: disk.target,
       capacityBytes: disk.frozen.capacityBytes,
-      extents: plan.extents,
+      extents: plan.rest
+        ? joinPages(plan.extents!, plan.rest, (page) => tracker.extendPlan(disk.diskId, page))
+        : plan.extents,
       targetIsZero: disk.targetIsZero && plan.decision.type === "full",
       signal,
       checkpointIntervalMs,

@@ -1,5 +1,4 @@
 import type { CopyResult } from "../nbd/copy-engine.ts";
-import { totalBytes } from "../nbd/extents.ts";
 import type { CopyPlan } from "./copy-plan.ts";
 import type { CycleDisk } from "./cycle-disk.ts";
 
@@ -44,6 +43,7 @@ export function summarizeDisk(
   disk: CycleDisk,
   plan: CopyPlan,
   outcome: DiskOutcome,
+  plannedBytes: number,
   durationMs: number,
 ): DiskSummary {
   const result = outcome.status === "completed" ? outcome.result : undefined;
@@ -56,7 +56,7 @@ export function summarizeDisk(
     status: outcome.status,
     ...(outcome.status === "completed" ? {} : { error: outcome.error }),
     capacity_bytes: disk.frozen.capacityBytes,
-    planned_bytes: plan.plannedAreas ? totalBytes(plan.plannedAreas) : disk.frozen.capacityBytes,
+    planned_bytes: plannedBytes,
     copied_bytes: result?.writtenBytes ?? 0,
     zeroed_bytes: result?.zeroedBytes ?? 0,
     skipped_bytes: result?.skippedBytes ?? 0,

@@ -6,11 +6,12 @@ export const plannedAreasMax = 65_536;
 
 export class PlannedSpace {
   /** What the plan asks for, whatever was taken in for the sake of memory. */
-  readonly totalBytes: number;
-  readonly #starts: ArrayLike<number>;
-  readonly #ends: ArrayLike<number>;
+  #totalBytes: number;
+  readonly #starts: number[];
+  readonly #ends: number[];
   /** Planned bytes before area i. */
-  readonly #before: Float64Array;
+  readonly #before: number[];
+  readonly #max: number;
 
   /** `areas`: pairs [offset, length, …], sorted and disjoint; `undefined` plans the whole disk. */
   constructor(
@@ -27,13 +28,40 @@ export class PlannedSpace {
       ends[i] = starts[i]! + pairs[2 * i + 1]!;
       totalBytes += pairs[2 * i + 1]!;
     }
-    this.totalBytes = totalBytes;
+    this.#max = max;
+    this.#totalBytes = totalBytes;
     const kept = starts.length > max ? coalesceSmallestGaps(starts, ends, max) : { starts, ends };
-    this.#starts = kept.starts;
-    this.#ends = kept.ends;
-    this.#before = new Float64Array(kept.starts.length);
-    for (let i = 1; i < this.#before.length; i++) {
-      this.#before[i] = this.#before[i - 1]! + kept.ends[i - 1]! - kept.starts[i - 1]!;
+    this.#starts = Array.from(kept.starts);
+    this.#ends = Array.from(kept.ends);
+    this.#before = this.#starts.length > 0 ? [0] : [];
+    for (let i = 1; i < this.#starts.length; i++) {
+      this.#before.push(this.#before[i - 1]! + this.#ends[i - 1]! - this.#starts[i - 1]!);
+    }
+  }
+
+  get totalBytes(): number {
+    return this.#totalBytes;
+  }
+
+  /**
+   * More areas, behind all that were planned before. Past the bound they become part of the last
+   * one: where bytes stand within it is then no longer told apart, how many there are still is.
+   */
+  append(areas: Float64Array): void {
+    for (let i = 0; i + 1 < areas.length; i += 2) {
+      const start = areas[i]!;
+      const end = start + areas[i + 1]!;
+      this.#totalBytes += end - start;
+      const last = this.#starts.length - 1;
+      if (last >= 0 && (last + 1 >= this.#max || this.#ends[last] === start)) {
+        this.#ends[last] = end;
+        continue;
+      }
+      this.#before.push(
+        last < 0 ? 0 : this.#before[last]! + this.#ends[last]! - this.#starts[last]!,
+      );
+      this.#starts.push(start);
+      this.#ends.push(end);
     }
   }
 

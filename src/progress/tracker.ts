@@ -129,6 +129,16 @@ export class ProgressTracker {
     });
   }
 
+  /** More of a disk's planned areas, behind those that are known; its total grows. */
+  extendPlan(diskId: string, areas: Float64Array): void {
+    this.#disk(diskId).space.append(areas);
+  }
+
+  /** What is to be copied of a disk, as far as that is known. */
+  plannedBytes(diskId: string): number {
+    return this.#disk(diskId).space.totalBytes;
+  }
+
   /** Completed chunks: triples [offset, length, kind, …], in any order; what was done before counts once. */
   onChunks(diskId: string, triples: Float64Array): void {
     const disk = this.#disk(diskId);
