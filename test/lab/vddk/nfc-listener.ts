@@ -13,6 +13,9 @@ export interface NfcListener extends AsyncDisposable {
   readonly endpoint: string;
   /** Disks open at this moment. */
   readonly connectionCount: number;
+  /** The most disks that were open at once since the start, or since `forgetPeak`. */
+  readonly peakCount: number;
+  forgetPeak(): void;
   /** A daemon that accepts and says nothing (a known trouble of name resolution on the host). */
   setSilent(silent: boolean): void;
   /** The host goes away: every open disk loses its connection. */
@@ -23,8 +26,10 @@ export interface NfcListener extends AsyncDisposable {
 export async function startNfcListener(options: { port?: number } = {}): Promise<NfcListener> {
   const sockets = new Set<Socket>();
   let silent = false;
+  let peakCount = 0;
   const server = createServer((socket) => {
     sockets.add(socket);
+    peakCount = Math.max(peakCount, sockets.size);
     socket.on("close", () => sockets.delete(socket));
     socket.on("error", () => socket.destroy());
     socket.resume();
@@ -47,6 +52,12 @@ export async function startNfcListener(options: { port?: number } = {}): Promise
     endpoint: `127.0.0.1:${port}`,
     get connectionCount() {
       return sockets.size;
+    },
+    get peakCount() {
+      return peakCount;
+    },
+    forgetPeak() {
+      peakCount = sockets.size;
     },
     setSilent(value) {
       silent = value;
