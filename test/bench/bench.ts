@@ -1,0 +1,165 @@
+/**
+ * The copy engine against nbdcopy, qemu-img and a serial loop, in one run, in turn. `npm run bench`;
+ * see docs/performance.md for what is measured, and --help for the options.
+ */
+import { mkdtemp, rm, statfs, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { guardFolder, releaseFolder } from "../lab/process.ts";
+import { type Cell, listCells } from "./cells.ts";
+import { createSparseDisk } from "./disks.ts";
+import { measureExtentScale } from "./extent-scale.ts";
+import { type Disks, measureFullCopy } from "./full-copy.ts";
+import { createShape, measureIncremental } from "./incremental.ts";
+import { describeMachine, otherLoad } from "./machine.ts";
+import { type BenchOptions, parseOptions, usage } from "./options.ts";
+import { renderReport, writeDocs } from "./report.ts";
+import type { BenchResults } from "./results.ts";
+import { buildTools } from "./tools.ts";
+import { seconds, type Workbench } from "./workbench.ts";
+
+const memoryFolder = "/dev/shm";
+const defaultDocs = join(import.meta.dirname, "../../docs");
+const extentScaleName = "extent-scale";
+/** Of the budget, beside the cells. */
+const extentScaleWeight = 90;
+/** Source and target of the shape with many extents, and what their pages cost besides. */
+const manyBytesPerExtent = 2 * 64 * 1024 * 1.1;
+
+async function main(argv: string[]): Promise<number> {
+  if (argv.includes("--help")) {
+    console.log(usage);
+    return 0;
+  }
+  const options = parseOptions(argv, defaultDocs);
+  const cells = listCells(options.scale, options.only);
+  const withExtentScale = options.only?.test(extentScaleName) ?? true;
+  if (options.list) {
+    console.log([...cells.map(({ name }) => name), extentScaleName].join("\n"));
+    return 0;
+  }
+  if (cells.length === 0 && !withExtentScale) throw new TypeError("--only matches no cell");
+  const results = await measure(options, cells, withExtentScale);
+  const print = options.json === "-" ? console.error : console.log;
+  print(renderReport(results));
+  if (options.json === "-") console.log(JSON.stringify(results, null, 2));
+  else if (options.json) await writeFile(options.json, `${JSON.stringify(results, null, 2)}\n`);
+  if (options.docs) await writeDocs(options.docs, results);
+  return 0;
+}
+
+async function measure(
+  options: BenchOptions,
+  cells: Cell[],
+  withExtentScale: boolean,
+): Promise<BenchResults> {
+  const startedAt = Date.now();
+  const folder = await mkdtemp(join(memoryFolder, "mkb-"));
+  guardFolder(folder);
+  await using undo = new AsyncDisposableStack();
+  undo.defer(async () => {
+    await rm(folder, { recursive: true, force: true });
+    releaseFolder(folder);
+  });
+  const bench: Workbench = {
+    ...{ folder, tools: await buildTools(folder), scale: options.scale, pairs: options.pairs },
+    log: (line) => console.error(`bench: ${line}`),
+  };
+  const notes = await otherLoad();
+  for (const note of notes) bench.log(note);
+  const results: BenchResults = {
+    ...{ startedAt: new Date(startedAt).toISOString(), durationMs: 0 },
+    ...{ scale: options.scale.name, pairs: options.pairs, machine: await describeMachine() },
+    ...{ fullDisk: { sizeBytes: 0, allocatedBytes: 0, nonZeroBytes: 0 }, cells: [], floors: [] },
+    ...{ extentScale: [], notes },
+  };
+  const budget = new Budget(options.budgetMs, cells, withExtentScale ? extentScaleWeight : 0);
+  await measureFull(bench, cells, budget, results);
+  await measureChanges(bench, cells, budget, results);
+  if (withExtentScale) results.extentScale = await measureExtentScale(bench);
+  results.durationMs = Date.now() - startedAt;
+  bench.log(`done in ${seconds(results.durationMs)}`);
+  return results;
+}
+
+/** Shares what is left of the time out among what is left to be done. */
+class Budget {
+  readonly #deadline: number;
+  #weights: number;
+
+  constructor(totalMs: number, cells: Cell[], extra: number) {
+    this.#deadline = Date.now() + totalMs;
+    this.#weights = cells.reduce((sum, { weight }) => sum + weight, extra);
+  }
+
+  /** To be called once for each cell, when it begins. */
+  take({ weight }: Cell): number {
+    const left = Math.max(this.#deadline - Date.now(), 0);
+    const share = (left * weight) / this.#weights;
+    this.#weights -= weight;
+    return share;
+  }
+}
+
+async function measureFull(
+  bench: Workbench,
+  all: Cell[],
+  budget: Budget,
+  results: BenchResults,
+): Promise<void> {
+  const cells = all.filter(({ shape }) => shape === "full");
+  if (cells.length === 0) return;
+  const { fullDiskBytes, sweepDiskBytes } = bench.scale;
+  const paths = [join(bench.folder, "full"), join(bench.folder, "small")] as const;
+  const disks: Disks = {
+    full: await createSparseDisk(paths[0], fullDiskBytes),
+    small: await createSparseDisk(paths[1], sweepDiskBytes),
+  };
+  const { sizeBytes, allocatedBytes, nonZeroBytes } = disks.full;
+  results.fullDisk = { sizeBytes, allocatedBytes, nonZeroBytes };
+  for (const cell of cells) {
+    bench.log(`${cell.name} …`);
+    const measured = await measureFullCopy(bench, cell, disks, budget.take(cell));
+    results.cells.push(measured.cell);
+    if (measured.floor) results.floors.push(measured.floor);
+  }
+  for (const path of paths) await rm(path);
+}
+
+async function measureChanges(
+  bench: Workbench,
+  all: Cell[],
+  budget: Budget,
+  results: BenchResults,
+): Promise<void> {
+  for (const shape of ["mixed", "small", "many"] as const) {
+    const cells = all.filter((cell) => cell.shape === shape);
+    if (cells.length === 0) continue;
+    if (shape === "many") await fitIntoMemory(bench, results);
+    const change = await createShape(bench, shape);
+    for (const cell of cells) {
+      bench.log(`${cell.name} …`);
+      results.cells.push(await measureIncremental(bench, cell, change, budget.take(cell)));
+    }
+    for (const path of [change.sourcePath, change.beforePath, change.expectedPath])
+      if (path) await rm(path, { force: true });
+  }
+}
+
+async function fitIntoMemory(bench: Workbench, results: BenchResults): Promise<void> {
+  const { bavail, bsize } = await statfs(memoryFolder);
+  const { many } = bench.scale;
+  const fitting = Math.floor((bavail * bsize * 0.9) / manyBytesPerExtent);
+  if (fitting >= many.extents) return;
+  const note = `memory holds ${fitting} extents of 64 KiB twice, so there are not ${many.extents}`;
+  bench.log(note);
+  results.notes.push(note);
+  bench.scale = { ...bench.scale, many: { ...many, extents: fitting } };
+}
+
+try {
+  process.exitCode = await main(process.argv.slice(2));
+} catch (error) {
+  if (!(error instanceof TypeError)) throw error;
+  console.error(`bench: ${error.message}\n${usage}`);
+  process.exitCode = 2;
+}

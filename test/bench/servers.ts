@@ -1,0 +1,131 @@
+/** The two ends of a copy: nbdkit as VDDK behaves, and the real targets, emptied before each run. */
+import { rm, stat, truncate } from "node:fs/promises";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { type ProcessGroup, startForeground } from "../lab/process.ts";
+import {
+  createVolume,
+  startNbdServer,
+  startQemuNbd,
+  startStunnelPair,
+  type TargetServer,
+} from "../lab/targets.ts";
+import type { TargetKind } from "./results.ts";
+import { runPlain } from "./tools.ts";
+
+const startTimeoutMs = 10_000;
+const exportName = "disk";
+
+export interface SourceSpec {
+  /** What nbdkit serves: ["file", path], ["pattern", "size=…"]. */
+  plugin: string[];
+  latencyMs: number;
+  /** one: as VDDK, no multi-conn and a second connection is refused. */
+  connections: "one" | "several";
+  /** Bytes a second of each connection; 0: no limit. */
+  connectionRate: number;
+}
+
+export interface Source extends AsyncDisposable {
+  uri: string;
+  group: ProcessGroup;
+}
+
+let sources = 0;
+
+export async function startSource(spec: SourceSpec, folder: string): Promise<Source> {
+  const socket = join(folder, `source-${sources++}.sock`);
+  const filters: string[] = [];
+  const settings: string[] = [];
+  const add = (filter: string, ...values: string[]) => {
+    filters.push(`--filter=${filter}`);
+    settings.push(...values);
+  };
+  if (spec.connections === "one") {
+    add("limit", "limit=1");
+    add("multi-conn", "multi-conn-mode=disable");
+  }
+  if (spec.connectionRate > 0) add("rate", `connection-rate=${8 * spec.connectionRate}`);
+  if (spec.latencyMs > 0) add("delay", `rdelay=${spec.latencyMs}ms`);
+  const args = ["-f", "-U", socket, ...filters, ...spec.plugin, ...settings];
+  const group = await startForeground("nbdkit", args);
+  const deadline = Date.now() + startTimeoutMs;
+  while (!(await stat(socket).catch(() => undefined))) {
+    if (!(await group.isAlive()) || Date.now() > deadline)
+      throw new Error(`nbdkit ${args.join(" ")} did not start: ${group.output()}`);
+    await sleep(5);
+  }
+  return {
+    uri: `nbd+unix:///?socket=${socket}`,
+    group,
+    [Symbol.asyncDispose]: async () => {
+      await group.stop();
+      await rm(socket, { force: true });
+    },
+  };
+}
+
+export interface Target extends AsyncDisposable {
+  kind: TargetKind;
+  uri: string;
+  path: string;
+  /** To the content of a file, or to an empty volume of this size. */
+  reset(content: { before: string } | { sizeBytes: number }): Promise<void>;
+}
+
+/** A target over a volume file of its own in the folder; before the first reset() it has no size. */
+export async function startTarget(
+  kind: TargetKind,
+  folder: string,
+  sizeBytes: number,
+): Promise<Target> {
+  const path = join(folder, "volume");
+  await createVolume(path, sizeBytes);
+  await using undo = new AsyncDisposableStack();
+  let restart: (() => Promise<void>) | undefined;
+  let server: TargetServer;
+  if (kind === "qemu-nbd") {
+    server = undo.use(await startQemuNbd({ file: path, exportName }));
+    // It remembers what was allocated, which a reset behind its back makes wrong.
+    restart = () => server.restart();
+  } else {
+    server = undo.use(
+      await startNbdServer({ exports: [{ name: exportName, file: path }], folder }),
+    );
+    if (kind === "stunnel") {
+      const pair = undo.use(await startStunnelPair({ targetPort: server.port, folder }));
+      server = pair.client;
+    }
+  }
+  const running = undo.move();
+  return {
+    kind,
+    path,
+    uri: server.uri(exportName),
+    reset: async (content) => {
+      if ("before" in content) {
+        await runPlain("cp", ["--sparse=always", content.before, path]);
+      } else {
+        await truncate(path, 0);
+        await truncate(path, content.sizeBytes);
+      }
+      await restart?.();
+    },
+    [Symbol.asyncDispose]: async () => {
+      await running.disposeAsync();
+      await rm(path, { force: true });
+    },
+  };
+}
+
+/** @throws Error when the target is not what it must be; qemu-img compares, not the engine */
+export async function checkEqual(target: string, expected: string, who: string): Promise<void> {
+  try {
+    await runPlain("qemu-img", ["compare", "-f", "raw", "-F", "raw", expected, target]);
+  } catch (error) {
+    const { stdout = "" } = error as { stdout?: string };
+    throw new Error(`${who} left a target that differs from the source: ${stdout.trim()}`, {
+      cause: error,
+    });
+  }
+}
