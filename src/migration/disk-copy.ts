@@ -29,9 +29,8 @@ export async function copyDisk(
   const picker = new SamplePicker(disk.frozen.capacityBytes);
   const { logger, signal, config } = run;
   const { tracker } = run.reporter;
-  let result: CopyResult;
   try {
-    result = await engine.copy({
+    const result = await engine.copy({
       source: { uri: source.uri, connections: config.sourceConnections },
       target: disk.target,
       capacityBytes: disk.frozen.capacityBytes,
@@ -54,12 +53,12 @@ export async function copyDisk(
         tracker.setDiskNote(disk.diskId, note);
       },
     });
+    if (config.verify) await verifyDisk(run, engine, disk, source);
+    await storeRecord(run, disk, plan, picker);
+    return result;
   } catch (error) {
     throw explainCopyError(error, disk.diskId, disk.targetFacts.uri, await source.findRootCause());
   }
-  if (config.verify) await verifyDisk(run, engine, disk, source);
-  await storeRecord(run, disk, plan, picker);
-  return result;
 }
 
 /** From here on the record of the target's content is void until the copy ends. */

@@ -38,7 +38,7 @@ export function explainCopyError(
   }
   return new MigratekitError(
     "target-io",
-    `${diskId}: writing to ${targetUri} failed${place}${tries}: ${messageOf(error)}`,
+    `${diskId}: ${error.code === "ENGINE_READ" ? "reading from" : "writing to"} ${targetUri} failed${place}${tries}: ${messageOf(error)}`,
     { cause: error, context },
   );
 }

@@ -6,6 +6,7 @@
 import { digestRanges, type Engine, type NbdEndpoint } from "../nbd/copy-engine.ts";
 import { complement, intersect } from "../nbd/extents.ts";
 import type { TargetSample } from "../state/disk-records.ts";
+import { patiently } from "./patience.ts";
 
 /** The samples that no interrupted run can have touched. */
 export function untouchedSamples(
@@ -27,7 +28,7 @@ export async function findChangedSample(
   if (samples.length === 0) return undefined;
   const sorted = [...samples].sort((a, b) => a.offset - b.offset);
   const ranges = Float64Array.from(sorted.flatMap(({ offset, length }) => [offset, length]));
-  const digests = await digestRanges(target, ranges, { signal });
+  const digests = await patiently(signal, () => digestRanges(target, ranges, { signal }));
   return sorted.find((sample, index) => sample.digest !== digests[index]);
 }
 
@@ -38,7 +39,7 @@ export async function takeSamples(
   signal?: AbortSignal,
 ): Promise<TargetSample[]> {
   if (ranges.length === 0) return [];
-  const digests = await digestRanges(target, ranges, { signal });
+  const digests = await patiently(signal, () => digestRanges(target, ranges, { signal }));
   return digests.map((digest, index) => ({
     offset: ranges[index * 2]!,
     length: ranges[index * 2 + 1]!,

@@ -6,6 +6,7 @@ import type { NbdkitInspection } from "../nbd/nbdkit-inspect.ts";
 import { type AreaQuery, type CopyPlan, planFullInstead } from "./copy-plan.ts";
 import type { CycleDisk } from "./cycle-disk.ts";
 import { explainCopyError } from "./engine-errors.ts";
+import { patiently } from "./patience.ts";
 import type { Run } from "./run.ts";
 import { compareUnchanged, findChangedSample, untouchedSamples } from "./target-guard.ts";
 
@@ -57,7 +58,12 @@ async function checkSource(
   signal: AbortSignal,
 ): Promise<void> {
   try {
-    const { sizeBytes } = await probeExport({ uri: source.uri }, { signal, side: "source" });
+    const { sizeBytes } = await patiently(
+      signal,
+      () => probeExport({ uri: source.uri }, { signal, side: "source" }),
+      // "No export" is how nbdkit says that VDDK could not open the disk: trying again is no help.
+      async (error) => !/no export/.test(error.message) && !(await source.findRootCause()),
+    );
     if (sizeBytes >= disk.frozen.capacityBytes) return;
     throw new MigratekitError(
       "source-open",

@@ -53,7 +53,7 @@ export class NbdError extends Error {
 }
 
 export function nbdErrorOf(failure: NativeFailure, side: Side = failure.side): NbdError {
-  return new NbdError(failure.code as EngineErrorCode, failure.message, {
+  return new NbdError(failure.code as EngineErrorCode, failure.message || "the server went away", {
     side,
     errno: failure.errno === 0 ? undefined : errnoName(failure.errno),
     offset: failure.offset,
