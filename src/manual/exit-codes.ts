@@ -1,0 +1,25 @@
+import { exitCodes } from "../errors.ts";
+
+const meanings: Record<keyof typeof exitCodes, string> = {
+  success: "success",
+  bug: "a bug in migratekit",
+  usage: "usage: a flag, variable or configuration field",
+  vsphere: "vSphere",
+  source: "source: nbdkit, VDDK, the ESXi host",
+  target: "target: the NBD server",
+  changeIdStore: "change-ID store or state directory",
+  locked: "another run holds the VM's lock",
+  mismatch: "verification found a difference",
+};
+
+/** Every exit code and what it means; a signal adds 128+N. */
+export const exitCodeTable: readonly { readonly code: number; readonly meaning: string }[] =
+  Object.entries(exitCodes).map(([name, code]) => ({
+    code,
+    meaning: meanings[name as keyof typeof exitCodes],
+  }));
+
+export const exitCodeNotes = [
+  "A run that a signal ends dies by that signal: 128+N in a shell.",
+  "With --vms it is 0 if every VM was migrated, else the code of the first VM in the list's order that was not.",
+] as const;
