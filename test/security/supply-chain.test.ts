@@ -81,7 +81,13 @@ const advisory = {
 
 for (const [title, status, body, exitCode, said] of [
   ["none are known", 200, {}, 0, /no known vulnerabilities/],
-  ["one is known", 200, { axios: [advisory] }, 1, /3 known vulnerabilities: axios \(high\), .*soap/],
+  [
+    "one is known",
+    200,
+    { axios: [advisory] },
+    1,
+    /3 known vulnerabilities: axios \(high\), .*soap/,
+  ],
   ["the registry answers no audits", 405, {}, 3, /NOT CHECKED/],
 ] as const) {
   test(`the audit of known vulnerabilities says so when ${title}`, async () => {
