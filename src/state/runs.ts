@@ -9,9 +9,10 @@ import {
   type RunStart,
   toRunRecord,
 } from "./run-record.ts";
+import { countFailure } from "./sync-totals.ts";
 import { ensureVmRow, findVmRow, type VmIdentity } from "./vm-identity.ts";
 
-/** Runs kept per VM; those with a snapshot still to be removed are kept beyond it. */
+/** Runs kept per VM; the last good one and those with a snapshot to be removed are kept beyond it. */
 export const maxRunsPerVm = 500;
 
 /** Past and present runs: for history, metrics, estimates and the clean-up after dead runs. */
@@ -120,7 +121,7 @@ export class RunStore {
   finishRun(runId: string, end: RunEnd): void {
     const startedMs = this.#startedMs.get(runId);
     this.#db.transaction("Recording the end of the run", () => {
-      this.#db.run(
+      const changed = this.#db.run(
         `UPDATE run SET status = ?, error_code = ?, message = ?, duration_ms = ?
          WHERE id = ? AND status = 'running'`,
         end.status,
@@ -129,6 +130,9 @@ export class RunStore {
         startedMs === undefined ? null : performance.now() - startedMs,
         runId,
       );
+      if (changed > 0 && (end.status === "failed" || end.status === "died")) {
+        countFailure(this.#db, runId);
+      }
     });
     this.#startedMs.delete(runId);
   }
@@ -177,7 +181,9 @@ export class RunStore {
          AND sequence <= (SELECT sequence FROM run WHERE vm_id = ?1
                           ORDER BY sequence DESC LIMIT 1 OFFSET ?2)
          AND NOT EXISTS (SELECT 1 FROM run_snapshot
-                         WHERE run_sequence = run.sequence AND finished = 0)`,
+                         WHERE run_sequence = run.sequence AND finished = 0)
+         AND sequence <> coalesce((SELECT max(sequence) FROM run
+                                   WHERE vm_id = ?1 AND status = 'completed'), -1)`,
       vmId,
       maxRunsPerVm,
     );

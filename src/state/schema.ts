@@ -132,6 +132,18 @@ export const migrations: readonly string[] = [
     remembered_at TEXT NOT NULL
   ) STRICT;
   `,
+  // Runs are forgotten in time, their failures are counted on. Device key -1: the VM as a whole.
+  `
+  CREATE TABLE failure_count (
+    vm_id INTEGER NOT NULL REFERENCES vm (id),
+    device_key INTEGER NOT NULL,
+    failures INTEGER NOT NULL,
+    PRIMARY KEY (vm_id, device_key)
+  ) STRICT;
+  INSERT INTO failure_count
+    SELECT vm_id, -1, count(*) FROM run
+    WHERE status IN ('failed', 'died') AND command IN ('migrate', 'cutover') GROUP BY vm_id;
+  `,
 ];
 
 /** The version that this program writes and reads. */
