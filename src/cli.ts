@@ -15,6 +15,7 @@ import { buildProgram, type Invocation } from "./program.ts";
 /** Loaded on demand, so that `--version` and `status` do not pay for the rest. */
 const commands: Record<string, () => Promise<CommandModule>> = {
   migrate: () => import("./commands/migrate.ts"),
+  check: () => import("./commands/check.ts"),
   verify: () => import("./commands/verify.ts"),
   cutover: () => import("./commands/cutover.ts"),
   status: () => import("./commands/status.ts"),

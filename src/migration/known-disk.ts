@@ -1,8 +1,9 @@
 import { MigratekitError } from "../errors.ts";
 import type { DiskRecord } from "../state/disk-records.ts";
+import type { Journal } from "../state/journal.ts";
 import type { CycleDisk } from "./cycle-disk.ts";
 import { diskIdOf } from "./discover.ts";
-import type { LastSync } from "./disk-plan.ts";
+import type { KnownDisk, LastSync } from "./disk-plan.ts";
 import type { Run } from "./run.ts";
 import type { RunSnapshot } from "./snapshots.ts";
 import type { CheckedTarget } from "./targets.ts";
@@ -43,18 +44,27 @@ export function assembleDisk(
     targetInfo: target.info,
     targetFacts: { uri: target.identity, sizeBytes: target.info.sizeBytes },
     targetIsZero: believeZero(run, diskId, target.identity, record),
-    known: {
-      storedChangeId,
-      record: record && lastSync(record),
-      journal: journal && {
-        ...journal,
-        target: { uri: journal.targetUri, sizeBytes: journal.targetSizeBytes },
-      },
-    },
+    known: knownDisk(storedChangeId, record, journal),
     interrupted: record?.unfinished !== undefined || journal !== undefined,
     journalFinished: journal?.finished ?? new Float64Array(0),
     journalSamples: journal?.samples ?? [],
     recordSamples: record?.samples ?? [],
+  };
+}
+
+/** What the stores and the journal know, in the words of disk-plan.ts. */
+export function knownDisk(
+  storedChangeId: string | undefined,
+  record: DiskRecord | undefined,
+  journal: Journal | undefined,
+): KnownDisk {
+  return {
+    storedChangeId,
+    record: record && lastSync(record),
+    journal: journal && {
+      ...journal,
+      target: { uri: journal.targetUri, sizeBytes: journal.targetSizeBytes },
+    },
   };
 }
 

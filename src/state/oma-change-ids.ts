@@ -40,7 +40,7 @@ export class OmaChangeIdStore implements ChangeIdStore {
   }
 
   async read(vm: VmIdentity, deviceKey: number, signal?: AbortSignal): Promise<string | undefined> {
-    const stored = await this.#get(vm, deviceKey, signal);
+    const stored = await getChangeId(this.#client, vm, deviceKey, signal);
     // The API cannot know that a full copy was begun since; its ID describes the target no more.
     if (this.#records.readDiskRecord(vm, deviceKey)?.unfinished === "full") return undefined;
     const pending = readPendingUpload(this.#db, vm, deviceKey);
@@ -79,30 +79,6 @@ export class OmaChangeIdStore implements ChangeIdStore {
       );
     }
     clearPendingUpload(this.#db, vm, deviceKey, changeId);
-  }
-
-  async #get(
-    vm: VmIdentity,
-    deviceKey: number,
-    signal: AbortSignal | undefined,
-  ): Promise<string | undefined> {
-    const query = new URLSearchParams({ vm_path: vm.vmPath, disk_id: `disk-${deviceKey}` });
-    try {
-      const { status, body } = await this.#client.request({
-        method: "GET",
-        path: `/api/v1/replications/changeid?${query}`,
-        ...(signal === undefined ? {} : { signal }),
-      });
-      return status === 404 ? undefined : parseAnswer(body);
-    } catch (error) {
-      signal?.throwIfAborted();
-      throw new MigratekitError(
-        "change-id-read",
-        `Reading the change ID of disk ${deviceKey} from ${this.#client.displayUrl} failed: ` +
-          messageOf(error),
-        { cause: error, context: { deviceKey, url: this.#client.displayUrl } },
-      );
-    }
   }
 
   /** One attempt, and no harm if it fails: the end of this run delivers a newer one anyway. */
@@ -144,6 +120,49 @@ export class OmaChangeIdStore implements ChangeIdStore {
       ...(attempts === undefined ? {} : { attempts }),
     });
     if (status === 404) throw new OmaFailure(`the API does not know job ${this.#jobId}`, false);
+  }
+}
+
+/**
+ * What a run would read, without delivering or clearing anything: for a look ahead. `state` may be
+ * missing where nothing was ever run. Throws `change-id-read`.
+ */
+export async function peekChangeId(
+  state: StateDatabase | undefined,
+  options: OmaClientOptions,
+  vm: VmIdentity,
+  deviceKey: number,
+  signal?: AbortSignal,
+): Promise<string | undefined> {
+  const stored = await getChangeId(new OmaClient(options), vm, deviceKey, signal);
+  if (state === undefined) return stored;
+  if (new DiskRecords(state).readDiskRecord(vm, deviceKey)?.unfinished === "full") return undefined;
+  const pending = readPendingUpload(state, vm, deviceKey);
+  return pending !== undefined && isNewer(pending, stored) ? pending.changeId : stored;
+}
+
+async function getChangeId(
+  client: OmaClient,
+  vm: VmIdentity,
+  deviceKey: number,
+  signal: AbortSignal | undefined,
+): Promise<string | undefined> {
+  const query = new URLSearchParams({ vm_path: vm.vmPath, disk_id: `disk-${deviceKey}` });
+  try {
+    const { status, body } = await client.request({
+      method: "GET",
+      path: `/api/v1/replications/changeid?${query}`,
+      ...(signal === undefined ? {} : { signal }),
+    });
+    return status === 404 ? undefined : parseAnswer(body);
+  } catch (error) {
+    signal?.throwIfAborted();
+    throw new MigratekitError(
+      "change-id-read",
+      `Reading the change ID of disk ${deviceKey} from ${client.displayUrl} failed: ` +
+        messageOf(error),
+      { cause: error, context: { deviceKey, url: client.displayUrl } },
+    );
   }
 }
 

@@ -1,5 +1,7 @@
 // Any command on a machine of the laboratory, with the settings that `migrate` would get.
 
+import { StateDatabase } from "../../src/state/database.ts";
+import { JournalStore } from "../../src/state/journal.ts";
 import { type CliResult, type CliRun, startCli } from "../lab/run-cli.ts";
 import type { Lab, MigrateOptions } from "../lab/start-lab.ts";
 import type { LabVm } from "../lab/vcenter/lab-vm.ts";
@@ -56,4 +58,14 @@ export async function until(condition: () => boolean | Promise<boolean>, what: s
     if (performance.now() > deadlineMs) throw new Error(`waited a minute in vain: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
+}
+
+/** Whether a copy of a disk of the machine was begun and has not ended. */
+export function hasJournal(lab: Lab, vm: LabVm): boolean {
+  const { instanceUuid } = vm.record;
+  const identity = { endpoint: lab.vcenter.endpoint, instanceUuid, vmPath: vm.path };
+  using state = StateDatabase.openExisting(lab.stateDir);
+  if (state === undefined) return false;
+  const journals = new JournalStore(state);
+  return vm.disks.some(({ record }) => journals.openJournal(identity, record.key) !== undefined);
 }
