@@ -1,0 +1,67 @@
+/** The tarball for machines without dpkg: the same files in one folder, with a list of their sums. */
+import { createHash } from "node:crypto";
+import { readdirSync, readFileSync } from "node:fs";
+import { basename, join } from "node:path";
+import { underRoot } from "../setup/run.mjs";
+import { runTool } from "./run-tool.mjs";
+import { Tree } from "./tree.mjs";
+
+const files = underRoot(".ci/package/files");
+
+/** @returns {string} the tarball's path */
+export function buildTarball(contents, work, output) {
+  const { release } = contents;
+  const name = `migratekit-${release.version}-linux-x64`;
+  const tree = new Tree(join(work, name), release.epoch);
+  layOut(tree, contents);
+  tree.write("SHA256SUMS", sums(tree));
+  tree.setDates();
+  const archive = join(work, `${name}.tar`);
+  runTool("tar", [...reproducible(release.epoch), "-cf", archive, name], { cwd: work });
+  runTool("gzip", ["-9n", archive]);
+  const file = join(output, `${basename(archive)}.gz`);
+  runTool("cp", [`${archive}.gz`, file]);
+  return file;
+}
+
+function layOut(tree, { release, manual, licences, sbom }) {
+  tree.copy("bin/migratekit", release.executable, 0o755);
+  tree.writeGzipped("share/man/man1/migratekit.1", manual.manPage);
+  tree.write("share/bash-completion/completions/migratekit", manual.bash);
+  tree.write("share/zsh/site-functions/_migratekit", manual.zsh);
+  tree.write("share/fish/vendor_completions.d/migratekit.fish", manual.fish);
+  for (const unit of ["migratekit@.service", "migratekit@.timer"]) {
+    tree.copy(`lib/systemd/system/${unit}`, join(files, unit));
+  }
+  tree.copy("etc/migratekit/config.yaml", join(files, "config.yaml"));
+  tree.copy("examples/vm.yaml", join(files, "vm.yaml"));
+  tree.copy("examples/cron", join(files, "cron"));
+  for (const name of readdirSync(underRoot("docs")).sort()) {
+    tree.copy(`manual/${name}`, underRoot(join("docs", name)));
+  }
+  tree.copy("README.md", underRoot("README.md"));
+  tree.copy("copyright", join(files, "copyright"));
+  tree.write("third-party-licences.txt", licences);
+  tree.write("sbom.cdx.json", sbom);
+}
+
+function sums(tree) {
+  return tree
+    .files()
+    .map((path) => {
+      const content = readFileSync(join(tree.root, path));
+      return `${createHash("sha256").update(content).digest("hex")}  ${path}\n`;
+    })
+    .join("");
+}
+
+function reproducible(epoch) {
+  return [
+    "--format=ustar",
+    "--sort=name",
+    "--owner=root:0",
+    "--group=root:0",
+    "--numeric-owner",
+    `--mtime=@${epoch}`,
+  ];
+}

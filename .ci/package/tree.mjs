@@ -1,0 +1,79 @@
+/** A folder tree that is the same whoever makes it: fixed modes, one date for everything. */
+import {
+  chmodSync,
+  copyFileSync,
+  mkdirSync,
+  readdirSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
+import { dirname, join } from "node:path";
+import { gzipSync } from "node:zlib";
+
+export class Tree {
+  /** @param {string} root a folder that does not exist yet */
+  constructor(root, epoch) {
+    this.root = root;
+    this.epoch = epoch;
+    mkdirSync(root, { mode: 0o755 });
+    chmodSync(root, 0o755);
+  }
+
+  /** @param {string} path relative; folders on the way are made with 0755 */
+  write(path, content, mode = 0o644) {
+    const file = this.#place(path);
+    writeFileSync(file, content);
+    chmodSync(file, mode);
+  }
+
+  copy(path, source, mode = 0o644) {
+    const file = this.#place(path);
+    copyFileSync(source, file);
+    chmodSync(file, mode);
+  }
+
+  /** As gzip -9n writes it: no name, no date. */
+  writeGzipped(path, content) {
+    this.write(`${path}.gz`, gzipSync(content, { level: 9 }));
+  }
+
+  folder(path, mode = 0o755) {
+    this.#folders(path);
+    chmodSync(join(this.root, path), mode);
+  }
+
+  /** Relative paths of all files, sorted. */
+  files() {
+    return readdirSync(this.root, { recursive: true, withFileTypes: true })
+      .filter((entry) => entry.isFile())
+      .map((entry) => join(entry.parentPath, entry.name).slice(this.root.length + 1))
+      .sort();
+  }
+
+  /** The date of everything in the tree; last, as writing changes it. */
+  setDates() {
+    for (const path of readdirSync(this.root, { recursive: true })) {
+      utimesSync(join(this.root, path), this.epoch, this.epoch);
+    }
+    utimesSync(this.root, this.epoch, this.epoch);
+  }
+
+  #place(path) {
+    this.#folders(dirname(path));
+    return join(this.root, path);
+  }
+
+  /** One by one, with a mode that does not depend on the umask. */
+  #folders(path) {
+    let folder = this.root;
+    for (const name of path.split("/").filter((part) => part !== "" && part !== ".")) {
+      folder = join(folder, name);
+      try {
+        mkdirSync(folder);
+        chmodSync(folder, 0o755);
+      } catch (error) {
+        if (error.code !== "EEXIST") throw error;
+      }
+    }
+  }
+}
