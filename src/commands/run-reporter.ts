@@ -6,6 +6,7 @@ import { ProgressTracker, type Stage } from "../progress/tracker.ts";
 import { VmaClient } from "../progress/vma-client.ts";
 import type { CommandContext } from "./context.ts";
 import type { ProgressView } from "./log-view.ts";
+import { writeMetrics } from "./metrics-file.ts";
 
 /** What a report needs: settings and logger of its run, and where to show it. */
 export type ReportContext = Pick<CommandContext, "config" | "logger"> & {
@@ -39,13 +40,19 @@ export class RunReporter implements Reporter {
   async complete(): Promise<void> {
     this.stage("Complete");
     this.#context.view.stop();
+    this.#writeMetrics(false);
     await this.#client?.finish({ status: "completed" });
   }
 
   /** The one `failed` of the job. */
   async fail(error: unknown): Promise<void> {
     this.#context.view.stop();
+    this.#writeMetrics(true);
     await this.#client?.finish({ status: "failed", errorMessage: redact(messageOf(error)) });
+  }
+
+  #writeMetrics(failed: boolean): void {
+    writeMetrics(this.#context.config, failed, this.#context.logger);
   }
 }
 

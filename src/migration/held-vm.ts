@@ -7,6 +7,7 @@ import { VmLock } from "../state/lock.ts";
 import { RunStore } from "../state/runs.ts";
 import type { VmIdentity } from "../state/vm-identity.ts";
 import { findSite } from "./discover.ts";
+import { recordEarlyFailure } from "./early-failure.ts";
 import { type CycleContext, endOf, type HeldVm, type Run, StageClock } from "./run.ts";
 import { checkTargetFlags } from "./targets.ts";
 import { UndoStack } from "./undo.ts";
@@ -21,7 +22,11 @@ export async function withVm<T>(
 ): Promise<T> {
   const undo = new UndoStack(context.logger);
   try {
-    const result = await work(await holdVm(context, undo));
+    const held = await holdVm(context, undo).catch((error: unknown) => {
+      recordEarlyFailure(context, error);
+      throw error;
+    });
+    const result = await work(held);
     const failure = await undo.unwind();
     if (failure !== undefined) throw failure;
     return result;
