@@ -29,6 +29,10 @@ void *old_pthread_getspecific(Key);
 int old_pthread_setspecific(Key, const void *);
 int pthread_cond_timedwait(void *, void *, const struct timespec *);
 void *old_dlsym(void *, const char *);
+long old_strtol(const char *, char **, int);
+unsigned long old_strtoul(const char *, char **, int);
+long long old_strtoll(const char *, char **, int);
+unsigned long long old_strtoull(const char *, char **, int);
 #pragma GCC visibility pop
 
 OLD(pthread_create);
@@ -40,6 +44,10 @@ OLD(pthread_key_delete);
 OLD(pthread_getspecific);
 OLD(pthread_setspecific);
 OLD(dlsym); /* from libdl before 2.34 */
+OLD(strtol); /* by these names: the header's own lead to those below */
+OLD(strtoul);
+OLD(strtoll);
+OLD(strtoull);
 
 #pragma GCC visibility push(hidden)
 
@@ -94,6 +102,18 @@ int _dl_find_object(void *address, void *result) {
   (void)address;
   (void)result;
   return -1;
+}
+
+/* glibc 2.38: what the headers turn strtol and its kin into, for C23's binary numbers. */
+long __isoc23_strtol(const char *text, char **end, int base) { return old_strtol(text, end, base); }
+unsigned long __isoc23_strtoul(const char *text, char **end, int base) {
+  return old_strtoul(text, end, base);
+}
+long long __isoc23_strtoll(const char *text, char **end, int base) {
+  return old_strtoll(text, end, base);
+}
+unsigned long long __isoc23_strtoull(const char *text, char **end, int base) {
+  return old_strtoull(text, end, base);
 }
 
 /* glibc 2.36. */
