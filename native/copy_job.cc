@@ -41,17 +41,20 @@ std::shared_ptr<Runner> Runner::start(Napi::Env env, Napi::Function callback, On
 
 void Runner::ask() { call(false); }
 
-// Under the lock, so that it never races with the finalizer: after that the function is gone.
+// Under the lock, so that it never races with the finalizer: after that nothing is delivered. The
+// function itself lives until its only thread, this one, has released it.
 void Runner::call(bool last) {
   std::lock_guard lock(mutex_);
-  if (detached_) return;
-  napi_status status = napi_call_threadsafe_function(
-      function_, reinterpret_cast<void*>(static_cast<uintptr_t>(last)), napi_tsfn_nonblocking);
-  if (status == napi_closing) detached_ = true;
-  else if (last) {
-    napi_release_threadsafe_function(function_, napi_tsfn_release);
-    detached_ = true;
+  if (released_) return;
+  if (!detached_) {
+    napi_status status = napi_call_threadsafe_function(
+        function_, reinterpret_cast<void*>(static_cast<uintptr_t>(last)), napi_tsfn_nonblocking);
+    // This answer counts as the release.
+    if (status == napi_closing) released_ = true;
   }
+  if (!last || released_) return;
+  released_ = true;
+  napi_release_threadsafe_function(function_, napi_tsfn_release);
 }
 
 void Runner::stop() {

@@ -44,6 +44,7 @@ class Runner : public std::enable_shared_from_this<Runner> {
   std::condition_variable ended_;
   bool hasEnded_ = false;
   bool detached_ = false;  // the environment is gone
+  bool released_ = false;  // the thread may not touch the function any more
   napi_threadsafe_function function_ = nullptr;
   std::atomic<bool> stopped_{false};
   std::function<void()> stop_;

@@ -50,7 +50,9 @@ export class NbdServer implements AsyncDisposable {
   async start(): Promise<this> {
     if (this.#socket && existsSync(this.#socket)) rmSync(this.#socket);
     const [program, ...args] = this.#command as [string, ...string[]];
-    const child = spawn(program, args, { stdio: ["ignore", "ignore", "pipe"] });
+    // Without a sanitizer's library that the test itself may run under.
+    const { LD_PRELOAD: _, ...env } = process.env;
+    const child = spawn(program, args, { stdio: ["ignore", "ignore", "pipe"], env });
     child.stderr.setEncoding("utf8").on("data", (text: string) => {
       this.stderr += text;
     });
