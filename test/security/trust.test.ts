@@ -24,7 +24,9 @@ let number = 0;
 before(async () => {
   lab = await startLab({
     targets: "direct",
-    vms: [{ name: "trust01", disks: [{ capacityBytes: 2 << 20, fill: { seed: 1, dataRatio: 0.5 } }] }],
+    vms: [
+      { name: "trust01", disks: [{ capacityBytes: 2 << 20, fill: { seed: 1, dataRatio: 0.5 } }] },
+    ],
   });
   vm = lab.vm("trust01");
   front = await startTlsFront(made.selfSigned, lab.vcenter.endpoint);
