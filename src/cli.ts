@@ -10,14 +10,16 @@ import { LogView } from "./commands/log-view.ts";
 import { resolveConfig } from "./config.ts";
 import { exitCodes, MigratekitError, messageOf } from "./errors.ts";
 import { createLogger, redact } from "./logger.ts";
+import type { CommandName } from "./options.ts";
 import { buildProgram, type Invocation } from "./program.ts";
 
 /** Loaded on demand, so that `--version` and `status` do not pay for the rest. */
-const commands: Record<string, () => Promise<CommandModule>> = {
+const commands: Record<CommandName, () => Promise<CommandModule>> = {
   migrate: () => import("./commands/migrate.ts"),
   check: () => import("./commands/check.ts"),
   verify: () => import("./commands/verify.ts"),
   cutover: () => import("./commands/cutover.ts"),
+  cleanup: () => import("./commands/cleanup.ts"),
   status: () => import("./commands/status.ts"),
   history: () => import("./commands/history.ts"),
   completion: () => import("./commands/completion.ts"),
@@ -77,7 +79,7 @@ function parseArguments(argv: readonly string[]): Invocation | number {
 
 async function runCommand(invocation: Invocation, signal: AbortSignal): Promise<number> {
   const config = resolveConfig(invocation.command, invocation.flags);
-  const command = await commands[invocation.command]!();
+  const command = await commands[invocation.command]();
   using view = new LogView({ colour: config.colour });
   const logger = createLogger({
     level: config.debug ? "debug" : "info",

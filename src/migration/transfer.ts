@@ -28,6 +28,7 @@ export async function startSource(
     {
       server: config.vmwareEndpoint!.host,
       port: config.vmwareEndpoint!.port,
+      nfcPort: config.vddkNfcPort,
       username: config.vmwareUsername!,
       password: config.vmwarePassword!.reveal(),
       thumbprintSha1: site.client.certificate.sha1,

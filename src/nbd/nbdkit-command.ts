@@ -8,6 +8,8 @@ export interface VddkSource {
   readonly server: string;
   /** Its HTTPS port; absent: 443. */
   readonly port?: number;
+  /** Port of the ESXi host's NFC service; absent: 902. */
+  readonly nfcPort?: number;
   readonly username: string;
   readonly password: string;
   /** SHA-1 of the server's certificate, 20 pairs of hexadecimal digits with colons. */
@@ -73,6 +75,9 @@ export function nbdkitCommand(source: VddkSource, place: CommandSurroundings): N
     `libdir=${resolve(source.libdir)}`,
     `server=${source.server}`,
     ...(source.port === undefined || source.port === 443 ? [] : [`port=${source.port}`]),
+    ...(source.nfcPort === undefined || source.nfcPort === 902
+      ? []
+      : [`nfchostport=${source.nfcPort}`]),
     `user=${source.username}`,
     `password=-${place.passwordFd}`,
     `thumbprint=${source.thumbprintSha1}`,

@@ -55,29 +55,43 @@ export async function vddkConfigFile(workspace: Workspace, given?: string): Prom
   return path;
 }
 
-/**
- * Removes what runs left behind that were killed before they could clean up: their directories,
- * and an nbdkit of theirs that outlived them (one whose VDDK read hangs ignores SIGTERM). Only
- * directories of this user whose owner is gone, and only processes that name such a directory's
- * socket on their command line.
- */
-export async function removeNbdkitLeftovers(logger: Logger, parentDir = tmpdir()): Promise<void> {
+/** Directories of this user whose owner is gone, as `removeNbdkitLeftovers` would take them up. */
+export async function findNbdkitLeftovers(parentDir = tmpdir()): Promise<string[]> {
+  const found: string[] = [];
   for (const name of await readdir(placeFor(parentDir)).catch(() => [])) {
     const owner = /^migratekit-nbdkit-(\d+)-\w+$/.exec(name)?.[1];
     if (owner === undefined || (await isAlive(Number(owner)))) continue;
     const dir = join(placeFor(parentDir), name);
+    const status = await lstat(dir).catch(() => undefined); // gone by now
+    if (status?.isDirectory() && status.uid === process.getuid?.()) found.push(dir);
+  }
+  return found;
+}
+
+/**
+ * Removes what runs left behind that were killed before they could clean up: their directories,
+ * and an nbdkit of theirs that outlived them (one whose VDDK read hangs ignores SIGTERM). Only
+ * directories of this user whose owner is gone, and only processes that name such a directory's
+ * socket on their command line. Gives the directories removed.
+ */
+export async function removeNbdkitLeftovers(
+  logger: Logger,
+  parentDir = tmpdir(),
+): Promise<string[]> {
+  const removed: string[] = [];
+  for (const dir of await findNbdkitLeftovers(parentDir)) {
     try {
-      const status = await lstat(dir);
-      if (!status.isDirectory() || status.uid !== process.getuid?.()) continue;
       const killed = await killUsersOf(join(dir, "nbd.sock"));
       // Served by nobody we can see: its run is alive in another PID namespace.
       if (killed.length === 0 && (await accepts(join(dir, "nbd.sock")))) continue;
       await rm(dir, { recursive: true, force: true });
       logger.info({ dir, killed }, "removed what an earlier run's nbdkit left behind");
+      removed.push(dir);
     } catch (error) {
       logger.warn({ dir, error: messageOf(error) }, "could not remove an old nbdkit directory");
     }
   }
+  return removed;
 }
 
 /** A long TMPDIR leaves no room for a socket's path. */

@@ -1,0 +1,36 @@
+import { exitCodes, MigratekitError } from "../errors.ts";
+import { type CleanupSummary, type Leftover, runCleanup } from "../migration/cleanup.ts";
+import type { CommandContext } from "./context.ts";
+import { printJson } from "./output.ts";
+
+/** `migratekit cleanup`: leftovers of dead runs, listed and removed. */
+export async function run({ config, logger, signal }: CommandContext): Promise<number> {
+  const summary = await runCleanup({ config, logger, signal });
+  const failed = summary.vms.flatMap(({ leftovers }) =>
+    leftovers.filter(({ outcome }) => outcome === "failed"),
+  );
+  const status = failed.length === 0 ? "completed" : "failed";
+  if (config.json) printJson({ status, ...summary });
+  else process.stdout.write(cleanupText(summary));
+  if (failed[0] === undefined) return exitCodes.success;
+  throw new MigratekitError(
+    "vsphere-task-failed",
+    `${failed.length} snapshot(s) could not be removed; ${failed[0].what}: ${failed[0].reason}`,
+  );
+}
+
+function cleanupText({ local, vms, dry_run }: CleanupSummary): string {
+  const lines = vms.flatMap(({ vm, skipped, leftovers }) =>
+    skipped === undefined
+      ? leftovers.map((leftover) => leftoverText(leftover, ` of ${vm}`))
+      : [`skipped: ${vm}: ${skipped}`],
+  );
+  lines.push(...local.map((leftover) => leftoverText(leftover, "")));
+  if (lines.length === 0) lines.push("nothing was left behind");
+  else if (dry_run) lines.push("nothing was changed (--dry-run)");
+  return `${lines.join("\n")}\n`;
+}
+
+function leftoverText({ kind, what, outcome, reason }: Leftover, of: string): string {
+  return `${outcome}: ${kind} ${what}${of}${reason === undefined ? "" : `: ${reason}`}`;
+}
