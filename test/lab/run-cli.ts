@@ -5,8 +5,13 @@ import { join } from "node:path";
 
 const root = join(import.meta.dirname, "../..");
 
-/** The program and its first arguments, from source. */
-export const cliCommand = [join(root, ".ci/node"), join(root, "src/cli.ts")] as const;
+/**
+ * The program and its first arguments: from source, or an executable made from it, which then takes
+ * part in everything that the lab and the tests do.
+ */
+export const cliCommand: readonly [string, ...string[]] = process.env.MIGRATEKIT_TEST_BINARY
+  ? [process.env.MIGRATEKIT_TEST_BINARY]
+  : [join(root, ".ci/node"), join(root, "src/cli.ts")];
 
 export interface CliResult {
   code: number | null;
@@ -40,7 +45,8 @@ function cleanEnvironment(): Record<string, string | undefined> {
 
 export function startCli(options: CliOptions): CliRun {
   const startedAt = performance.now();
-  const child = spawn(cliCommand[0], [cliCommand[1], ...options.args], {
+  const [program, ...first] = cliCommand;
+  const child = spawn(program, [...first, ...options.args], {
     env: { ...cleanEnvironment(), ...options.env },
     stdio: [
       options.input === undefined ? "ignore" : "pipe",

@@ -1,0 +1,216 @@
+/**
+ * Installs the package where an operator would: in a minimal Debian made with debootstrap, without
+ * Node and without a compiler. There it runs the lab's whole demonstration with the installed program
+ * (the lab itself stays outside), then removes and purges the package and looks for what is left.
+ * Needs root, and `npm run package` before. Several minutes; the minimal roots are kept in .lab/roots.
+ *
+ *   .ci/node .ci/package/try-in-root.mjs [bookworm] [trixie]
+ */
+import { spawnSync } from "node:child_process";
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  globSync,
+  mkdirSync,
+  mkdtempSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { underRoot } from "../setup/run.mjs";
+
+const suites = ["bookworm", "trixie"];
+const insideVariable = "MIGRATEKIT_TRY_INSIDE";
+/** The stand-in for VMware's library and the VDDK plugin. */
+const labParts = underRoot(".lab");
+
+/** Mounts are made in a namespace of our own: they are gone when we are. */
+function main(args) {
+  if (process.getuid?.() !== 0) throw new Error("package:try needs root (debootstrap, chroot)");
+  if (process.env[insideVariable]) return args.forEach(tryIn);
+  const wanted = args.length > 0 ? args : suites;
+  const self = fileURLToPath(import.meta.url);
+  const result = spawnSync(
+    "unshare",
+    ["--mount", "--propagation", "private", process.execPath, self, ...wanted],
+    { stdio: "inherit", env: { ...process.env, [insideVariable]: "1" } },
+  );
+  process.exitCode = result.status ?? 1;
+}
+
+function tryIn(suite) {
+  const startedAt = Date.now();
+  const work = mkdtempSync("/var/tmp/migratekit-try-");
+  const root = new Root(join(work, "root"));
+  try {
+    title(`Debian ${suite}`);
+    root.prepare(minimalRoot(suite));
+    const before = root.files();
+    install(root);
+    look(root);
+    demonstrate(root, work);
+    removeAndPurge(root, before);
+    console.log(`Debian ${suite}: all is well, ${Math.round((Date.now() - startedAt) / 1000)} s`);
+  } finally {
+    root.release();
+    rmSync(work, { recursive: true, force: true });
+  }
+}
+
+/** Made once; what is tried works on a copy. */
+function minimalRoot(suite) {
+  const place = underRoot(`.lab/roots/${suite}`);
+  if (existsSync(place)) return place;
+  say(`debootstrap ${suite}`);
+  mkdirSync(underRoot(".lab/roots"), { recursive: true });
+  const partial = `${place}.${process.pid}`;
+  run("debootstrap", ["--variant=minbase", suite, partial]);
+  renameSync(partial, place);
+  return place;
+}
+
+class Root {
+  constructor(path) {
+    this.path = path;
+    this.mounts = [];
+  }
+
+  prepare(minimal) {
+    run("cp", ["--archive", minimal, this.path]);
+    copyFileSync("/etc/resolv.conf", join(this.path, "etc/resolv.conf"));
+    // No service is started in here.
+    writeFileSync(join(this.path, "usr/sbin/policy-rc.d"), "#!/bin/sh\nexit 101\n", {
+      mode: 0o755,
+    });
+    this.mount("proc", ["-t", "proc", "proc"]);
+    this.sh("apt-get update -q");
+  }
+
+  /** The same path inside and outside. */
+  share(path) {
+    this.mount(path, ["--bind", path]);
+  }
+
+  mount(at, source) {
+    const place = join(this.path, at);
+    const firstMade = mkdirSync(place, { recursive: true });
+    run("mount", [...source, place]);
+    this.mounts.push({ place, firstMade });
+  }
+
+  /** @returns {string} what it printed */
+  sh(script, { mayFail = false } = {}) {
+    const env = { PATH: "/usr/sbin:/usr/bin:/sbin:/bin", DEBIAN_FRONTEND: "noninteractive" };
+    const result = spawnSync("chroot", [this.path, "sh", "-ec", script], { encoding: "utf8", env });
+    const output = `${result.stdout}${result.stderr}`;
+    if (result.status === 0 || mayFail) return output.trim();
+    throw new Error(`in the root: ${script}: exit code ${result.status}\n${output}`);
+  }
+
+  files() {
+    return new Set(this.sh("find / -xdev -not -path '/proc/*'").split("\n"));
+  }
+
+  release() {
+    const mounts = this.mounts.reverse();
+    this.mounts = [];
+    for (const { place } of mounts) run("umount", [place]);
+    // Only when all are unmounted: what is below a mount is not ours to remove.
+    for (const { firstMade } of mounts) {
+      if (firstMade) rmSync(firstMade, { recursive: true, force: true });
+    }
+  }
+}
+
+function install(root) {
+  const [deb] = globSync("migratekit_*_amd64.deb", { cwd: underRoot("dist") });
+  if (!deb) throw new Error("there is no package in dist: run npm run package first");
+  copyFileSync(underRoot(join("dist", deb)), join(root.path, "tmp", deb));
+  say("dpkg -i, which lacks the dependencies, and apt-get -f install, which brings them");
+  const refusal = root.sh(`dpkg -i /tmp/${deb}`, { mayFail: true });
+  expect(/dependency problems/.test(refusal), `dpkg names what is missing:\n${refusal}`);
+  root.sh("apt-get -f install -y -q --no-install-recommends");
+  root.sh(`rm /tmp/${deb}`);
+}
+
+function look(root) {
+  const tools = root.sh("command -v node nodejs cc gcc g++ make npm || true");
+  expect(tools === "", `neither Node nor a compiler is in the root ${tools}`);
+  const version = root.sh("migratekit --version");
+  console.log(version.replace(/^/gm, "    "));
+  expect(/^libnbd 1\./m.test(version) && /^nbdkit 1\./m.test(version), "--version finds both");
+  expect(root.sh("dpkg --verify migratekit") === "", "every file is as the package has it");
+  const state = root.sh("stat -c '%U %G %a' /var/lib/migratekit");
+  expect(state === "migratekit migratekit 700", `/var/lib/migratekit: ${state}`);
+  const asUser = root.sh(
+    "setpriv --reuid=migratekit --regid=migratekit --clear-groups --reset-env migratekit --version",
+  );
+  expect(/^libnbd 1\./m.test(asUser), "the system account can use it, too");
+  root.sh("test -e /usr/share/doc/migratekit/sbom.cdx.json");
+}
+
+/** The demonstration starts "migratekit" by this script, and migratekit finds nbdkit in the root. */
+function demonstrate(root, work) {
+  const lab = join(work, "lab");
+  mkdirSync(lab);
+  root.share(lab);
+  root.share(labParts);
+  const program = join(work, "migratekit");
+  writeFileSync(program, `#!/bin/sh\nexec chroot ${root.path} /usr/bin/migratekit "$@"\n`);
+  chmodSync(program, 0o755);
+  say("the lab's demonstration, with the installed program");
+  const result = spawnSync(underRoot(".ci/node"), [underRoot("test/lab/demo.ts")], {
+    stdio: "inherit",
+    // Files of this machine that its environment names are not in the root.
+    env: { PATH: process.env.PATH, TMPDIR: lab, MIGRATEKIT_TEST_BINARY: program },
+  });
+  expect(result.status === 0, "the demonstration ends well");
+}
+
+function removeAndPurge(root, before) {
+  root.release();
+  root.mount("proc", ["-t", "proc", "proc"]);
+  root.sh("touch /etc/migratekit/vms/web01.yaml /etc/migratekit/credentials/web01");
+  root.sh("apt-get remove -y -q migratekit");
+  expect(!existsSync(join(root.path, "usr/bin/migratekit")), "removing takes the program");
+  expect(existsSync(join(root.path, "etc/migratekit/config.yaml")), "removing leaves the settings");
+  root.sh("apt-get purge -y -q migratekit");
+  const account = root.sh("getent passwd migratekit; getent group migratekit", { mayFail: true });
+  expect(account === "", "purging takes the account");
+  const named = root.sh("find / -xdev -not -path '/proc/*' -name '*migratekit*'");
+  expect(named === "", `no file is named after it ${named}`);
+  root.sh(
+    "apt-get purge -y -q --auto-remove libnbd0 nbdkit adduser; apt-get autoremove -y -q --purge",
+  );
+  const left = [...root.files()].filter((path) => !before.has(path) && !expected.test(path));
+  expect(left.length === 0, `with its dependencies gone, nothing is left ${left.join(" ")}`);
+}
+
+/** What apt, dpkg and the lab's mounts leave after any package. */
+const expected =
+  /^\/(var\/(log|cache|lib\/(dpkg|apt|pam|systemd))\b|etc\/(passwd|group|shadow|gshadow|subuid|subgid)-?$|var\/tmp\/|work\b|etc\/\.pwd\.lock)/;
+
+function run(command, args) {
+  const result = spawnSync(command, args, { encoding: "utf8" });
+  if (result.status === 0) return;
+  const why = result.error?.message ?? `${result.stdout}${result.stderr}`;
+  throw new Error(`${command} ${args.join(" ")}: ${why}`);
+}
+
+function expect(right, what) {
+  if (!right) throw new Error(`not so: ${what}`);
+  say(`✓ ${what.trim()}`);
+}
+
+function title(text) {
+  console.log(`\n== ${text}`);
+}
+
+function say(text) {
+  console.log(`  ${text}`);
+}
+
+main(process.argv.slice(2));
