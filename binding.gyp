@@ -1,5 +1,4 @@
 {
-  "variables": { "sanitize%": "" },
   "targets": [
     {
       "target_name": "migratekit",
@@ -10,6 +9,9 @@
         "native/adapt.cc",
         "native/loop.cc",
         "native/loop_tasks.cc",
+        "native/loop_windows.cc",
+        "native/loop_zeroes.cc",
+        "native/loop_failures.cc",
         "native/events.cc",
         "native/side_health.cc",
         "native/work_list.cc",
@@ -27,16 +29,7 @@
       "cflags_cc!": ["-fno-exceptions", "-fno-rtti", "-std=gnu++20"],
       "cflags_cc": ["-std=c++20", "-fvisibility=hidden"],
       "libraries": ["<!@(pkg-config --libs libnbd)"],
-      "ldflags": ["-Wl,-z,nodelete"],
-      "conditions": [
-        ["sanitize!=''", {
-          "cflags": ["-fsanitize=<(sanitize)", "-fno-omit-frame-pointer", "-g", "-O1"],
-          "ldflags": ["-fsanitize=<(sanitize)"]
-        }, {
-          "sources": ["native/glibc_floor.c"],
-          "ldflags": ["-static-libstdc++", "-static-libgcc"]
-        }]
-      ]
+      "ldflags": ["-Wl,-z,nodelete", "-static-libstdc++", "-static-libgcc"]
     }
   ]
 }

@@ -62,6 +62,7 @@ struct Command {
   bool lost = false;  // the connection went away before an answer came
   std::string message;
   std::vector<uint64_t> extents;  // of a status request: length, flags, length, flags, …
+  std::vector<Range> received;    // of a read: what the server has sent, adjacent pieces joined
   Connection* connection = nullptr;
   size_t inFlightIndex = 0;
   TimePoint issuedAt;
@@ -122,6 +123,8 @@ class Connection {
   void complete(Command& command, int error);
   void failInFlight(int error, const std::string& why);
   static int onCompletion(void* userData, int* error);
+  static int onChunk(void* userData, const void* bytes, size_t count, uint64_t offset,
+                     unsigned status, int* error);
   static int onExtents(void* userData, const char* context, uint64_t offset, uint32_t* entries,
                        size_t count, int* error);
 

@@ -157,12 +157,21 @@ void WorkList::pushReady(Range range, bool zero, bool targetZero) {
   list.push_back(std::move(piece));
 }
 
-bool WorkList::takeRetry(bool zero, TimePoint now, Piece& piece) {
+// A piece that was taken for a server that zeroes by itself may now have to fit in a buffer.
+bool WorkList::takeRetry(bool zero, uint64_t limit, TimePoint now, Piece& piece) {
   for (size_t i = 0; i < retry_.size(); i++) {
-    if (retry_[i].zero != zero || retry_[i].notBefore > now) continue;
-    piece = std::move(retry_[i]);
-    retry_.erase(retry_.begin() + i);
+    Piece& waiting = retry_[i];
+    if (waiting.zero != zero || waiting.notBefore > now) continue;
     outstanding_++;
+    if (waiting.range.length > limit && waiting.wanted.empty()) {
+      piece = waiting;
+      piece.range.length = limit;
+      waiting.range.offset += limit;
+      waiting.range.length -= limit;
+      return true;
+    }
+    piece = std::move(waiting);
+    retry_.erase(retry_.begin() + i);
     return true;
   }
   return false;
@@ -170,7 +179,7 @@ bool WorkList::takeRetry(bool zero, TimePoint now, Piece& piece) {
 
 bool WorkList::takeData(uint64_t limit, uint64_t gap, TimePoint now, Piece& piece) {
   std::lock_guard lock(mutex_);
-  if (takeRetry(false, now, piece)) return true;
+  if (takeRetry(false, limit, now, piece)) return true;
   if (data_.empty()) return false;
   Piece& first = data_.front();
   piece = Piece();
@@ -214,7 +223,7 @@ bool WorkList::takeData(uint64_t limit, uint64_t gap, TimePoint now, Piece& piec
 
 bool WorkList::takeZero(uint64_t limit, TimePoint now, Piece& piece) {
   std::lock_guard lock(mutex_);
-  if (takeRetry(true, now, piece)) return true;
+  if (takeRetry(true, limit, now, piece)) return true;
   if (zero_.empty()) return false;
   Piece& first = zero_.front();
   if (first.range.length <= limit) {

@@ -103,7 +103,7 @@ class WorkList {
 
   void pushReady(Range range, bool zero, bool targetZero);
   void requeueLog(std::vector<LogEntry>& log);
-  bool takeRetry(bool zero, TimePoint now, Piece& piece);
+  bool takeRetry(bool zero, uint64_t limit, TimePoint now, Piece& piece);
   bool drainedLocked() const;
 
   const Options options_;

@@ -301,18 +301,19 @@ class Feeder {
   ): Promise<void> {
     let end = 0;
     if (extents instanceof Float64Array) {
-      await this.#page(extents, task, checkPage(extents, end));
+      checkPage(extents, end);
+      await this.#page(extents, task);
     } else {
       for await (const page of extents) {
         end = checkPage(page, end);
-        await this.#page(page, task, end);
+        await this.#page(page, task);
         if (this.#stopped) return;
       }
     }
     if (!this.#stopped) task.end();
   }
 
-  async #page(page: Float64Array, task: NativeCopy, _end: number): Promise<void> {
+  async #page(page: Float64Array, task: NativeCopy): Promise<void> {
     for (let at = 0; at < page.length && !this.#stopped; at += pageValues) {
       const part = page.subarray(at, at + pageValues);
       // The promise is made first: the event may come before push() has returned.

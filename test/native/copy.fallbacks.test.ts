@@ -25,7 +25,7 @@ interface Outcome extends CopyResult {
 async function copyVia(options: Case): Promise<Outcome> {
   await using dir = await tempDir();
   const [from, to] = [join(dir.path, "from"), join(dir.path, "to")];
-  await makeImage(from, sizeBytes, new Random(7), 3);
+  await makeImage(from, sizeBytes, new Random(7), 1);
   if (options.empty) await truncated(to, sizeBytes);
   else await makeDirty(to, sizeBytes, new Random(8));
   await using source = await startNbdkit(
@@ -33,7 +33,8 @@ async function copyVia(options: Case): Promise<Outcome> {
     ...fill(options.source ?? ["-r", "file", "FILE"], from),
   );
   await using target = await startNbdkit(dir.path, ...fill(options.target, to));
-  using engine = new Engine();
+  // Less memory than disk: nothing may need the whole of it at once.
+  using engine = new Engine({ memoryBytes: 4 * MiB });
   const notes: EngineNote[] = [];
   const result = await engine.copy({
     source: { uri: source.uri },

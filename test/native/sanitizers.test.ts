@@ -8,7 +8,8 @@ import { promisify } from "node:util";
 
 const run = promisify(execFile);
 const root = fileURLToPath(new URL("../../", import.meta.url));
-const folder = join(root, "build", "sanitizers");
+// Not under build/: node-gyp empties that.
+const folder = join(root, ".lab", "sanitizers");
 const modules = join(root, "node_modules");
 
 interface Variant {

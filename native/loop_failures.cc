@@ -1,0 +1,103 @@
+// What becomes of a piece that failed, and the arena in which tasks and commands live.
+#include <cassert>
+#include <cerrno>
+#include <cstring>
+
+#include "loop.h"
+
+namespace engine {
+
+namespace {
+
+// Trying again cannot help.
+bool isFinal(int error) { return error == ENOSPC || error == EPERM || error == EROFS; }
+
+const char* opName(Op op) {
+  switch (op) {
+    case Op::read: return "read";
+    case Op::write: return "write";
+    case Op::zero: return "write-zeroes";
+    case Op::trim: return "trim";
+    case Op::flush: return "flush";
+    case Op::status: return "block status";
+  }
+  return "request";
+}
+
+}  // namespace
+
+// Failure of one piece: again later, or the end of the job.
+void Loop::retire(Task& task) {
+  Piece& piece = task.piece;
+  const RetryPolicy& policy = job_.options_.retry;
+  TimePoint now = Clock::now();
+  if (piece.attempts == 0 && piece.losses == 0) piece.firstFailed = now;
+  if (task.lost) piece.losses++;
+  else piece.attempts++;
+  std::string what = task.message;
+  if (what.empty())
+    what = std::string(sideName(task.side)) + " " + opName(task.op) + " of " +
+           std::to_string(task.failedRange.length) + " bytes at " +
+           std::to_string(task.failedRange.offset) + " failed: " + std::strerror(task.error);
+  const bool exhausted = piece.attempts > policy.attempts ||
+                         piece.losses > 3 * policy.attempts + 3 ||
+                         now - piece.firstFailed > policy.maxElapsed;
+  if ((!task.lost && isFinal(task.error)) || exhausted) {
+    Failure failure;
+    failure.code = task.side == Side::source ? "ENGINE_READ" : task.op == Op::read ? "ENGINE_READ" : "ENGINE_WRITE";
+    failure.side = task.side;
+    failure.error = task.error;
+    failure.message = what;
+    failure.hasRange = true;
+    failure.range = task.failedRange;
+    failure.attempts = piece.attempts + piece.losses;
+    job_.fail(std::move(failure));
+  } else if (!task.lost) {
+    job_.stats_.retries++;
+    job_.retryEvent(task.side, what, piece.attempts, &task.failedRange);
+    piece.notBefore = now + RetryPolicy::backoff(piece.attempts);
+  }
+  job_.work_->requeue(std::move(piece));
+  release(task);
+}
+
+Command& Loop::newCommand() {
+  if (freeCommands_.empty()) {
+    commands_.emplace_back();
+    return commands_.back();
+  }
+  Command& command = *freeCommands_.back();
+  freeCommands_.pop_back();
+  command.fastZero = false;
+  command.offset = command.length = 0;
+  command.buffer = nullptr;
+  command.task = nullptr;
+  command.window = nullptr;
+  return command;
+}
+
+Task& Loop::newTask() {
+  activeTasks_++;
+  if (freeTasks_.empty()) {
+    tasks_.emplace_back();
+    return tasks_.back();
+  }
+  Task& task = *freeTasks_.back();
+  freeTasks_.pop_back();
+  return task;
+}
+
+// The one place where a task ends and its memory goes back.
+void Loop::release(Task& task) {
+  assert(task.pending == 0);
+  if (task.buffer != nullptr) job_.shared_->pool.give(task.buffer, task.bufferBytes, job_.share_, this);
+  if (task.countsAsZero) zeroTasks_--;
+  std::vector<Segment> segments = std::move(task.segments);
+  segments.clear();
+  task = Task();
+  task.segments = std::move(segments);
+  activeTasks_--;
+  freeTasks_.push_back(&task);
+}
+
+}  // namespace engine
