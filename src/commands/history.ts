@@ -2,11 +2,12 @@ import { exitCodes, MigratekitError } from "../errors.ts";
 import { endpointText } from "../migration/discover.ts";
 import { formatBytes, formatDuration, formatRate } from "../progress/format.ts";
 import { StateDatabase } from "../state/database.ts";
+import { isVmLocked } from "../state/lock.ts";
 import type { RunRecord } from "../state/run-record.ts";
 import { RunStore } from "../state/runs.ts";
 import { listVms, normalEndpoint, type VmIdentity } from "../state/vm-identity.ts";
 import type { CommandContext } from "./context.ts";
-import { printJson, sparkline, table } from "./output.ts";
+import { printJson, sparkline, table, terminalColumns } from "./output.ts";
 
 /** `migratekit history`: past runs, from the state directory alone. */
 export async function run({ config }: CommandContext): Promise<number> {
@@ -19,10 +20,19 @@ export async function run({ config }: CommandContext): Promise<number> {
     });
   }
   const store = new RunStore(state);
-  const found = vms.map((vm) => ({ vm, runs: store.listRuns(vm, config.limit) }));
+  const found = vms.map((vm) => ({ vm, runs: listRuns(store, vm, config) }));
   if (config.json) printJson({ vms: found.map(({ vm, runs }) => ({ ...vm, runs })) });
   else process.stdout.write(found.map(({ vm, runs }) => historyText(vm, runs)).join("\n"));
   return exitCodes.success;
+}
+
+/** A run whose process is gone says `running` until the next one cleans up after it. */
+function listRuns(store: RunStore, vm: VmIdentity, config: CommandContext["config"]): RunRecord[] {
+  const holder = isVmLocked(config.stateDir, vm.instanceUuid);
+  const dead = new Set(store.deadRuns(vm, holder).map((run) => run.runId));
+  return store
+    .listRuns(vm, config.limit)
+    .map((run) => (dead.has(run.runId) ? { ...run, status: "died" as const } : run));
 }
 
 function isWanted(vm: VmIdentity, config: CommandContext["config"]): boolean {
@@ -33,40 +43,53 @@ function isWanted(vm: VmIdentity, config: CommandContext["config"]): boolean {
   );
 }
 
+const headings = [
+  "start (UTC)",
+  "command",
+  "sync",
+  "ending",
+  "planned",
+  "copied",
+  "time",
+  "rate",
+  "why",
+];
+
 /** Newest first; the sparkline reads from the oldest run to the newest. */
 function historyText(vm: VmIdentity, runs: readonly RunRecord[]): string {
-  const deltas = runs
-    .filter((run) => run.status === "completed")
-    .map((run) => sum(run, "copiedBytes"))
-    .reverse();
-  const rows = runs.map((run) => {
-    const copied = sum(run, "copiedBytes");
-    const seconds = (run.durationMs ?? 0) / 1000;
-    return [
-      run.startedAt.slice(0, 19).replace("T", " "),
-      run.command,
-      syncTypeText(run),
-      run.errorCode ? `${run.status} (${run.errorCode})` : run.status,
-      formatBytes(sum(run, "plannedBytes")),
-      formatBytes(copied),
-      run.durationMs === undefined ? "" : formatDuration(seconds),
-      seconds > 0 ? formatRate(copied / seconds) : "",
-      run.disks[0]?.reason ?? run.message ?? "",
-    ];
-  });
-  const headings = [
-    "start (UTC)",
-    "command",
-    "sync",
-    "ending",
-    "planned",
-    "copied",
-    "time",
-    "rate",
-    "why",
+  const columns = terminalColumns();
+  const title = `${vm.vmPath} at ${vm.endpoint} (${vm.instanceUuid})`;
+  const rows = runs.map(runRow);
+  return `${title}\n${table(headings, rows, columns)}${trendText(runs, columns ?? 80)}`;
+}
+
+function runRow(run: RunRecord): string[] {
+  const copied = sum(run, "copiedBytes");
+  const seconds = (run.durationMs ?? 0) / 1000;
+  const some = run.disks.length > 0;
+  return [
+    run.startedAt.slice(0, 19).replace("T", " "),
+    run.command,
+    syncTypeText(run),
+    run.errorCode ? `${run.status} [${run.errorCode}]` : run.status,
+    some ? formatBytes(sum(run, "plannedBytes")) : "",
+    some ? formatBytes(copied) : "",
+    run.durationMs === undefined ? "" : formatDuration(seconds),
+    some && seconds > 0 ? formatRate(copied / seconds) : "",
+    run.message ?? run.disks[0]?.reason ?? "",
   ];
-  const trend = deltas.length > 1 ? `copied: ${sparkline(deltas)}\n` : "";
-  return `${vm.vmPath} at ${vm.endpoint} (${vm.instanceUuid})\n${table(headings, rows)}${trend}`;
+}
+
+/** How much changed from run to run: what the next one, and the last one, will take. */
+function trendText(runs: readonly RunRecord[], columns: number): string {
+  const deltas = runs
+    .filter((run) => run.status === "completed" && syncTypeText(run) === "incremental")
+    .map((run) => sum(run, "plannedBytes"))
+    .reverse();
+  if (deltas.length < 2) return "";
+  const label = `changed (up to ${formatBytes(Math.max(...deltas))}): `;
+  const room = Math.max(10, columns - label.length);
+  return `${label}${sparkline(deltas.slice(-room))}\n`;
 }
 
 function sum(run: RunRecord, field: "copiedBytes" | "plannedBytes"): number {

@@ -130,7 +130,7 @@ function vmMetrics(vms: readonly VmTotals[], strangers: readonly Stranger[]): Me
       ...add(() => 0),
     ]),
     gauge("last_run_duration_seconds", "Time that the last sync took.", [
-      ...of((vm) => vm.lastRun && vm.lastRun.durationMs / 1000),
+      ...of((vm) => vm.lastRun && seconds(vm.lastRun.durationMs)),
     ]),
     {
       name: failuresName,

@@ -15,21 +15,48 @@ export function errorDocument(error: unknown) {
   return { ...context, code, message, remedy };
 }
 
-/** Rows under headings, in columns; cells of numbers are written to the right. */
-export function table(headings: readonly string[], rows: readonly (readonly string[])[]): string {
+/** Columns of the terminal on stdout; undefined where there is none: nothing is cut there. */
+export function terminalColumns(): number | undefined {
+  return process.stdout.isTTY ? process.stdout.columns : undefined;
+}
+
+/**
+ * Rows under headings, in columns; cells of numbers are written to the right. Lines longer than
+ * `columns` are cut, which costs the last column first.
+ */
+export function table(
+  headings: readonly string[],
+  rows: readonly (readonly string[])[],
+  columns?: number,
+): string {
   const all = [headings, ...rows];
   const widths = headings.map((_, column) =>
     Math.max(...all.map((row) => stringWidth(row[column] ?? ""))),
   );
-  const line = (row: readonly string[]) =>
-    row
+  const line = (row: readonly string[]) => {
+    const text = row
       .map((cell, column) => {
         const space = " ".repeat(widths[column]! - stringWidth(cell));
         return /^[\d.,]+( |$|%|:)/.test(cell) ? space + cell : cell + space;
       })
       .join("  ")
       .trimEnd();
+    return columns === undefined ? text : cutTo(text, columns);
+  };
   return `${all.map(line).join("\n")}\n`;
+}
+
+/** `text` in at most so many columns of a terminal. */
+export function cutTo(text: string, columns: number): string {
+  if (stringWidth(text) <= columns) return text;
+  let cut = "";
+  let width = 1; // of the mark
+  for (const { segment } of new Intl.Segmenter().segment(text)) {
+    width += stringWidth(segment);
+    if (width > columns) break;
+    cut += segment;
+  }
+  return `${cut}…`;
 }
 
 const blocks = "▁▂▃▄▅▆▇█";
