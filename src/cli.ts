@@ -6,14 +6,11 @@ import "./process-guard.ts"; // before anything that takes time to load
 import { inspect } from "node:util";
 import { CommanderError } from "commander";
 import type { CommandModule } from "./commands/context.ts";
-import { LogView } from "./commands/log-view.ts";
-import { resolveConfig } from "./config.ts";
 import { exitCodes, MigratekitError, messageOf } from "./errors.ts";
-import { createLogger, redact } from "./logger.ts";
 import type { CommandName } from "./options.ts";
 import { buildProgram, type Invocation } from "./program.ts";
 
-/** Loaded on demand, so that `--version` and `status` do not pay for the rest. */
+/** Loaded on demand, as all that takes time to load: `--help` and `--version` answer at once. */
 const commands: Record<CommandName, () => Promise<CommandModule>> = {
   migrate: () => import("./commands/migrate.ts"),
   check: () => import("./commands/check.ts"),
@@ -52,7 +49,7 @@ async function main(argv: readonly string[]): Promise<number> {
     if (shutdown.signal.aborted) return dieBySignal(shutdown.signal.reason);
     return code;
   } catch (error) {
-    report(error, invocation);
+    await report(error, invocation);
     if (shutdown.signal.aborted) return dieBySignal(shutdown.signal.reason);
     return error instanceof MigratekitError ? error.exitCode : exitCodes.bug;
   }
@@ -78,7 +75,10 @@ function parseArguments(argv: readonly string[]): Invocation | number {
 }
 
 async function runCommand(invocation: Invocation, signal: AbortSignal): Promise<number> {
+  const { resolveConfig } = await import("./config.ts");
   const config = resolveConfig(invocation.command, invocation.flags);
+  const { LogView } = await import("./commands/log-view.ts");
+  const { createLogger } = await import("./logger.ts");
   const command = await commands[invocation.command]();
   using view = new LogView({ colour: config.colour });
   const logger = createLogger({
@@ -121,17 +121,23 @@ function dieBySignal(reason: unknown): number {
   return exitCodes.bug;
 }
 
-function report(error: unknown, invocation: Invocation): void {
+async function report(error: unknown, invocation: Invocation): Promise<void> {
+  const { redact } = await import("./logger.ts");
   const debug = invocation.flags.get("debug") === true;
   if (error instanceof MigratekitError) {
     const lines = `error [${error.code}]: ${error.message}\n  fix: ${error.remedy}\n`;
     process.stderr.write(redact(debug ? `${lines}${inspect(error)}\n` : lines));
   } else if (!(error instanceof Interruption)) {
-    reportBug(error);
+    await reportBug(error);
   }
 }
 
-function reportBug(error: unknown): void {
+function endByBug(error: unknown): void {
+  reportBug(error).finally(() => process.exit(exitCodes.bug));
+}
+
+async function reportBug(error: unknown): Promise<void> {
+  const { redact } = await import("./logger.ts");
   const stack = error instanceof Error ? error.stack : messageOf(error);
   process.stderr.write(redact(`error [bug]: ${stack}\n  fix: report this with the lines above\n`));
 }
@@ -141,19 +147,10 @@ process.stdout.on("error", () => {});
 process.stderr.on("error", () => {});
 
 // What nobody caught would be printed by Node as it is, with all that hangs on the error.
-process.on("uncaughtException", (error) => {
-  reportBug(error);
-  process.exit(exitCodes.bug);
-});
+process.on("uncaughtException", endByBug);
 
-main(process.argv.slice(2)).then(
-  (code) => {
-    process.exitCode = code;
-    // Whatever still holds the event loop (a peer that does not close) must not hold the exit.
-    setTimeout(() => process.exit(code), exitGraceMs).unref();
-  },
-  (error) => {
-    reportBug(error);
-    process.exit(exitCodes.bug);
-  },
-);
+main(process.argv.slice(2)).then((code) => {
+  process.exitCode = code;
+  // Whatever still holds the event loop (a peer that does not close) must not hold the exit.
+  setTimeout(() => process.exit(code), exitGraceMs).unref();
+}, endByBug);
