@@ -24,6 +24,11 @@ export function diskIdOf(disk: { readonly key: number }): string {
   return `disk-${disk.key}`;
 }
 
+/** @throws MigratekitError `usage` naming every setting that is missing to reach the VM */
+export function requireConnection(config: Config): void {
+  requireSettings(config, "vmware-endpoint", "vmware-username", "vmware-password", "vmware-path");
+}
+
 /**
  * Connects and reads the VM.
  * @throws MigratekitError `usage`, `vsphere-…`, `vm-not-found`
@@ -34,7 +39,7 @@ export async function findSite(
   signal: AbortSignal,
   state: StateDatabase,
 ): Promise<Site> {
-  requireSettings(config, "vmware-endpoint", "vmware-username", "vmware-password", "vmware-path");
+  requireConnection(config);
   const { vmwareEndpoint, vmwareUsername, vmwarePassword, vmwarePath } = config;
   const endpoint = endpointText(config);
   const trust = new TrustStore(state);

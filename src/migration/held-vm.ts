@@ -6,7 +6,7 @@ import { JournalStore } from "../state/journal.ts";
 import { VmLock } from "../state/lock.ts";
 import { RunStore } from "../state/runs.ts";
 import type { VmIdentity } from "../state/vm-identity.ts";
-import { findSite } from "./discover.ts";
+import { findSite, requireConnection } from "./discover.ts";
 import { recordEarlyFailure } from "./early-failure.ts";
 import { type CycleContext, endOf, type HeldVm, type Run, StageClock } from "./run.ts";
 import { checkTargetFlags } from "./targets.ts";
@@ -38,6 +38,7 @@ export async function withVm<T>(
 async function holdVm(context: CycleContext, undo: UndoStack): Promise<HeldVm> {
   const { config, logger, signal, reporter } = context;
   reporter.stage("Discover");
+  requireConnection(config);
   checkTargetFlags(config);
   const state = undo.use("close the state database", StateDatabase.open(config.stateDir));
   const site = await findSite(config, logger, signal, state);
