@@ -17,16 +17,17 @@ export async function confirm(question: string, signal: AbortSignal): Promise<vo
     output: process.stderr,
     terminal: false,
   });
-  const { promise, resolve } = Promise.withResolvers<string>();
+  const { promise, resolve } = Promise.withResolvers<string | undefined>();
   lines.once("line", resolve);
-  lines.once("close", () => resolve(""));
+  lines.once("close", () => resolve(undefined));
   const stop = () => lines.close();
   signal.addEventListener("abort", stop);
   try {
     process.stderr.write(`${question} Type yes to go on: `);
     const answer = await promise;
+    if (answer === undefined) process.stderr.write("\n"); // the error begins a line of its own
     signal.throwIfAborted();
-    if (answer.trim().toLowerCase() !== "yes") {
+    if (answer?.trim().toLowerCase() !== "yes") {
       throw new MigratekitError("usage", "it was not confirmed; nothing was done", {
         remedy: "Run it again and answer yes.",
       });

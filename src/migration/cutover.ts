@@ -1,6 +1,6 @@
 /** Cutover: syncs while the VM runs, then the shutdown, then the last sync. */
 import { MigratekitError } from "../errors.ts";
-import { formatBytes, formatDuration, formatRate } from "../progress/format.ts";
+import { formatBytes, formatDuration } from "../progress/format.ts";
 import type { PowerState } from "../vmware/vm-details.ts";
 import { syncVm } from "./cycle.ts";
 import { type DowntimeEstimate, estimateDowntime } from "./downtime.ts";
@@ -101,11 +101,8 @@ function estimateText(estimate: DowntimeEstimate | undefined, verified: boolean)
   if (estimate === undefined) {
     return "the last sync cannot be told yet, as this one copied more than the changes";
   }
-  const { deltaBytes, bytesPerSecond, fixedMs, totalMs } = estimate;
-  const copying =
-    bytesPerSecond === undefined
-      ? "nothing changed"
-      : `${formatBytes(deltaBytes)} changed, copied at ${formatRate(bytesPerSecond)}`;
+  const { deltaBytes, copyMs, fixedMs, totalMs } = estimate;
+  const copying = `${formatBytes(deltaBytes)} changed, ${formatDuration(copyMs / 1000)} to copy them`;
   const more = verified ? "the guest's shutdown and the verification" : "the guest's shutdown";
   return (
     `the last sync is expected to take ${formatDuration(totalMs / 1000)} ` +

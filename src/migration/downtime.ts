@@ -5,8 +5,8 @@ import type { CycleSummary } from "./summary.ts";
 export interface DowntimeEstimate {
   /** What the VM changed between the last two snapshots: the last sync's work if it goes on so. */
   readonly deltaBytes: number;
-  /** Of the transfer; undefined where nothing was to be copied. */
-  readonly bytesPerSecond: number | undefined;
+  /** For copying as much at the same rate. */
+  readonly copyMs: number;
   /** Everything but the transfer: discovery, snapshots, exports, change IDs. */
   readonly fixedMs: number;
   readonly totalMs: number;
@@ -25,12 +25,9 @@ export function estimateDowntime(
   );
   if (!tellsDelta) return undefined;
   const deltaBytes = summary.disks.reduce((sum, disk) => sum + disk.planned_bytes, 0);
-  const transferMs = stages
+  const copyMs = stages
     .filter(({ stage }) => stage === "Transfer")
     .reduce((sum, stage) => sum + stage.durationMs, 0);
-  const fixedMs = Math.max(0, summary.duration_ms - transferMs);
-  const bytesPerSecond =
-    deltaBytes > 0 && transferMs > 0 ? (deltaBytes / transferMs) * 1000 : undefined;
-  const copyMs = bytesPerSecond === undefined ? transferMs : (deltaBytes / bytesPerSecond) * 1000;
-  return { deltaBytes, bytesPerSecond, fixedMs, totalMs: fixedMs + copyMs };
+  const fixedMs = Math.max(0, summary.duration_ms - copyMs);
+  return { deltaBytes, copyMs, fixedMs, totalMs: fixedMs + copyMs };
 }
