@@ -10,6 +10,9 @@ namespace engine {
 
 namespace {
 
+// More than an honest server has to say of the windows that are asked for; a limit on memory.
+constexpr size_t kExtentValuesMaximum = 2 * 512 * kKiB;
+
 std::string lastNbdError() {
   const char* text = nbd_get_error();
   return text != nullptr ? text : "no reason given";
@@ -167,9 +170,13 @@ int Connection::onChunk(void* userData, const void*, size_t count, uint64_t offs
 }
 
 int Connection::onExtents(void* userData, const char* context, uint64_t, uint32_t* entries,
-                          size_t count, int*) {
+                          size_t count, int* error) {
   auto& command = *static_cast<Command*>(userData);
   if (std::strcmp(context, LIBNBD_CONTEXT_BASE_ALLOCATION) != 0) return 0;
+  if (command.extents.size() > kExtentValuesMaximum) {
+    *error = EPROTO;
+    return -1;
+  }
   for (size_t i = 0; i + 1 < count; i += 2) {
     command.extents.push_back(entries[i]);
     command.extents.push_back(entries[i + 1]);
