@@ -113,6 +113,23 @@ export const deviceKeys: Parser<readonly number[]> = (value) =>
     return Number(match[1]);
   });
 
+/**
+ * `2000:52 de c0 … 08/7,2001:…`: device key to change ID, which is 16 bytes in hexadecimal, a slash
+ * and a number. `disk-2000` works too, as do change IDs in quotes.
+ */
+export const changeIds: Parser<ReadonlyMap<number, string>> = (value) => {
+  const entries = value.split(",").map((part): [number, string] => {
+    const match = /^(?:disk-)?(\d{1,9})[:=]\s*["']?([0-9a-f -]+\/\d{1,19})["']?$/i.exec(
+      part.trim(),
+    );
+    if (match?.[1] === undefined || match[2] === undefined) {
+      throw new InvalidValue(`has "${part.trim()}"; it takes KEY:ID, as in 2000:52 de c0 … 08/7`);
+    }
+    return [Number(match[1]), match[2]];
+  });
+  return new Map(entries);
+};
+
 /** An inventory path such as `/Datacenter/vm/Folder/VM`. */
 export const inventoryPath: Parser<string> = (value) => {
   if (!value.startsWith("/") || value.length < 2) {

@@ -219,6 +219,13 @@ export const options = {
     },
     "defaulted",
   ),
+  "import-change-ids": define({
+    group: "run",
+    value: "LIST",
+    describe: "change IDs that another program kept, for disks not known here: 2000:52 de …/7",
+    commands: ["migrate"],
+    parse: type.changeIds,
+  }),
   "quiesce-snapshot": define(
     {
       group: "run",

@@ -1,11 +1,12 @@
 import type { Logger } from "pino";
 import type { Config } from "../config.ts";
-import { messageOf } from "../errors.ts";
-import { type ChangeIdStore, LocalChangeIdStore } from "../state/change-ids.ts";
+import { MigratekitError, messageOf } from "../errors.ts";
+import { type ChangeIdStore, isChangeId, LocalChangeIdStore } from "../state/change-ids.ts";
 import type { StateDatabase } from "../state/database.ts";
 import type { DiskRecords } from "../state/disk-records.ts";
 import { OmaChangeIdStore } from "../state/oma-change-ids.ts";
 import type { VmIdentity } from "../state/vm-identity.ts";
+import type { HeldVm } from "./run.ts";
 
 /** The OMA API has the say when the appliance manages the job, else the state directory. */
 export function openChangeIdStore(
@@ -21,6 +22,56 @@ export function openChangeIdStore(
     logger,
   });
 }
+
+/**
+ * The one-time import of change IDs that another program kept. It may stay in a configuration: where
+ * this state directory knows a disk already, it knows more, and nothing is imported. An imported ID
+ * is used only onto a target that proves to hold that state (target-guard.ts).
+ * @throws MigratekitError `usage` where they could not be used at all
+ */
+export function importChangeIds(
+  { config, records, identity, logger }: ImportContext,
+  deviceKeys: readonly number[],
+): void {
+  const { importChangeIds: wanted, changeIdJob } = config;
+  if (wanted === undefined) return;
+  if (changeIdJob !== undefined) {
+    throw new MigratekitError(
+      "usage",
+      "--import-change-ids and MIGRATEKIT_JOB_ID were both given",
+      {
+        remedy: "With MIGRATEKIT_JOB_ID the OMA API keeps the change IDs: leave the import out.",
+      },
+    );
+  }
+  for (const [key, changeId] of wanted) {
+    if (!deviceKeys.includes(key)) {
+      throw new MigratekitError(
+        "usage",
+        `--import-change-ids names ${key}, which is not migrated`,
+        {
+          remedy: `The disks of this run are ${deviceKeys.join(", ")}.`,
+        },
+      );
+    }
+    if (!isChangeId(changeId)) {
+      throw new MigratekitError("usage", `--import-change-ids: "${changeId}" is not a change ID`, {
+        remedy: "It is 16 bytes in hexadecimal, a slash and a number: 52 de c0 … 6e-a2 … 08/7.",
+      });
+    }
+  }
+  for (const [key, changeId] of wanted) {
+    const imported = records.importChangeId(identity, key, changeId);
+    logger.info(
+      { disk: `disk-${key}`, changeId },
+      imported
+        ? `disk-${key}: the change ID given with --import-change-ids was taken over`
+        : `disk-${key}: --import-change-ids is not used: an earlier run of migratekit knows more`,
+    );
+  }
+}
+
+type ImportContext = Pick<HeldVm, "config" | "records" | "identity" | "logger">;
 
 /**
  * Reads the change ID of every disk, before anything else is done to the VM (field notes, 10). A

@@ -1,5 +1,10 @@
 /** One cycle for one VM, from discovery to stored change IDs: the steps in their order. */
-import { openChangeIdStore, persistChangeIds, readChangeIds } from "./change-ids.ts";
+import {
+  importChangeIds,
+  openChangeIdStore,
+  persistChangeIds,
+  readChangeIds,
+} from "./change-ids.ts";
 import { planCopy } from "./copy-plan.ts";
 import type { CycleDisk } from "./cycle-disk.ts";
 import {
@@ -46,6 +51,7 @@ async function sync(run: Run, undo: UndoStack): Promise<CycleSummary> {
   reportGoneDisks(run);
   const store = openChangeIdStore(config, run.state, run.records, logger);
   const keys = targets.map(({ disk }) => disk.key);
+  importChangeIds(run, keys);
   const changeIds = await readChangeIds(store, run.identity, keys, {
     full: config.full,
     logger,
