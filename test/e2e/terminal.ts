@@ -8,7 +8,14 @@ export interface TerminalRun {
   readonly child: ReturnType<typeof spawn>;
   /** Everything written so far, escape sequences included. */
   output(): string;
-  readonly result: Promise<{ code: number | null; output: string }>;
+  readonly result: Promise<TerminalResult>;
+}
+
+export interface TerminalResult {
+  code: number | null;
+  output: string;
+  /** The output in the pieces in which it came. */
+  writes: { atMs: number; text: string }[];
 }
 
 export function startAtTerminal(options: {
@@ -26,14 +33,16 @@ export function startAtTerminal(options: {
   const killWithUs = () => child.kill("SIGKILL");
   process.on("exit", killWithUs);
   let output = "";
-  child.stdout.on("data", (chunk: Buffer) => {
-    output += chunk;
+  const writes: TerminalResult["writes"] = [];
+  child.stdout.setEncoding("utf8").on("data", (text: string) => {
+    output += text;
+    writes.push({ atMs: performance.now(), text });
   });
-  const result = new Promise<{ code: number | null; output: string }>((resolve, reject) => {
+  const result = new Promise<TerminalResult>((resolve, reject) => {
     child.on("error", reject);
     child.on("close", (code) => {
       process.off("exit", killWithUs);
-      resolve({ code, output });
+      resolve({ code, output, writes });
     });
   });
   return { child, output: () => output, result };
