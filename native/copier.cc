@@ -203,10 +203,8 @@ void Copier::supervise() {
     adapt(now);
     finishFlush();
     if (flushing_) continue;
-    const bool drained = work_->drained();
-    if (drained && (options_.mode == Mode::compare || (everFlushed_ && work_->unflushed() == 0)))
-      return;
-    flushIfDue(now, drained);
+    if (work_->done() && (options_.mode == Mode::compare || everFlushed_)) return;
+    flushIfDue(now, work_->drained());
   }
 }
 

@@ -297,6 +297,11 @@ size_t WorkList::unflushed() const {
   return log_.size() + flushing_.size();
 }
 
+bool WorkList::done() const {
+  std::lock_guard lock(mutex_);
+  return drainedLocked() && log_.empty() && flushing_.empty();
+}
+
 void WorkList::beginFlush() {
   std::lock_guard lock(mutex_);
   assert(flushing_.empty());

@@ -84,6 +84,8 @@ class WorkList {
   // Nothing left but perhaps unflushed ranges.
   bool drained() const;
   size_t unflushed() const;
+  // Drained and nothing unflushed, looked at in one moment: a loss in between moves ranges back.
+  bool done() const;
 
   // A flush covers what was completed before it began, unless a target connection was lost meanwhile.
   void beginFlush();
