@@ -5,6 +5,7 @@
 import "./process-guard.ts"; // before anything that takes time to load
 import { inspect } from "node:util";
 import { CommanderError } from "commander";
+import { becomeOwnerOf } from "./become-owner.ts";
 import type { CommandModule } from "./commands/context.ts";
 import { exitCodes, MigratekitError, messageOf } from "./errors.ts";
 import type { CommandName } from "./options.ts";
@@ -75,7 +76,7 @@ function parseArguments(argv: readonly string[]): Invocation | number {
 }
 
 async function runCommand(invocation: Invocation, signal: AbortSignal): Promise<number> {
-  const { resolveConfig } = await import("./config.ts");
+  const { resolveConfig, systemStateDir } = await import("./config.ts");
   const config = resolveConfig(invocation.command, invocation.flags);
   const { LogView } = await import("./commands/log-view.ts");
   const { createLogger } = await import("./logger.ts");
@@ -88,6 +89,8 @@ async function runCommand(invocation: Invocation, signal: AbortSignal): Promise<
     destination: view,
   });
   for (const warning of config.warnings) logger.warn(warning);
+  const account = config.stateDir === systemStateDir ? becomeOwnerOf(systemStateDir) : undefined;
+  if (account) logger.info(`going on as ${account}, the owner of ${systemStateDir}`);
   const { operands, flags } = invocation;
   return await command.run({ config, logger, view, signal, operands, flags });
 }

@@ -1,6 +1,6 @@
 /**
  * Flags, variables and the configuration file become one frozen set of settings. A flag beats the
- * environment, which beats the file. The only reader of the environment.
+ * environment, which beats the file, which beats that of the machine. The only reader of the environment.
  */
 import { existsSync } from "node:fs";
 import { homedir } from "node:os";
@@ -31,6 +31,12 @@ export interface Config extends Settings {
   readonly warnings: readonly string[];
 }
 
+/** The state directory of root and of the system account that the package makes. */
+export const systemStateDir = "/var/lib/migratekit";
+
+/** Settings for all VMs of this machine, where the file exists; the weakest of all. */
+export const systemConfigFile = "/etc/migratekit/config.yaml";
+
 export type Environment = Readonly<Record<string, string | undefined>>;
 
 /** What commander collected: option name (with dashes) to its text; switches are true or false. */
@@ -50,14 +56,17 @@ export function resolveConfig(
   flags: GivenFlags,
   environment: Environment = process.env,
   list?: ListSettings,
+  systemFile: string = systemConfigFile,
 ): Config {
   const file = openConfigFile(flags, environment);
+  const system = existsSync(systemFile) ? readConfigFile(systemFile) : undefined;
   const sources = [
     ...(list ? [fileSource(list.own)] : []),
     flagSource(flags),
     environmentSource(environment),
     ...(list ? [fileSource(list.defaults)] : []),
     ...(file ? [fileSource(file)] : []),
+    ...(system ? [fileSource(system)] : []),
   ];
   const warnings: string[] = unknownVariables(environment);
   const settings: Record<string, unknown> = {};
@@ -90,7 +99,7 @@ export function requireSettings<K extends OptionName>(config: Config, ...names: 
 }
 
 export function defaultStateDir(environment: Environment = process.env): string {
-  if (process.getuid?.() === 0) return "/var/lib/migratekit";
+  if (process.getuid?.() === 0) return systemStateDir;
   return join(environment.XDG_STATE_HOME || join(homedir(), ".local/state"), "migratekit");
 }
 

@@ -48,7 +48,7 @@ function tryIn(suite) {
   try {
     title(`Debian ${suite}`);
     root.prepare(minimalRoot(suite));
-    const before = root.files();
+    const before = { files: root.files(), packages: root.packages() };
     install(root);
     look(root);
     demonstrate(root, work);
@@ -114,6 +114,10 @@ class Root {
     return new Set(this.sh("find / -xdev -not -path '/proc/*'").split("\n"));
   }
 
+  packages() {
+    return new Set(this.sh("dpkg --get-selections | cut -f1").split("\n"));
+  }
+
   release() {
     const mounts = this.mounts.reverse();
     this.mounts = [];
@@ -150,6 +154,15 @@ function look(root) {
   );
   expect(/^libnbd 1\./m.test(asUser), "the system account can use it, too");
   root.sh("test -e /usr/share/doc/migratekit/sbom.cdx.json");
+  const history = root.sh(
+    "migratekit history --vmware-endpoint vcenter --vmware-path /DC/vm/x 2>&1",
+    {
+      mayFail: true,
+    },
+  );
+  expect(/going on as migratekit/.test(history), `root becomes the system account: ${history}`);
+  const strangers = root.sh("find /var/lib/migratekit ! -user migratekit");
+  expect(strangers === "", `all state is the account's ${strangers}`);
 }
 
 /** The demonstration starts "migratekit" by this script, and migratekit finds nbdkit in the root. */
@@ -182,10 +195,9 @@ function removeAndPurge(root, before) {
   expect(account === "", "purging takes the account");
   const named = root.sh("find / -xdev -not -path '/proc/*' -name '*migratekit*'");
   expect(named === "", `no file is named after it ${named}`);
-  root.sh(
-    "apt-get purge -y -q --auto-remove libnbd0 nbdkit adduser; apt-get autoremove -y -q --purge",
-  );
-  const left = [...root.files()].filter((path) => !before.has(path) && !expected.test(path));
+  const others = [...root.packages()].filter((name) => !before.packages.has(name));
+  root.sh(`apt-get purge -y -q ${others.join(" ")}`);
+  const left = [...root.files()].filter((path) => !before.files.has(path) && !expected.test(path));
   expect(left.length === 0, `with its dependencies gone, nothing is left ${left.join(" ")}`);
 }
 
