@@ -78,6 +78,7 @@ async function runUnder(variant: Variant, file: string): Promise<string> {
     env: {
       ...inherited,
       MIGRATEKIT_SEEDS: "8",
+      MIGRATEKIT_FUZZ_ROUNDS: "120",
       MIGRATEKIT_TEST_ADDON: addonOf(variant),
       ...variant.environment,
     },
@@ -121,6 +122,7 @@ for (const file of [
   "copy.lifetime.test.ts",
   "copy.fallbacks.test.ts",
   "engine.questions.test.ts",
+  "../fuzz/nbd.fuzz.test.ts",
 ])
   test(`${file} is clean under AddressSanitizer, LeakSanitizer and UBSan`, () =>
     assertClean(address, file));
