@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { promisify } from "node:util";
 import type { BenchResults } from "./results.ts";
+import { checkEqual } from "./servers.ts";
 
 const run = promisify(execFile);
 const bench = join(import.meta.dirname, "bench.ts");
@@ -61,6 +62,18 @@ test("the bench runs a tiny matrix, compares every copy, and writes JSON, tables
     "full-copy.svg",
     "incremental.svg",
   ]);
+});
+
+test("a target with one wrong byte fails the comparison that follows each run", async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), "bench-"));
+  t.after(() => rm(folder, { recursive: true, force: true }));
+  const [right, wrong] = [join(folder, "right"), join(folder, "wrong")];
+  const bytes = Buffer.alloc(64 * 1024, 7);
+  await writeFile(right, bytes);
+  await checkEqual(right, right, "nobody");
+  bytes[40_000] = 8;
+  await writeFile(wrong, bytes);
+  await assert.rejects(checkEqual(wrong, right, "somebody"), /somebody left a target that differs/);
 });
 
 test("the bench lists the whole matrix of the issue", async () => {

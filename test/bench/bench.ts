@@ -38,11 +38,16 @@ async function main(argv: string[]): Promise<number> {
     return 0;
   }
   if (cells.length === 0 && !withExtentScale) throw new TypeError("--only matches no cell");
-  const results = await measure(options, cells, withExtentScale);
+  const failures: string[] = [];
+  const results = await measure(options, cells, withExtentScale, failures);
   const print = options.json === "-" ? console.error : console.log;
   print(renderReport(results));
   if (options.json === "-") console.log(JSON.stringify(results, null, 2));
   else if (options.json) await writeFile(options.json, `${JSON.stringify(results, null, 2)}\n`);
+  if (failures.length > 0) {
+    console.error(failures.map((text) => `bench: FAILED: ${text}`).join("\n"));
+    return 1;
+  }
   if (options.docs) await writeDocs(options.docs, results);
   return 0;
 }
@@ -51,6 +56,7 @@ async function measure(
   options: BenchOptions,
   cells: Cell[],
   withExtentScale: boolean,
+  failures: string[],
 ): Promise<BenchResults> {
   const startedAt = Date.now();
   const folder = await mkdtemp(join(memoryFolder, "mkb-"));
@@ -73,12 +79,39 @@ async function measure(
     ...{ extentScale: [], notes },
   };
   const budget = new Budget(options.budgetMs, cells, withExtentScale ? extentScaleWeight : 0);
-  await measureFull(bench, cells, budget, results);
-  await measureChanges(bench, cells, budget, results);
-  if (withExtentScale) results.extentScale = await measureExtentScale(bench);
+  const guarded = attemptsInto(failures, bench, results, options.json);
+  await measureFull(bench, cells, budget, results, guarded);
+  await measureChanges(bench, cells, budget, results, guarded);
+  if (withExtentScale)
+    await guarded(extentScaleName, async () => {
+      results.extentScale = await measureExtentScale(bench);
+    });
   results.durationMs = Date.now() - startedAt;
   bench.log(`done in ${seconds(results.durationMs)}`);
   return results;
+}
+
+type Attempt = (name: string, work: () => Promise<void>) => Promise<void>;
+
+/** A cell that fails does not take the others with it; what is known is saved after each one. */
+function attemptsInto(
+  failures: string[],
+  bench: Workbench,
+  results: BenchResults,
+  json: string | undefined,
+): Attempt {
+  return async (name, work) => {
+    bench.log(`${name} …`);
+    try {
+      await work();
+    } catch (error) {
+      const text = `${name}: ${error instanceof Error ? error.message : error}`;
+      bench.log(`FAILED: ${text}`);
+      failures.push(text);
+      results.notes.push(`failed: ${name}`);
+    }
+    if (json && json !== "-") await writeFile(json, `${JSON.stringify(results, null, 2)}\n`);
+  };
 }
 
 /** Shares what is left of the time out among what is left to be done. */
@@ -105,6 +138,7 @@ async function measureFull(
   all: Cell[],
   budget: Budget,
   results: BenchResults,
+  guarded: Attempt,
 ): Promise<void> {
   const cells = all.filter(({ shape }) => shape === "full");
   if (cells.length === 0) return;
@@ -116,12 +150,12 @@ async function measureFull(
   };
   const { sizeBytes, allocatedBytes, nonZeroBytes } = disks.full;
   results.fullDisk = { sizeBytes, allocatedBytes, nonZeroBytes };
-  for (const cell of cells) {
-    bench.log(`${cell.name} …`);
-    const measured = await measureFullCopy(bench, cell, disks, budget.take(cell));
-    results.cells.push(measured.cell);
-    if (measured.floor) results.floors.push(measured.floor);
-  }
+  for (const cell of cells)
+    await guarded(cell.name, async () => {
+      const measured = await measureFullCopy(bench, cell, disks, budget.take(cell));
+      results.cells.push(measured.cell);
+      if (measured.floor) results.floors.push(measured.floor);
+    });
   for (const path of paths) await rm(path);
 }
 
@@ -130,16 +164,17 @@ async function measureChanges(
   all: Cell[],
   budget: Budget,
   results: BenchResults,
+  guarded: Attempt,
 ): Promise<void> {
   for (const shape of ["mixed", "small", "many"] as const) {
     const cells = all.filter((cell) => cell.shape === shape);
     if (cells.length === 0) continue;
     if (shape === "many") await fitIntoMemory(bench, results);
     const change = await createShape(bench, shape);
-    for (const cell of cells) {
-      bench.log(`${cell.name} …`);
-      results.cells.push(await measureIncremental(bench, cell, change, budget.take(cell)));
-    }
+    for (const cell of cells)
+      await guarded(cell.name, async () => {
+        results.cells.push(await measureIncremental(bench, cell, change, budget.take(cell)));
+      });
     for (const path of [change.sourcePath, change.beforePath, change.expectedPath])
       if (path) await rm(path, { force: true });
   }

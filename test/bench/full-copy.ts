@@ -21,7 +21,7 @@ import { meet, seconds, trialMs, type Work, type Workbench } from "./workbench.t
 const KiB = 1024;
 const MiB = 1024 * KiB;
 /** How many of a sweep's best settings meet on the real disk. */
-const finalists = 3;
+const finalists = 2;
 const sweepShare = 0.35;
 
 export interface Disks {

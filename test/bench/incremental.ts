@@ -10,7 +10,7 @@ import { meet, seconds, type Workbench } from "./workbench.ts";
 
 const smallExtentBytes = 64 * 1024;
 /** A serial loop that would take longer runs over a part of the extents: its cost is linear. */
-const serialMaximumMs = 12_000;
+const serialMaximumMs = 10_000;
 /** What a request to a source costs besides its latency, roughly: only to choose that part. */
 const serialOverheadMs = 0.4;
 

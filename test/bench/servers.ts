@@ -87,7 +87,7 @@ export async function startTarget(
   if (kind === "qemu-nbd") {
     server = undo.use(await startQemuNbd({ file: path, exportName }));
     // It remembers what was allocated, which a reset behind its back makes wrong.
-    restart = () => server.restart();
+    restart = () => restartPatiently(server);
   } else {
     server = undo.use(
       await startNbdServer({ exports: [{ name: exportName, file: path }], folder }),
@@ -116,6 +116,19 @@ export async function startTarget(
       await rm(path, { force: true });
     },
   };
+}
+
+/** The port may be taken until the last connection to it is quite gone. */
+async function restartPatiently(server: TargetServer): Promise<void> {
+  const deadline = Date.now() + startTimeoutMs;
+  for (;;) {
+    try {
+      return await server.restart();
+    } catch (error) {
+      if (Date.now() > deadline) throw error;
+      await sleep(100);
+    }
+  }
 }
 
 /** @throws Error when the target is not what it must be; qemu-img compares, not the engine */
