@@ -101,9 +101,28 @@ function prettySink(sink: DestinationStream, colour: boolean): DestinationStream
   });
   return {
     write(line) {
-      sink.write(format(line));
+      sink.write(format(withoutRepeats(JSON.parse(line))));
     },
   };
+}
+
+/** For people: fields that the message has in words are left out, and it begins with its VM. */
+function withoutRepeats(record: Record<string, unknown>): Record<string, unknown> {
+  const { vm, ...fields } = record;
+  const message = String(record.msg ?? "");
+  const msg = typeof vm === "string" && !message.includes(vm) ? `${vm}: ${message}` : message;
+  const kept = Object.entries(fields).filter(
+    ([name, value]) => isOfEveryLine(name) || !isSaid(value, msg),
+  );
+  return { ...Object.fromEntries(kept), msg };
+}
+
+function isOfEveryLine(name: string): boolean {
+  return name === "level" || name === "time";
+}
+
+function isSaid(value: unknown, message: string): boolean {
+  return (typeof value === "string" || typeof value === "number") && message.includes(`${value}`);
 }
 
 function stderrSink(): DestinationStream {

@@ -21,8 +21,8 @@ export function manPage(version: string, date: string): string {
     ".SH SYNOPSIS",
     ...synopsis(),
     ".SH DESCRIPTION",
-    roff(programText.description),
-    roff(
+    prose(programText.description),
+    prose(
       "The first run copies every disk of a VM while it runs; later runs copy only the blocks that changed; a cutover ends it. Disks are read through VMware's VDDK (nbdkit) and written to NBD exports.",
     ),
     ".SH COMMANDS",
@@ -31,7 +31,7 @@ export function manPage(version: string, date: string): string {
     roff("Each option says which commands take it."),
     ...Object.entries(groups).flatMap(([group, title]) => groupLines(group, title)),
     ".SH ENVIRONMENT",
-    roff(programText.settings),
+    prose(programText.settings),
     ...environmentLines(),
     ".SH FILES",
     ...fileLines(),
@@ -39,9 +39,12 @@ export function manPage(version: string, date: string): string {
     ...exitCodeTable.flatMap(({ code, meaning }) => term(`${code}`, meaning)),
     ...term("128+N", "ended by signal N"),
     ".PP",
-    ...exitCodeNotes.map(roff),
+    ...exitCodeNotes.map(prose),
     ".SH EXAMPLES",
-    ...commandNames.flatMap((name) => commandTexts[name].examples).flatMap(example),
+    ...commandNames
+      .flatMap((name) => commandTexts[name].examples)
+      .flatMap(example)
+      .slice(1), // no space after the heading
     ".SH SEE ALSO",
     ".BR nbdkit (1),",
     ".BR nbdkit\\-vddk\\-plugin (1),",
@@ -87,7 +90,7 @@ function flagLines({ flag, commands }: { flag: Flag; commands: CommandName[] }):
   return [
     ".TP",
     `\\fB${roff(flag.name)}\\fR${value}`,
-    roff(`${flag.help}${fallback}`),
+    prose(`${flag.help}${fallback}`),
     ".br",
     `Of: ${commands.map((name) => roff(name)).join(", ")}.`,
   ];
@@ -129,11 +132,16 @@ function fileLines(): string[] {
 }
 
 function term(name: string, text: string): string[] {
-  return [".TP", `\\fB${roff(name)}\\fR`, roff(text)];
+  return [".TP", `\\fB${roff(name)}\\fR`, prose(text)];
 }
 
 function example(text: string): string[] {
-  return [".PP", ".in +4n", ".nf", ...text.split("\n").map(roff), ".fi", ".in"];
+  return [".sp", ".in +4n", ".nf", ...text.split("\n").map(roff), ".fi", ".in"];
+}
+
+/** Filled text, in input lines of a length that mandoc does not grumble about. */
+function prose(text: string): string {
+  return roff(text.replace(/(.{1,68})(?: |$)/g, "$1\n").trimEnd());
 }
 
 /** Text that groff prints as it stands: dashes stay dashes, and no line becomes a request. */

@@ -91,7 +91,7 @@ function diskRow(disk: DiskProgress): Row {
     kind: disk.syncType === "full" ? "full" : "incr",
     amounts: disk,
     over: disk.finished,
-    note: disk.finished ? "done" : (disk.note ?? waiting),
+    note: disk.note ?? (disk.finished ? "done" : waiting),
     total: false,
   };
 }

@@ -8,6 +8,7 @@ import { type Lab, startLab } from "../lab/start-lab.ts";
 import type { LabVm } from "../lab/vcenter/lab-vm.ts";
 import type { VmSpec } from "../lab/vcenter/vm-spec.ts";
 import { assertEqualTargets, assertNoSnapshot, type Summary } from "./migrate-checks.ts";
+import { startAtTerminal, withoutEscapes } from "./terminal.ts";
 
 const vmCount = 20;
 const mebibyte = 1 << 20;
@@ -138,6 +139,19 @@ test("for people there is a table with each failure's cause and remedy, and log 
   for (const vm of ["vm00", "vm01"]) assert.ok(logged.some((line) => line.vm === vm));
   const stages = logged.filter((line) => line.vm === "vm00" && line.stage === "Transfer");
   assert.equal(stages.length, 1, "one line for a stage");
+});
+
+test("at a terminal every VM has a line, a failed one says so, and the total counts them", async () => {
+  const [good, other] = lab.vcenter.vms;
+  const path = await writeList([entry(good!), entry(other!, { "nbd-export-name": "missing" })]);
+  const args = ["migrate", "--vms", path, "--state-dir", lab.stateDir];
+  const run = await startAtTerminal({ args, columns: 120 }).result;
+  assert.equal(run.code, 5, run.output);
+  const text = withoutEscapes(run.output);
+  assert.match(text, /^vm00 .*100% .* done$/m);
+  assert.match(text, /^vm01 .* failed$/m);
+  assert.match(text, /^total .*100% .*Complete: 2 of 2 VMs over, 1 failed$/m);
+  assert.match(text, /INFO: vm00: disk-2000: /, "log lines begin with their VM");
 });
 
 test("two VMs found to share a volume only on the way: the second one is refused", async () => {
