@@ -10,6 +10,7 @@ import { withRun, withVm } from "./held-vm.ts";
 import { assembleDisk } from "./known-disk.ts";
 import { mapLimited } from "./map-limited.ts";
 import type { CycleContext, Run } from "./run.ts";
+import { reserveConnections } from "./shared.ts";
 import { resolveTargets } from "./targets.ts";
 import { startSource } from "./transfer.ts";
 import { UndoStack } from "./undo.ts";
@@ -100,13 +101,14 @@ function verdict(disks: readonly DiskVerification[]): MigratekitError | undefine
 }
 
 async function verifyVm(
-  run: Run,
+  found: Run,
   undo: UndoStack,
 ): Promise<{ summary: VerifySummary; error?: unknown }> {
-  const { config, reporter, site } = run;
   const startedMs = performance.now();
-  const inspection = await inspectSource(run);
-  const targets = await resolveTargets(run, undo);
+  const inspection = await inspectSource(found);
+  const targets = await resolveTargets(found, undo);
+  const run = await reserveConnections(found, targets.length, undo);
+  const { config, reporter, site } = run;
   const store = openChangeIdStore(config, run.state, run.records, run.logger);
   const keys = targets.map(({ disk }) => disk.key);
   const changeIds = await readChangeIds(store, run.identity, keys, { ...run, full: false });
@@ -211,6 +213,9 @@ async function verifyDisk(
     run.logger.error({ disk: disk.diskId }, messageOf(error));
     const verification = { ...describe(nothingFound, "failed"), error: messageOf(error) };
     return { verification, error };
+  } finally {
+    // Its connections to the ESXi host are closed before those of the next disk are made.
+    await source?.stop();
   }
 }
 
