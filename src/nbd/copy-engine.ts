@@ -141,9 +141,12 @@ export async function probeExport(
 ): Promise<ExportInfo> {
   const { signal, timeoutMs = 30_000, side = "target" } = options;
   const native = nativeEndpoint(endpoint);
-  return await runNative<ExportInfo>({ signal, side }, (callback) =>
+  const info = await runNative<ExportInfo>({ signal, side }, (callback) =>
     loadNative().probe(native, timeoutMs, callback),
   );
+  if (Number.isSafeInteger(info.sizeBytes)) return info;
+  const message = `the server says that the export has ${info.sizeBytes} bytes, which cannot be true`;
+  throw new NbdError("ENGINE_REFUSED", message, { side });
 }
 
 /**
