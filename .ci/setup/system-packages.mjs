@@ -30,6 +30,7 @@ const packages = [
     "VMware's own simulator and client, to test against",
     ["test"],
   ],
+  ["groff-base", "groff", "checks the manual page", ["test"]],
   ["tmux", "tmux", "a real terminal for the tests of progress bars", ["test"]],
 ].map(([name, probe, purpose, groups]) => ({ name, probe, purpose, groups }));
 
