@@ -12,9 +12,11 @@ import {
   list,
   type ObjectReference,
   object,
+  oneLine,
   optionalInteger,
   optionalObject,
   optionalReference,
+  protocolError,
   reference,
   referenceValue,
   text,
@@ -68,6 +70,7 @@ export async function waitForTask(
   options: Pick<TaskRequest<unknown>, "onProgress" | "signal">,
 ): Promise<{ result: ObjectReference | undefined } | "vanished"> {
   let reported = -1;
+  let strange = 0;
   for (let pauseMs = 100; ; pauseMs = Math.min(pauseMs * 1.5, 1_000)) {
     const info = await readTaskInfo(session, task, options.signal);
     if (info === undefined) return "vanished";
@@ -79,6 +82,11 @@ export async function waitForTask(
     const state = text(info, "state");
     if (state === "success") return { result: resultOf(info) };
     if (state === "error") throw faultOfLocalized(optionalObject(info, "error"));
+    // Like any answer that makes no sense, one is forgiven; a state that stays unknown never ends.
+    if (state !== "queued" && state !== "running" && ++strange > 2)
+      throw protocolError(
+        `${task.moref} is in the state "${oneLine(state, 60)}", which no task has`,
+      );
     await pause(pauseMs, options.signal);
   }
 }
