@@ -14,13 +14,13 @@ import {
   globSync,
   mkdirSync,
   mkdtempSync,
-  renameSync,
   rmSync,
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { underRoot } from "../setup/run.mjs";
+import { expect, minimalRoot, Root, say, title } from "./minimal-root.mjs";
 
 const suites = ["bookworm", "trixie"];
 const insideVariable = "MIGRATEKIT_TRY_INSIDE";
@@ -57,75 +57,6 @@ function tryIn(suite) {
   } finally {
     root.release();
     rmSync(work, { recursive: true, force: true });
-  }
-}
-
-/** Made once; what is tried works on a copy. */
-function minimalRoot(suite) {
-  const place = underRoot(`.lab/roots/${suite}`);
-  if (existsSync(place)) return place;
-  say(`debootstrap ${suite}`);
-  mkdirSync(underRoot(".lab/roots"), { recursive: true });
-  const partial = `${place}.${process.pid}`;
-  run("debootstrap", ["--variant=minbase", suite, partial]);
-  renameSync(partial, place);
-  return place;
-}
-
-class Root {
-  constructor(path) {
-    this.path = path;
-    this.mounts = [];
-  }
-
-  prepare(minimal) {
-    run("cp", ["--archive", minimal, this.path]);
-    copyFileSync("/etc/resolv.conf", join(this.path, "etc/resolv.conf"));
-    // No service is started in here.
-    writeFileSync(join(this.path, "usr/sbin/policy-rc.d"), "#!/bin/sh\nexit 101\n", {
-      mode: 0o755,
-    });
-    this.mount("proc", ["-t", "proc", "proc"]);
-    this.sh("apt-get update -q");
-  }
-
-  /** The same path inside and outside. */
-  share(path) {
-    this.mount(path, ["--bind", path]);
-  }
-
-  mount(at, source) {
-    const place = join(this.path, at);
-    const firstMade = mkdirSync(place, { recursive: true });
-    run("mount", [...source, place]);
-    this.mounts.push({ place, firstMade });
-  }
-
-  /** @returns {string} what it printed */
-  sh(script, { mayFail = false } = {}) {
-    const env = { PATH: "/usr/sbin:/usr/bin:/sbin:/bin", DEBIAN_FRONTEND: "noninteractive" };
-    const result = spawnSync("chroot", [this.path, "sh", "-ec", script], { encoding: "utf8", env });
-    const output = `${result.stdout}${result.stderr}`;
-    if (result.status === 0 || mayFail) return output.trim();
-    throw new Error(`in the root: ${script}: exit code ${result.status}\n${output}`);
-  }
-
-  files() {
-    return new Set(this.sh("find / -xdev -not -path '/proc/*'").split("\n"));
-  }
-
-  packages() {
-    return new Set(this.sh("dpkg --get-selections | cut -f1").split("\n"));
-  }
-
-  release() {
-    const mounts = this.mounts.reverse();
-    this.mounts = [];
-    for (const { place } of mounts) run("umount", [place]);
-    // Only when all are unmounted: what is below a mount is not ours to remove.
-    for (const { firstMade } of mounts) {
-      if (firstMade) rmSync(firstMade, { recursive: true, force: true });
-    }
   }
 }
 
@@ -201,28 +132,8 @@ function removeAndPurge(root, before) {
   expect(left.length === 0, `with its dependencies gone, nothing is left ${left.join(" ")}`);
 }
 
-/** What apt, dpkg and the lab's mounts leave after any package. */
+/** What apt, dpkg and adduser leave after any package. */
 const expected =
-  /^\/(var\/(log|cache|lib\/(dpkg|apt|pam|systemd))\b|etc\/(passwd|group|shadow|gshadow|subuid|subgid)-?$|var\/tmp\/|work\b|etc\/\.pwd\.lock)/;
-
-function run(command, args) {
-  const result = spawnSync(command, args, { encoding: "utf8" });
-  if (result.status === 0) return;
-  const why = result.error?.message ?? `${result.stdout}${result.stderr}`;
-  throw new Error(`${command} ${args.join(" ")}: ${why}`);
-}
-
-function expect(right, what) {
-  if (!right) throw new Error(`not so: ${what}`);
-  say(`✓ ${what.trim()}`);
-}
-
-function title(text) {
-  console.log(`\n== ${text}`);
-}
-
-function say(text) {
-  console.log(`  ${text}`);
-}
+  /^\/(run\/|var\/(log|cache|lib\/(dpkg|apt|pam|systemd))\b|etc\/(passwd|group|shadow|gshadow|subuid|subgid)-?$|etc\/\.pwd\.lock)/;
 
 main(process.argv.slice(2));

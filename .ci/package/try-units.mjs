@@ -1,0 +1,177 @@
+/**
+ * The units under a real systemd: boots a minimal Debian 12 with the package installed in a
+ * container, and has it sync a VM of the lab by `migratekit@lab.service` and then by its timer. Needs
+ * root, systemd-container, `npm run package` before, and the roots of try-in-root.mjs.
+ *
+ *   .ci/node .ci/package/try-units.mjs
+ */
+import { spawn } from "node:child_process";
+import {
+  chmodSync,
+  copyFileSync,
+  globSync,
+  mkdirSync,
+  mkdtempSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { underRoot } from "../setup/run.mjs";
+import { BootedRoot } from "./booted-root.mjs";
+import { expect, minimalRoot, Root, say, title } from "./minimal-root.mjs";
+
+const vm = "MyVM";
+
+async function main() {
+  // Not below /tmp or /var/tmp: the unit has those to itself.
+  const work = mkdtempSync(underRoot(".lab/try-units-"));
+  chmodSync(work, 0o755);
+  const root = new Root(join(work, "root"));
+  await using stack = new AsyncDisposableStack();
+  stack.defer(() => rmSync(work, { recursive: true, force: true }));
+  title("A minimal Debian 12 with systemd");
+  prepare(root);
+  const lab = await startLab(join(work, "lab"), stack);
+  configure(root.path, lab);
+  const booted = await BootedRoot.boot(root.path, [underRoot(".lab")]);
+  stack.defer(() => booted.stop());
+  await syncByService(booted, lab);
+  await syncByTimer(booted, lab);
+  lookForSecrets(booted, lab);
+  removeWhileBooted(booted);
+  console.log("The units: all is well");
+}
+
+function prepare(root) {
+  root.prepare(minimalRoot("bookworm"));
+  root.sh("apt-get install -y -q --no-install-recommends systemd systemd-sysv dbus");
+  const [deb] = globSync("migratekit_*_amd64.deb", { cwd: underRoot("dist") });
+  copyFileSync(underRoot(join("dist", deb)), join(root.path, "tmp", deb));
+  root.sh(`apt-get install -y -q --no-install-recommends /tmp/${deb}`);
+  const units =
+    "/usr/lib/systemd/system/migratekit@.service /usr/lib/systemd/system/migratekit@.timer";
+  const verdict = root.sh(`systemd-analyze verify --man=no ${units}`);
+  expect(verdict === "", `systemd-analyze verify finds nothing ${verdict}`);
+  const security = root.sh(
+    "systemd-analyze security --offline=true --no-pager /usr/lib/systemd/system/migratekit@.service",
+  );
+  say(security.split("\n").at(-1));
+  root.release();
+  rmSync(join(root.path, "usr/sbin/policy-rc.d"));
+}
+
+async function startLab(folder, stack) {
+  mkdirSync(folder);
+  const env = { PATH: process.env.PATH, TMPDIR: folder };
+  const child = spawn(underRoot(".ci/node"), [underRoot("test/lab/lab.ts"), "--json"], {
+    stdio: ["ignore", "pipe", "inherit"],
+    env,
+  });
+  const ended = new Promise((resolve) => child.once("exit", resolve));
+  stack.defer(async () => {
+    child.kill("SIGTERM");
+    await ended;
+  });
+  let text = "";
+  for await (const chunk of child.stdout) {
+    text += chunk;
+    if (text.includes("\n")) break;
+  }
+  const lab = JSON.parse(text);
+  // What stands for VMware's library runs as the unit's account, and reads the lab's files.
+  chmodSync(lab.dir, 0o755);
+  chmodSync(join(lab.dir, "vddk/credentials"), 0o644);
+  return lab;
+}
+
+function configure(root, lab) {
+  const place = join(root, "etc/migratekit");
+  const machine = {
+    "vmware-endpoint": lab.endpoint,
+    "vmware-username": lab.username,
+    "vmware-thumbprint": lab.thumbprintSha1,
+    "vddk-plugin": lab.vddkPlugin,
+    "vddk-libdir": lab.vddkLibdir,
+    "nbd-port": lab.nbdPort,
+    "vma-url": lab.vmaUrl,
+  };
+  const { path, exportName } = lab.vms.find(({ name }) => name === vm);
+  const own = { "vmware-path": path, "nbd-export-name": exportName, "job-id": "unit-job" };
+  const yaml = (settings) =>
+    Object.entries(settings).map(([name, value]) => `${name}: ${JSON.stringify(value)}\n`);
+  writeFileSync(join(place, "config.yaml"), yaml(machine).join(""));
+  writeFileSync(join(place, "vms/lab.yaml"), yaml(own).join(""));
+  writeFileSync(join(place, "credentials/lab"), `${lab.password}\n`, { mode: 0o600 });
+  const dropIn = join(root, "etc/systemd/system/migratekit@lab.timer.d");
+  mkdirSync(dropIn, { recursive: true });
+  const timer = "[Timer]\nOnCalendar=\nOnCalendar=*:*:0/5\nRandomizedDelaySec=0\nAccuracySec=1s\n";
+  writeFileSync(join(dropIn, "often.conf"), timer);
+}
+
+async function syncByService(booted, lab) {
+  title("systemctl start migratekit@lab.service");
+  const started = booted.run("systemctl", "start", "migratekit@lab.service");
+  const journal = journalOf(booted);
+  expect(
+    started.status === 0,
+    `the unit ends well ${started.status ? `${started.output}\n${journal}` : ""}`,
+  );
+  expect(/full copy/.test(journal), "a full copy was made");
+  await expectEqual(lab);
+  const owner = booted.run("find", "/var/lib/migratekit", "!", "-user", "migratekit").output;
+  expect(owner === "", `all state is the account's ${owner}`);
+}
+
+async function syncByTimer(booted, lab) {
+  title("systemctl enable --now migratekit@lab.timer, after the guest wrote");
+  const writes = { vm, key: 2000, seed: 7, writes: 20 };
+  await fetch(`${lab.controlUrl}/guest/random`, { method: "POST", body: JSON.stringify(writes) });
+  const enabled = booted.run("systemctl", "enable", "--now", "migratekit@lab.timer");
+  expect(enabled.status === 0, "the timer is enabled");
+  const deadlineMs = performance.now() + 60_000;
+  while (!/incremental copy.*Complete/s.test(journalOf(booted))) {
+    if (performance.now() > deadlineMs)
+      throw new Error(`no sync by the timer:\n${journalOf(booted)}`);
+    await sleep(500);
+  }
+  say("✓ the timer has made an incremental sync");
+  booted.run("systemctl", "stop", "migratekit@lab.timer");
+  while (booted.run("systemctl", "is-active", "migratekit@lab.service").output === "activating") {
+    await sleep(200);
+  }
+  await expectEqual(lab);
+}
+
+function lookForSecrets(booted, lab) {
+  const unit = booted.run("systemctl", "show", "migratekit@lab.service").output;
+  const seen = [unit, journalOf(booted)].some((text) => text.includes(lab.password));
+  expect(!seen, "the password is neither in the unit nor in the journal");
+}
+
+function removeWhileBooted(booted) {
+  title("apt-get purge");
+  booted.run("systemctl", "start", "migratekit@lab.timer");
+  const purged = booted.run("apt-get", "purge", "-y", "-q", "migratekit");
+  expect(purged.status === 0, `purging ends well ${purged.status ? purged.output : ""}`);
+  const units = booted.run("systemctl", "list-units", "--all", "--no-legend", "migratekit*").output;
+  expect(units === "", `no unit is left ${units}`);
+  const find = "find / -path /proc -prune -o -path \"$0\" -prune -o -name '*migratekit*' -print";
+  const left = booted.run("sh", "-c", find, underRoot(".lab")).output;
+  expect(left === "", `no file is left ${left}`);
+}
+
+function journalOf(booted) {
+  return booted.run("journalctl", "--no-pager", "-o", "cat", "-u", "migratekit@lab.service").output;
+}
+
+async function expectEqual(lab) {
+  const answer = await fetch(`${lab.controlUrl}/compare?vm=${vm}`);
+  const { equal, disks } = await answer.json();
+  expect(
+    equal === true,
+    `target and snapshot are equal by cmp ${equal ? "" : JSON.stringify(disks)}`,
+  );
+}
+
+await main();

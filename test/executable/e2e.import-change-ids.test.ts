@@ -1,0 +1,3 @@
+// The same tests, against the executable.
+import "./use-executable.ts";
+import "../package/import-change-ids.test.ts";
