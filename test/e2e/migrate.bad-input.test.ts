@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { after, before, beforeEach, test } from "node:test";
 import { findFreePort } from "../lab/ports.ts";
 import { type Lab, startLab } from "../lab/start-lab.ts";
@@ -46,7 +46,13 @@ const cases: Case[] = [
   },
   {
     title: "a wrong password",
-    env: () => ({ MIGRATEKIT_VMWARE_PASSWORD: "wrong" }),
+    flags: () => ["--vmware-password-file", wrongPasswordFile()],
+    code: vsphere,
+    cause: /\[vsphere-login\].*refused the login of admin@vsphere\.local/,
+    remedy: /--vmware-username and the password/,
+  },
+  {
+    title: "a password file without a password",
     flags: () => ["--vmware-password-file", "/dev/null"],
     code: usage,
     cause: /--vmware-password-file \/dev\/null: its first line is empty/,
@@ -209,6 +215,12 @@ test("unknown flags and missing ones end with the usage code and name the flag",
   assert.equal(unknown.code, usage);
   assert.match(unknown.stderr, /--nbd-prot.*\n.*--nbd-port/);
 });
+
+function wrongPasswordFile(): string {
+  const path = `${lab.dir}/wrong-password`;
+  writeFileSync(path, "not-the-password\n", { mode: 0o600 });
+  return path;
+}
 
 function contentOf(machine: LabVm): string[] {
   return lab.targets

@@ -1,6 +1,10 @@
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { writeFile } from "node:fs/promises";
 import { after, before, beforeEach, test } from "node:test";
+import { compareFiles } from "../lab/compare.ts";
 import { type Lab, startLab } from "../lab/start-lab.ts";
+import { startNbdkitTarget } from "../lab/targets.ts";
 import type { LabVm } from "../lab/vcenter/lab-vm.ts";
 import { migrateWell } from "./migrate-checks.ts";
 
@@ -129,6 +133,29 @@ test("a VM that cannot track changes is copied in full each time", async () => {
   for (let run = 0; run < 2; run++) {
     assert.equal((await migrateWell(lab, old)).disks[0]!.sync_type, "full");
   }
+});
+
+test("a target that knows neither write-zeroes nor extents is made zero in another way", async () => {
+  const { capacityBytes } = vm.disks[0]!.record;
+  const file = `${lab.dir}/no-zero.raw`;
+  const logFile = `${lab.dir}/no-zero.log`;
+  await writeFile(file, Buffer.alloc(capacityBytes, "what was here before "));
+  await using server = await startNbdkitTarget({
+    file,
+    // The first filter is the outermost: the log sees what the client asks for.
+    filters: ["log", "nozero", "noextents"],
+    settings: ["zeromode=none", `logfile=${logFile}`],
+  });
+  const run = await lab.migrate(vm, {
+    extra: ["--nbd-targets", `2000:${server.uri("")}`, "--json", "--full"],
+  });
+  assert.equal(run.code, 0, run.stderr);
+  const { imagePath } = lab.frozenDisk(vm, 2000);
+  const { equal, difference } = await compareFiles(imagePath, file, capacityBytes);
+  assert.ok(equal, difference);
+  const log = readFileSync(logFile, "utf8");
+  assert.match(log, / Write /);
+  assert.doesNotMatch(log, / Zero id/);
 });
 
 test("qemu-nbd is as good a target as nbd-server", async () => {
