@@ -40,10 +40,11 @@ beforeEach(() => lab.vcenter.faults.clear());
 
 /** A run killed in the middle of its copy, with everything that it had open. */
 async function killRun(vm: LabVm): Promise<void> {
-  await lab.vddk.setFaults({ delay_us: 500_000 });
+  await lab.vddk.setFaults({ delay_us: 20_000_000 });
   const { child, result } = startCommand(lab, "migrate", vm, { extra: ["--full"] }, env);
-  // A journal may be an earlier run's.
-  await until(() => vm.snapshots.length > 0 && hasJournal(lab, vm), "the copy began");
+  // Snapshot and journal may be an earlier run's; nbdkit comes after both were replaced.
+  const hasNbdkit = () => readdirSync(env.TMPDIR).some((name) => name.includes(`-${child.pid}-`));
+  await until(() => hasNbdkit() && vm.snapshots.length > 0 && hasJournal(lab, vm), "it copies");
   child.kill("SIGKILL");
   await result;
   await lab.vddk.setFaults({});
