@@ -66,7 +66,7 @@ export function settingsOf(
   for (const item of map.items) {
     const name = String(item.key);
     const place = yaml.where(item.key);
-    if (!isOptionName(name)) throw usage(`${place}: unknown setting "${name}"${nearMiss(name)}`);
+    if (!isOptionName(name)) throw usage(`${place}: unknown setting${shownName(name)}`);
     const why = obstacle(name);
     if (why !== false) throw usage(`${place}: ${name} ${why}`);
     places.set(name, `${place}: ${name}`);
@@ -83,6 +83,11 @@ function startOf(node: unknown): number {
   const range = typeof node === "object" && node !== null && "range" in node ? node.range : [];
   const [start] = Array.isArray(range) ? range : [];
   return typeof start === "number" ? start : 0;
+}
+
+/** A name as it may have been meant; what looks like anything else may be a password out of place. */
+function shownName(name: string): string {
+  return /^[a-z_-]{1,40}$/i.test(name) ? ` "${name}"${nearMiss(name)}` : "";
 }
 
 export function isOptionName(name: string): name is OptionName {

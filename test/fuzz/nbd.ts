@@ -106,6 +106,7 @@ async function attempt(work: () => Promise<void>): Promise<Outcome> {
   } catch (error) {
     if (!(error instanceof NbdError)) throw error;
     assert.match(error.code, /^ENGINE_[A-Z_]+$/);
+    assert.doesNotMatch(error.message, /\p{Cc}/u);
     assert.ok(error.message.length > 5 && error.message.length < 6_000, error.message);
     return "error";
   }
