@@ -1,0 +1,185 @@
+// The packages' contents, made around a small stand-in for the executable: what is tested elsewhere.
+
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, suite, test } from "node:test";
+
+const packaging = join(import.meta.dirname, "../../.ci/package");
+const folder = mkdtempSync(join(tmpdir(), "package-"));
+after(() => rmSync(folder, { recursive: true, force: true }));
+
+/** Runs in a process of its own: with another umask, zone and language than the next one's. */
+const script = `
+  import { buildDeb } from "${packaging}/deb.mjs";
+  import { buildTarball } from "${packaging}/tarball.mjs";
+  import { bundledParts } from "${packaging}/bundled-parts.mjs";
+  import { licenceTexts } from "${packaging}/licences.mjs";
+  import { manualFiles } from "${packaging}/manual.mjs";
+  import { billOfMaterials } from "${packaging}/sbom.mjs";
+  const [executable, work, output] = process.argv.slice(1);
+  process.umask(Number(process.env.UMASK));
+  const release = { version: "1.2.3", commit: "c".repeat(40), epoch: 1_700_000_000, executable };
+  const parts = await bundledParts();
+  const sbom = billOfMaterials(release, parts);
+  const licences = licenceTexts(parts);
+  const contents = { release, manual: manualFiles(release), licences, sbom };
+  console.log(buildDeb(contents, work, output));
+  console.log(buildTarball(contents, work, output));`;
+
+function build(name: string, env: Record<string, string>): { deb: string; tarball: string } {
+  const output = join(folder, name);
+  const work = join(output, "work");
+  mkdirSync(work, { recursive: true });
+  const args = ["--input-type=module", "-e", script, join(folder, "executable"), work, output];
+  const result = spawnSync(process.execPath, args, {
+    encoding: "utf8",
+    env: { ...process.env, ...env },
+  });
+  assert.equal(result.status, 0, result.stderr);
+  const [deb = "", tarball = ""] = result.stdout.trim().split("\n");
+  return { deb, tarball };
+}
+
+function run(command: string, ...args: string[]): string {
+  const { stdout, stderr, status } = spawnSync(command, args, { encoding: "utf8" });
+  assert.equal(status, 0, stderr);
+  return stdout;
+}
+
+function hashOf(file: string): string {
+  return createHash("sha256").update(readFileSync(file)).digest("hex");
+}
+
+let first: { deb: string; tarball: string };
+before(() => {
+  writeFileSync(join(folder, "executable"), "#!/bin/sh\necho stand-in\n");
+  first = build("first", { UMASK: String(0o022), TZ: "UTC", LC_ALL: "C" });
+});
+
+test("the same commit gives the same bytes, whatever the umask, time zone and language", () => {
+  const second = build("second", {
+    UMASK: String(0o077),
+    TZ: "Pacific/Auckland",
+    LC_ALL: "C.UTF-8",
+  });
+  assert.equal(hashOf(second.deb), hashOf(first.deb));
+  assert.equal(hashOf(second.tarball), hashOf(first.tarball));
+});
+
+suite("the Debian package", () => {
+  test("has every file in its place, all of them root's, with the right modes", () => {
+    const list = run("dpkg-deb", "--contents", first.deb);
+    const modes = new Map(
+      list.split("\n").map((line) => {
+        const [mode, owner, , , , path] = line.split(/\s+/);
+        if (line) assert.equal(owner, "root/root", line);
+        return [path, mode];
+      }),
+    );
+    const expected = {
+      "./usr/bin/migratekit": "-rwxr-xr-x",
+      "./usr/lib/systemd/system/migratekit@.service": "-rw-r--r--",
+      "./usr/lib/systemd/system/migratekit@.timer": "-rw-r--r--",
+      "./usr/share/man/man1/migratekit.1.gz": "-rw-r--r--",
+      "./usr/share/bash-completion/completions/migratekit": "-rw-r--r--",
+      "./usr/share/zsh/vendor-completions/_migratekit": "-rw-r--r--",
+      "./usr/share/fish/vendor_completions.d/migratekit.fish": "-rw-r--r--",
+      "./usr/share/doc/migratekit/sbom.cdx.json": "-rw-r--r--",
+      "./usr/share/doc/migratekit/third-party-licences.txt.gz": "-rw-r--r--",
+      "./usr/share/doc/migratekit/manual/install.md": "-rw-r--r--",
+      "./usr/share/doc/migratekit/examples/cron": "-rw-r--r--",
+      "./etc/migratekit/config.yaml": "-rw-r--r--",
+      "./etc/migratekit/credentials/": "drwx------",
+      "./var/lib/migratekit/": "drwx------",
+    };
+    for (const [path, mode] of Object.entries(expected)) assert.equal(modes.get(path), mode, path);
+  });
+
+  test("asks for what the program needs, and dpkg knows its one settings file", () => {
+    const field = (name: string) => run("dpkg-deb", "--field", first.deb, name);
+    assert.match(field("Depends"), /\blibnbd0\b.*\bnbdkit\b/);
+    assert.match(field("Suggests"), /nbdkit-plugin-vddk/);
+    const control = join(folder, "control");
+    run("dpkg-deb", "--control", first.deb, control);
+    assert.equal(readFileSync(join(control, "conffiles"), "utf8"), "/etc/migratekit/config.yaml\n");
+    for (const name of ["postinst", "prerm", "postrm"]) run("sh", "-n", join(control, name));
+  });
+
+  test("brings sums that fit its files", () => {
+    const tree = join(folder, "tree");
+    run("dpkg-deb", "--raw-extract", first.deb, tree);
+    const check = spawnSync("md5sum", ["--check", "--quiet", "DEBIAN/md5sums"], { cwd: tree });
+    assert.equal(check.status, 0, String(check.stdout));
+  });
+});
+
+test("the tarball is one folder, and its list of sums covers every file", () => {
+  run("tar", "-xf", first.tarball, "-C", folder);
+  const tree = join(folder, "migratekit-1.2.3-linux-x64");
+  const check = spawnSync("sha256sum", ["--check", "--quiet", "SHA256SUMS"], { cwd: tree });
+  assert.equal(check.status, 0, String(check.stderr));
+  const listed = readFileSync(join(tree, "SHA256SUMS"), "utf8").trim().split("\n").length;
+  const present = run("find", tree, "-type", "f").trim().split("\n").length;
+  assert.equal(listed, present - 1);
+});
+
+suite("what is said of the software inside", () => {
+  const names = Object.keys(
+    (
+      JSON.parse(readFileSync(join(packaging, "../../package.json"), "utf8")) as {
+        dependencies: Record<string, string>;
+      }
+    ).dependencies,
+  );
+  const tree = () => join(folder, "migratekit-1.2.3-linux-x64");
+
+  test("the bill of materials names every part with version, licence and hash, each once", () => {
+    interface Component {
+      name: string;
+      version?: string;
+      "bom-ref": string;
+      licenses: unknown[];
+      hashes?: { alg: string; content: string }[];
+    }
+    const bom = JSON.parse(readFileSync(join(tree(), "sbom.cdx.json"), "utf8")) as {
+      bomFormat: string;
+      components: Component[];
+      dependencies: { ref: string; dependsOn: string[] }[];
+      metadata: { component: { "bom-ref": string } };
+    };
+    assert.equal(bom.bomFormat, "CycloneDX");
+    const refs = bom.components.map((component) => component["bom-ref"]);
+    assert.equal(new Set(refs).size, refs.length);
+    for (const name of [...names, "node", "openssl", "v8", "libnbd", "nbdkit"]) {
+      const found = bom.components.find((component) => component.name === name);
+      assert.ok(found, name);
+      assert.equal(found.licenses.length, 1);
+      if (names.includes(name)) assert.match(found.hashes?.[0]?.content ?? "", /^[0-9a-f]{128}$/);
+    }
+    const known = new Set([...refs, bom.metadata.component["bom-ref"]]);
+    const mentioned = bom.dependencies.flatMap(({ ref, dependsOn }) => [ref, ...dependsOn]);
+    assert.deepEqual(
+      mentioned.filter((ref) => !known.has(ref)),
+      [],
+    );
+  });
+
+  test("the licences of every part are there in full", () => {
+    const text = readFileSync(join(tree(), "third-party-licences.txt"), "utf8");
+    for (const name of names) assert.match(text, new RegExp(`\\n=+\\n${name} [0-9.]+\\n=+\\n\\n`));
+    assert.match(text, /Copyright Node\.js contributors/);
+    assert.match(text, /GCC Runtime Library Exception/);
+  });
+});
+
+test("the unit holds no secret, and none of its lines depends on root", () => {
+  const unit = readFileSync(join(packaging, "files/migratekit@.service"), "utf8");
+  assert.match(unit, /^LoadCredential=vmware-password:\/etc\/migratekit\/credentials\/%i$/m);
+  assert.match(unit, /^User=migratekit$/m);
+  assert.match(unit, /^CapabilityBoundingSet=$/m);
+  assert.doesNotMatch(unit, /--vmware-password|MIGRATEKIT_VMWARE_PASSWORD=/);
+});
