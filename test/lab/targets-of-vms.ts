@@ -64,7 +64,7 @@ const documentedVm = "MyVM";
 const documentedExport = "migration-vol-uuid";
 
 function slug(name: string): string {
-  return name.replaceAll(/[^A-Za-z0-9._-]+/g, "_");
+  return name.replaceAll(/[^A-Za-z0-9._-]+/g, "_").slice(0, 200);
 }
 
 export async function startTargets(options: TargetsOptions): Promise<LabTargets> {

@@ -41,7 +41,7 @@ export function newDiskRecord(vm: VmRecord, spec: DiskSpec): DiskRecord {
   const key = spec.key ?? freeKey(vm);
   const number = vm.disks.length + 1;
   const datastore = spec.datastore ?? "datastore1";
-  const directory = vm.name.replaceAll(/[/\\%]/g, "_");
+  const directory = vm.name.replaceAll(/[/\\%\p{Cc}]/gu, "_");
   const suffix = number === 1 ? "" : `_${number - 1}`;
   const uuid = randomUUID().replaceAll("-", "");
   const record: DiskRecord = {

@@ -132,7 +132,7 @@ export class VcenterLab implements AsyncDisposable {
   async addVm(spec: VmSpec): Promise<LabVm> {
     const number = this.#nextNumber();
     const moref = this.inventory.apiType === "HostAgent" ? String(number) : `vm-${number}`;
-    const base = spec.name.replaceAll(/[/\\%]/g, "_");
+    const base = spec.name.replaceAll(/[/\\%\p{Cc}]/gu, "_");
     const isTaken = this.vms.some((vm) => vm.record.directory === base);
     const directory = isTaken ? `${base}~${moref}` : base;
     const host = spec.host ?? this.inventory.hosts[0]!.name;
