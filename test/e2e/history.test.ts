@@ -87,9 +87,9 @@ test("at a terminal lines are cut to its width, in a pipe nothing is", async () 
 });
 
 test("a run under way is running, one that was killed has died, and looking changes nothing", async () => {
-  await lab.vddk.setFaults({ delay_us: 300_000, aio_threads: 1 });
+  await lab.vddk.setFaults({ delay_us: 3_000_000, aio_threads: 1 });
   const run = startCli({ args: lab.migrateArgs(vm, { jobId: "dies", extra: ["--full"] }) });
-  while ((lab.vma.jobs.get("dies")?.bytesTransferred ?? 0) === 0) await sleep(20);
+  while (lab.vma.jobs.get("dies")?.stage !== "Transfer") await sleep(20);
   assert.match((await history("--limit", "1")).stdout, /migrate +running/);
   run.child.kill("SIGKILL");
   await run.result;
