@@ -174,7 +174,7 @@ test("two VMs found to share a volume only on the way: the second one is refused
 });
 
 test("a signal ends every VM under way politely, and the others do not begin", async () => {
-  await lab.vddk.setFaults({ delay_us: 300_000, aio_threads: 1 });
+  await lab.vddk.setFaults({ delay_us: 2_000_000, aio_threads: 1 });
   const vms = lab.vcenter.vms.slice(6, 10);
   const path = await writeList(vms.map((vm) => entry(vm, { "job-id": `signal-${vm.name}` })));
   const run = start(path, ["--parallel-vms", "2", "--full", "--json"]);

@@ -19,7 +19,7 @@ beforeEach(async () => {
 });
 
 /** Slow enough that every stage can be hit, whatever the machine's load. */
-const slowReads = { delay_us: 150_000, aio_threads: 1 };
+const slowReads = { delay_us: 400_000, aio_threads: 1 };
 
 let runNumber = 0;
 function start(extra: string[] = []): CliRun & { jobId: string } {
