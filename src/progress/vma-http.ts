@@ -147,6 +147,6 @@ function discard(stream: Readable): void {
 
 function deadlineIn(timeoutMs: number): { signal: AbortSignal; clear(): void } {
   const controller = new AbortController();
-  const timer = setTimeout(() => controller.abort(), timeoutMs);
+  const timer = setTimeout(() => controller.abort(), Math.max(1, timeoutMs));
   return { signal: controller.signal, clear: () => clearTimeout(timer) };
 }

@@ -31,9 +31,10 @@ export async function runCampaign(campaign: Campaign): Promise<Tally> {
   const tally: Tally = { value: 0, error: 0 };
   const failures: unknown[] = [];
   const uncaught = (error: unknown) => {
-    failures.push(new Error("uncaught", { cause: error }));
+    failures.push(new Error("not caught by any run", { cause: error }));
   };
   process.on("uncaughtException", uncaught);
+  process.on("warning", uncaught);
   const prototype = Object.getOwnPropertyNames(Object.prototype).sort();
   let next = from;
   const lane = async () => {
@@ -49,6 +50,7 @@ export async function runCampaign(campaign: Campaign): Promise<Tally> {
   };
   await Promise.all(Array.from({ length: Math.min(lanes, count) }, lane));
   process.off("uncaughtException", uncaught);
+  process.off("warning", uncaught);
   assert.deepEqual(Object.getOwnPropertyNames(Object.prototype).sort(), prototype);
   if (failures.length > 0) throw new AggregateError(failures, `${name}: ${describe(failures)}`);
   return tally;
