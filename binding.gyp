@@ -20,7 +20,8 @@
         "native/rate_limit.cc",
         "native/zero_scan.cc",
         "native/sha256.cc",
-        "native/probe.cc"
+        "native/probe.cc",
+        "native/glibc_floor.c"
       ],
       "include_dirs": ["node_modules/node-addon-api"],
       "defines": ["NAPI_VERSION=9", "NAPI_CPP_EXCEPTIONS"],
