@@ -22,7 +22,9 @@ export function writeMetrics(config: Config, failed: boolean, logger: Logger): v
   const partial = `${path}.${process.pid}.partial`;
   try {
     const text = metricsText(collectMetrics(config, failed, readOld(path)));
-    writeFileSync(partial, text);
+    // Others may write to the directory: a link put there beforehand is not followed.
+    rmSync(partial, { force: true });
+    writeFileSync(partial, text, { flag: "wx" });
     // The collector runs as another user, whatever our umask is; the file holds no secret.
     chmodSync(partial, 0o644);
     renameSync(partial, path);
