@@ -13,16 +13,22 @@ namespace {
 constexpr unsigned kConnectionsMaximum = 8;
 // ESXi's NFC service serves about 52 connections; several disks share a part of them.
 constexpr unsigned kConnectionsOfRun = 16;
-constexpr unsigned kSourceStart = 4;
+constexpr unsigned kFarSources = 4;
 constexpr milliseconds kMeasure{200};
+constexpr uint64_t kMeasureBytes = 24 * kMiB;
+// Nearby, the machine's own noise is larger than what is looked for.
+constexpr milliseconds kMeasureNear{400};
+constexpr uint64_t kMeasureNearBytes = 64 * kMiB;
+constexpr unsigned kAgreeing = 2;
 constexpr milliseconds kConnectPatience{3000};
 constexpr milliseconds kSettled{15000};
-constexpr uint64_t kMeasureBytes = 24 * kMiB;
 // More connections must earn their keep.
 constexpr double kWorthMore = 1.10;
 constexpr double kThinned = 0.8;
+// Nearby the cores are the limit, unless a step helped as much as a cap on each connection explains.
+constexpr unsigned kNearSourcesPerCore = 2;
+constexpr double kCapLifted = 1.5;
 // Reads across gaps pay where every request costs a round trip and few can be under way.
-constexpr uint64_t kSlowReadUs = 800;
 constexpr unsigned kFewConnections = 2;
 constexpr uint64_t kGap = 64 * kKiB;
 
@@ -34,38 +40,53 @@ void Copier::planConnections() {
   const unsigned cores = std::max(std::thread::hardware_concurrency(), 1u);
   sourceCount_ = std::clamp(options_.source.connections, 0u, 64u);
   adaptive_.enabled = sourceCount_ == 0;
-  if (sourceCount_ == 0) sourceCount_ = kSourceStart;
+  if (sourceCount_ == 0) sourceCount_ = std::min(cores, kFarSources);
   targetCount_ = std::clamp(options_.target.connections, 0u, 64u);
   if (targetCount_ == 0) targetCount_ = target_.canMultiConn ? std::min(cores, 4u) : 1;
   // A small disk is copied before further connections are made.
-  if (adaptive_.enabled && options_.capacityBytes <= 4 * requestBytes_) sourceCount_ = 1;
+  if (adaptive_.enabled && options_.capacityBytes <= 4 * requestBytes_) {
+    sourceCount_ = 1;
+    adaptive_.sized = true;
+  }
 }
 
-// Called every tick. Climbs 4 -> 8 connections while that helps and steps back when it does not, then
-// settles. Climbs again when the flow thins (a source that caps each connection may let a first
-// burst pass), and from time to time, because networks change their mind.
-void Copier::adapt(TimePoint now) {
-  if (options_.gapBytes >= 0) gapBytes_ = options_.gapBytes;
-  else
-    gapBytes_ =
-        readLatencyUs_ >= kSlowReadUs && readLatencyUs_ != UINT64_MAX && sourceCount_ <= kFewConnections
-            ? kGap
-            : 0;
-  if (options_.mode == Mode::compare) gapBytes_ = 0;
-  if (!adaptive_.enabled || shared_->rate.limited()) return;
+unsigned Copier::sourcesMaximum() const {
+  const unsigned fair =
+      std::min(kConnectionsMaximum, kConnectionsOfRun / std::max(1u, shared_->jobs.load()));
+  return std::max<unsigned>(loops_.size(), fair);
+}
 
+void Copier::useSources(unsigned count, TimePoint now) {
+  sourceCount_ = count;
+  adaptive_.changedAt = now;
+  adaptive_.waiting = true;
+  adaptive_.agreeing = 0;
+  setConnections(Side::source, count);
+  wakeLoops();
+}
+
+// Called every tick. Starts with a connection for each core, which is enough for a source nearby; one
+// further away gets more as soon as its first answer shows that. Then climbs to 8 while that clearly
+// helps, steps back at the first sample in which it does not, and settles. Climbs again when the
+// flow thins (a source that caps each connection may let a first burst pass), and from time to time,
+// because networks change their mind.
+void Copier::adapt(TimePoint now) {
   Adaptive& a = adaptive_;
+  const bool known = readLatencyUs_ != UINT64_MAX;
+  if (a.enabled && !a.sized && known) {
+    a.sized = true;
+    const unsigned far = std::min(kFarSources, sourcesMaximum());
+    if (!sourceIsNear() && sourceCount_ < far) useSources(far, now);
+  }
+  if (options_.gapBytes >= 0) gapBytes_ = options_.gapBytes;
+  else gapBytes_ = known && !sourceIsNear() && sourceCount_ <= kFewConnections ? kGap : 0;
+  if (options_.mode == Mode::compare) gapBytes_ = 0;
+  if (!a.enabled || shared_->rate.limited()) return;
+
   const uint64_t bytes = stats_.readBytes;
   auto measureFromHere = [&] {
     a.since = now;
     a.bytesAtStart = bytes;
-  };
-  auto use = [&](unsigned count) {
-    sourceCount_ = count;
-    a.changedAt = now;
-    a.waiting = true;
-    setConnections(Side::source, count);
-    wakeLoops();
   };
   // Connections that are still being made, or that the server does not grant, are not measured.
   if (a.waiting) {
@@ -78,22 +99,32 @@ void Copier::adapt(TimePoint now) {
     }
     return measureFromHere();
   }
-  if (now - a.since < kMeasure || bytes - a.bytesAtStart < kMeasureBytes) return;
+  const bool near = sourceIsNear();
+  if (now - a.since < (near ? kMeasureNear : kMeasure) ||
+      bytes - a.bytesAtStart < (near ? kMeasureNearBytes : kMeasureBytes))
+    return;
   const double rate =
       (bytes - a.bytesAtStart) / std::chrono::duration<double>(now - a.since).count();
   measureFromHere();
   if (a.settled) {
-    if (rate >= a.settledRate * kThinned && now - a.changedAt < kSettled) return;
+    a.agreeing = rate < a.settledRate * kThinned ? a.agreeing + 1 : 0;
+    if (a.agreeing < kAgreeing && now - a.changedAt < kSettled) return;
     a.settled = false;
-  } else if (a.previousCount != 0 && rate < a.previousRate * kWorthMore) {
-    a.settled = true;
-    a.settledRate = a.previousRate = std::min(rate, a.previousRate);
-    use(std::exchange(a.previousCount, 0));
-    return;
+  } else if (a.previousCount != 0) {
+    if (rate < a.previousRate * kWorthMore) {
+      a.settled = true;
+      a.settledRate = a.previousRate = std::min(rate, a.previousRate);
+      return useSources(std::exchange(a.previousCount, 0), now);
+    }
+    if (++a.agreeing < kAgreeing) return;
+    a.gain = rate / a.previousRate;
   }
-  const unsigned most = std::max<unsigned>(
-      loops_.size(),
-      std::min(kConnectionsMaximum, kConnectionsOfRun / std::max(1u, shared_->jobs.load())));
+  a.agreeing = 0;
+  unsigned most = sourcesMaximum();
+  if (near && a.gain < kCapLifted) {
+    const unsigned cores = std::max(std::thread::hardware_concurrency(), 1u);
+    most = std::min(most, kNearSourcesPerCore * cores);
+  }
   const unsigned next = std::min(sourceCount_ * 2, most);
   if (next <= sourceCount_) {
     a.settled = true;
@@ -104,7 +135,7 @@ void Copier::adapt(TimePoint now) {
   }
   a.previousCount = sourceCount_;
   a.previousRate = rate;
-  use(next);
+  useSources(next, now);
 }
 
 void Copier::tuneWindow(Clock::duration answered) {

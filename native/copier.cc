@@ -64,8 +64,8 @@ JobResult Copier::run() {
   result.aborted = aborted_;
   result.succeeded = !aborted_ && !failure_;
   if (failure_) result.failure = *failure_;
-  result.sourceConnections = mostSources_;
-  result.targetConnections = mostTargets_;
+  result.sourceConnections = mostReady_[0];
+  result.targetConnections = mostReady_[1];
   if (lastZeroMethod_ >= 0)
     result.zeroMethod = zeroMethodName(static_cast<ZeroMethod>(lastZeroMethod_.load()));
   result.sourceExtentsUsed = sourceExtentsUsed_;
@@ -181,8 +181,6 @@ void Copier::setConnections(Side side, unsigned count) {
   const unsigned loops = loops_.size();
   for (unsigned i = 0; i < loops; i++)
     loops_[i]->want(side, std::max(count / loops + (i < count % loops ? 1 : 0), 1u));
-  auto& most = side == Side::source ? mostSources_ : mostTargets_;
-  most = std::max<unsigned>(most, count);
 }
 
 void Copier::supervise() {
@@ -277,6 +275,14 @@ void Copier::flushTrouble(int error) {
   failure.message = message;
   failure.attempts = trouble ? trouble->attempt : 1;
   fail(std::move(failure));
+}
+
+void Copier::connectionReady(Side side) {
+  const size_t which = side == Side::source ? 0 : 1;
+  const int ready = ++ready_[which];
+  int most = mostReady_[which];
+  while (ready > most && !mostReady_[which].compare_exchange_weak(most, ready)) {
+  }
 }
 
 void Copier::connectionLost(Side side, int error, const std::string& message) {

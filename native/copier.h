@@ -67,7 +67,7 @@ struct JobResult {
   bool succeeded = false;
   bool aborted = false;
   Failure failure;
-  uint64_t sourceConnections = 0;  // the most at any time
+  uint64_t sourceConnections = 0;  // the most that were ready at any time
   uint64_t targetConnections = 0;
   std::string zeroMethod = "none";
   bool sourceExtentsUsed = false;
@@ -78,6 +78,9 @@ struct JobResult {
 
 class Copier {
  public:
+  // A source that answers later than this is far away: what a request costs is the way, not the bytes.
+  static constexpr uint64_t kSlowReadUs = 800;
+
   Copier(JobOptions options, std::shared_ptr<Shared> shared, std::function<void()> onEvents);
   ~Copier();
 
@@ -102,6 +105,9 @@ class Copier {
   void stopLoops();
   void supervise();
   void adapt(TimePoint now);
+  unsigned sourcesMaximum() const;
+  void useSources(unsigned count, TimePoint now);
+  bool sourceIsNear() const { return readLatencyUs_ < kSlowReadUs; }
   void flushIfDue(TimePoint now, bool final);
   void finishFlush();
   void feedIfHungry();
@@ -113,6 +119,7 @@ class Copier {
   void poke();
   void note(Side side, const std::string& message);
   void retryEvent(Side side, const std::string& message, unsigned attempt, const Range* range);
+  void connectionReady(Side side);
   void connectionLost(Side side, int error, const std::string& message);
   void extraRefused(Side side, const std::string& message);
   void flushDone(bool succeeded);
@@ -154,9 +161,9 @@ class Copier {
   std::atomic<uint64_t> gapBytes_{0};
   std::atomic<uint64_t> readLatencyUs_{UINT64_MAX};
   std::array<std::atomic<int>, 2> ready_{};  // connections that are ready, by side
+  std::array<std::atomic<int>, 2> mostReady_{};
   std::array<SideHealth, 2> health_;
   unsigned sourceCount_ = 1, targetCount_ = 1;
-  std::atomic<unsigned> mostSources_{0}, mostTargets_{0};
 
   // Flush rounds: every loop answers once for each number.
   std::atomic<uint64_t> flushNumber_{0};
@@ -168,11 +175,14 @@ class Copier {
 
   struct Adaptive {
     bool enabled = false;
+    bool sized = false;   // how far away the source is was looked at
     bool waiting = true;  // for connections, before measuring
     bool settled = false;
     double settledRate = 0;
     unsigned previousCount = 0;
     double previousRate = 0;
+    double gain = 0;         // of the last step up that was kept
+    unsigned agreeing = 0;   // samples in a row that say the same
     TimePoint changedAt = Clock::now();
     TimePoint since;
     uint64_t bytesAtStart = 0;

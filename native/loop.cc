@@ -31,7 +31,7 @@ Loop::~Loop() {
 
 void Loop::adopt(std::unique_ptr<Connection> connection) {
   connection->moveTo(completed_);
-  job_.ready_[index(connection->side())]++;
+  job_.connectionReady(connection->side());
   connections(connection->side()).push_back(std::move(connection));
 }
 
@@ -92,7 +92,7 @@ void Loop::sleep() {
     bool wasReady = connection.state() != Connection::State::connecting;
     connection.notify(fds[i].revents);
     if (!wasReady && connection.state() == Connection::State::ready)
-      job_.ready_[index(connection.side())]++;
+      job_.connectionReady(connection.side());
   }
 }
 
@@ -154,7 +154,7 @@ void Loop::maintainSide(Side side, TimePoint now) {
   const Endpoint& endpoint = side == Side::source ? job_.options_.source : job_.options_.target;
   for (; live < wanted; live++) {
     auto connection = std::make_unique<Connection>(side, endpoint, completed_);
-    if (connection->state() == Connection::State::ready) job_.ready_[index(side)]++;
+    if (connection->state() == Connection::State::ready) job_.connectionReady(side);
     bool dead = connection->state() == Connection::State::dead;
     list.push_back(std::move(connection));
     if (dead) {

@@ -30,7 +30,6 @@ void Loop::issue(TimePoint now) {
     return;
   }
   planAhead();
-  issueZeroes(now);
   // Each submission may find its connection dead, so both sides are looked at every time.
   while (pick(Side::source, kReadsPerConnection) != nullptr && hasReady(Side::target) &&
          takePending(now)) {
@@ -39,6 +38,7 @@ void Loop::issue(TimePoint now) {
     if (buffer == nullptr) break;
     startPending(buffer, bytes);
   }
+  issueZeroes(now);
   wakeAt_ = std::min(wakeAt_, job_.work_->nextRetry());
 }
 

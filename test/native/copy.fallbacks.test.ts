@@ -128,6 +128,15 @@ test("refused write-zeroes fall back to data, without counting as a failure", as
   assert.match(result.notes[0]?.message ?? "", /refused write-zeroes/);
 });
 
+test("a zero range larger than the memory is cut when the server wants to have it as data", async () => {
+  // Fast zeroes go out in one large request, which is then refused in both ways.
+  const target = evalTarget("echo EINVAL >&2; exit 1", "", "can_fast_zero=exit 0");
+  const result = await copyVia({ target, source: ["-r", "file", "FILE"] });
+  assert.equal(result.zeroMethod, "data");
+  assert.equal(result.retries, 0);
+  assert.equal(result.writtenBytes, sizeBytes);
+});
+
 test("without write-zeroes a trim is used, where reading back proves it", async () => {
   const result = await copyVia({ target: ["--filter=nozero", "file", "FILE"] });
   assert.equal(result.zeroMethod, "trim");
