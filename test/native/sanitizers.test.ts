@@ -78,7 +78,7 @@ async function runUnder(variant: Variant, file: string): Promise<string> {
     env: {
       ...inherited,
       MIGRATEKIT_SEEDS: "8",
-      MIGRATEKIT_FUZZ_ROUNDS: "120",
+      MIGRATEKIT_FUZZ_ROUNDS: "60",
       MIGRATEKIT_TEST_ADDON: addonOf(variant),
       ...variant.environment,
     },
