@@ -14,6 +14,10 @@ constexpr unsigned kConnectionsMaximum = 8;
 // ESXi's NFC service serves about 52 connections; several disks share a part of them.
 constexpr unsigned kConnectionsOfRun = 16;
 constexpr unsigned kFarSources = 4;
+// A source whose quickest answer comes later than this is far away. A busy machine delays answers
+// too, so several are awaited before it is believed.
+constexpr uint64_t kFarReadUs = 1500;
+constexpr milliseconds kLook{60};
 constexpr milliseconds kMeasure{200};
 constexpr uint64_t kMeasureBytes = 24 * kMiB;
 // Nearby, the machine's own noise is larger than what is looked for.
@@ -29,6 +33,7 @@ constexpr double kThinned = 0.8;
 constexpr unsigned kNearSourcesPerCore = 2;
 constexpr double kCapLifted = 1.5;
 // Reads across gaps pay where every request costs a round trip and few can be under way.
+constexpr uint64_t kSlowReadUs = 800;
 constexpr unsigned kFewConnections = 2;
 constexpr uint64_t kGap = 64 * kKiB;
 
@@ -50,6 +55,8 @@ void Copier::planConnections() {
   }
 }
 
+bool Copier::sourceIsNear() const { return readLatencyUs_ < kFarReadUs; }
+
 unsigned Copier::sourcesMaximum() const {
   const unsigned fair =
       std::min(kConnectionsMaximum, kConnectionsOfRun / std::max(1u, shared_->jobs.load()));
@@ -66,7 +73,7 @@ void Copier::useSources(unsigned count, TimePoint now) {
 }
 
 // Called every tick. Starts with a connection for each core, which is enough for a source nearby; one
-// further away gets more as soon as its first answer shows that. Then climbs to 8 while that clearly
+// further away gets more as soon as its first answers show that. Then climbs to 8 while that clearly
 // helps, steps back at the first sample in which it does not, and settles. Climbs again when the
 // flow thins (a source that caps each connection may let a first burst pass), and from time to time,
 // because networks change their mind.
@@ -74,12 +81,13 @@ void Copier::adapt(TimePoint now) {
   Adaptive& a = adaptive_;
   const bool known = readLatencyUs_ != UINT64_MAX;
   if (a.enabled && !a.sized && known) {
-    a.sized = true;
+    if (a.firstAnswer == TimePoint{}) a.firstAnswer = now;
+    a.sized = sourceIsNear() || now - a.firstAnswer >= kLook;
     const unsigned far = std::min(kFarSources, sourcesMaximum());
-    if (!sourceIsNear() && sourceCount_ < far) useSources(far, now);
+    if (a.sized && !sourceIsNear() && sourceCount_ < far) useSources(far, now);
   }
   if (options_.gapBytes >= 0) gapBytes_ = options_.gapBytes;
-  else gapBytes_ = known && !sourceIsNear() && sourceCount_ <= kFewConnections ? kGap : 0;
+  else gapBytes_ = known && readLatencyUs_ >= kSlowReadUs && sourceCount_ <= kFewConnections ? kGap : 0;
   if (options_.mode == Mode::compare) gapBytes_ = 0;
   if (!a.enabled || shared_->rate.limited()) return;
 

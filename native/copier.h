@@ -78,9 +78,6 @@ struct JobResult {
 
 class Copier {
  public:
-  // A source that answers later than this is far away: what a request costs is the way, not the bytes.
-  static constexpr uint64_t kSlowReadUs = 800;
-
   Copier(JobOptions options, std::shared_ptr<Shared> shared, std::function<void()> onEvents);
   ~Copier();
 
@@ -107,7 +104,7 @@ class Copier {
   void adapt(TimePoint now);
   unsigned sourcesMaximum() const;
   void useSources(unsigned count, TimePoint now);
-  bool sourceIsNear() const { return readLatencyUs_ < kSlowReadUs; }
+  bool sourceIsNear() const;
   void flushIfDue(TimePoint now, bool final);
   void finishFlush();
   void feedIfHungry();
@@ -176,13 +173,14 @@ class Copier {
   struct Adaptive {
     bool enabled = false;
     bool sized = false;   // how far away the source is was looked at
+    TimePoint firstAnswer{};
     bool waiting = true;  // for connections, before measuring
     bool settled = false;
     double settledRate = 0;
     unsigned previousCount = 0;
     double previousRate = 0;
-    double gain = 0;         // of the last step up that was kept
-    unsigned agreeing = 0;   // samples in a row that say the same
+    double gain = 0;        // of the last step up that was kept
+    unsigned agreeing = 0;  // samples in a row that say the same
     TimePoint changedAt = Clock::now();
     TimePoint since;
     uint64_t bytesAtStart = 0;
