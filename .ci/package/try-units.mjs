@@ -156,7 +156,8 @@ function removeWhileBooted(booted) {
   expect(purged.status === 0, `purging ends well ${purged.status ? purged.output : ""}`);
   const units = booted.run("systemctl", "list-units", "--all", "--no-legend", "migratekit*").output;
   expect(units === "", `no unit is left ${units}`);
-  const find = "find / -xdev -path /proc -prune -o -path \"$0\" -prune -o -name '*migratekit*' -print";
+  const find =
+    "find / -xdev -path /proc -prune -o -path \"$0\" -prune -o -name '*migratekit*' -print";
   const left = booted.run("sh", "-c", find, underRoot(".lab")).output;
   expect(left === "", `no file is left ${left}`);
 }
