@@ -124,6 +124,9 @@ void Connection::notify(short revents) {
   if (failed) {
     error_ = nbd_get_errno();
     message_ = lastNbdError();
+    // A server that is quicker than we are answers while we still write: libnbd then reads at once.
+    if (state_ == State::connecting && message_.find("handshake: ") != std::string::npos)
+      negotiated_ = true;
   }
   checkState(failed);
 }
