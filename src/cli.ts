@@ -125,10 +125,11 @@ function dieBySignal(reason: unknown): number {
 }
 
 async function report(error: unknown, invocation: Invocation): Promise<void> {
-  const { redact } = await import("./logger.ts");
+  const { redact, withoutControls } = await import("./logger.ts");
+  const oneLine = (text: string) => withoutControls(text.replaceAll(/\s*\n\s*/g, " "));
   const debug = invocation.flags.get("debug") === true;
   if (error instanceof MigratekitError) {
-    const lines = `error [${error.code}]: ${error.message}\n  fix: ${error.remedy}\n`;
+    const lines = `error [${error.code}]: ${oneLine(error.message)}\n  fix: ${oneLine(error.remedy)}\n`;
     process.stderr.write(redact(debug ? `${lines}${inspect(error)}\n` : lines));
   } else if (!(error instanceof Interruption)) {
     await reportBug(error);

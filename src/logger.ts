@@ -101,9 +101,20 @@ function prettySink(sink: DestinationStream, colour: boolean): DestinationStream
   });
   return {
     write(line) {
-      sink.write(format(withoutRepeats(JSON.parse(line))));
+      const record = withoutRepeats(JSON.parse(line, (_, value) => printable(value)));
+      sink.write(format(record));
     },
   };
+}
+
+/** Names come from peers: none may move the cursor or ring the bell. Line breaks stay, for stack traces. */
+function printable(value: unknown): unknown {
+  return typeof value === "string" ? withoutControls(value) : value;
+}
+
+/** `text` fit for a terminal. */
+export function withoutControls(text: string): string {
+  return text.replaceAll(/(?!\n)\p{Cc}/gu, "\ufffd");
 }
 
 /** For people: fields that the message has in words are left out, and it begins with its VM. */

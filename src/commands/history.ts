@@ -7,7 +7,7 @@ import type { RunRecord } from "../state/run-record.ts";
 import { RunStore } from "../state/runs.ts";
 import { listVms, normalEndpoint, type VmIdentity } from "../state/vm-identity.ts";
 import type { CommandContext } from "./context.ts";
-import { printJson, sparkline, table, terminalColumns } from "./output.ts";
+import { printJson, shown, sparkline, table, terminalColumns } from "./output.ts";
 
 /** `migratekit history`: past runs, from the state directory alone. */
 export async function run({ config }: CommandContext): Promise<number> {
@@ -58,7 +58,7 @@ const headings = [
 /** Newest first; the sparkline reads from the oldest run to the newest. */
 function historyText(vm: VmIdentity, runs: readonly RunRecord[]): string {
   const columns = terminalColumns();
-  const title = `${vm.vmPath} at ${vm.endpoint} (${vm.instanceUuid})`;
+  const title = `${shown(vm.vmPath)} at ${vm.endpoint} (${vm.instanceUuid})`;
   const rows = runs.map(runRow);
   return `${title}\n${table(headings, rows, columns)}${trendText(runs, columns ?? 80)}`;
 }

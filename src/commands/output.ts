@@ -1,6 +1,6 @@
 import stringWidth from "string-width";
 import { MigratekitError, messageOf } from "../errors.ts";
-import { redact } from "../logger.ts";
+import { redact, withoutControls } from "../logger.ts";
 
 /** One JSON document on stdout, the only thing there with `--json`. */
 export function printJson(document: unknown): void {
@@ -20,6 +20,11 @@ export function terminalColumns(): number | undefined {
   return process.stdout.isTTY ? process.stdout.columns : undefined;
 }
 
+/** A name from elsewhere, on one line of a terminal. */
+export function shown(name: string): string {
+  return withoutControls(name.replaceAll("\n", " "));
+}
+
 /**
  * Rows under headings, in columns; cells of numbers are written to the right. Lines longer than
  * `columns` are cut, which costs the last column first.
@@ -29,7 +34,7 @@ export function table(
   rows: readonly (readonly string[])[],
   columns?: number,
 ): string {
-  const all = [headings, ...rows];
+  const all = [headings, ...rows.map((row) => row.map(shown))];
   const widths = headings.map((_, column) =>
     Math.max(...all.map((row) => stringWidth(row[column] ?? ""))),
   );

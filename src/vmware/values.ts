@@ -58,7 +58,7 @@ export function optionalReference(parent: unknown, key: string): ObjectReference
 
 export function referenceValue(value: unknown, key: string): ObjectReference {
   const moref = textValue(value, key);
-  if (moref === "") wrong(key, "an object reference", moref);
+  if (moref === "" || /\p{Cc}/u.test(moref)) wrong(key, "an object reference", moref);
   // Some servers qualify the attribute (xsi:type); the plain one is what the schema says.
   return { type: optionalText(attributesOf(value), "type") ?? typeOf(value) ?? "", moref };
 }

@@ -5,6 +5,7 @@ import assert from "node:assert/strict";
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
+import { createLogger } from "../../src/logger.ts";
 import { nfcPort } from "../e2e/cli-commands.ts";
 import { assertNoSnapshot } from "../e2e/migrate-checks.ts";
 import { compareFiles } from "../lab/compare.ts";
@@ -153,4 +154,28 @@ test("each of these VMs has a history of its own, found by its path", async () =
       [[path, 2]],
     );
   }
+});
+
+test("names that would steer a terminal come out of it as names: in errors, in tables, in lines for people", async () => {
+  const evil = "/Datacenter/vm/\u001b]0;owned\u0007\u001b[2J\u009b31m\nerror [none]: all is well";
+  const control = /(?!\n)\p{Cc}/u;
+  const args = lab.migrateArgs(lab.vm(cases[0]!.vm), { extra: ["--vmware-path", evil] });
+  const refused = await startCli({ args }).result;
+  assert.equal(refused.code, 3, refused.stderr);
+  assert.match(refused.stderr, /vm-not-found/);
+  assert.doesNotMatch(refused.stderr, control);
+  assert.doesNotMatch(refused.stderr, /^error \[none\]/m);
+
+  const steering = lab.vm(cases[4]!.vm);
+  const history = ["history", "--state-dir", lab.stateDir, "--vmware-path", steering.path];
+  const shown = await startCli({ args: history }).result;
+  assert.equal(shown.code, 0, shown.stderr);
+  assert.doesNotMatch(shown.stdout, control);
+  assert.match(shown.stdout, /two lines/);
+
+  const lines: string[] = [];
+  const destination = { write: (line: string) => void lines.push(line) };
+  const logger = createLogger({ level: "info", pretty: true, destination });
+  logger.warn({ name: evil, error: new Error(evil) }, `about ${evil}`);
+  assert.doesNotMatch(lines.join(""), control);
 });
