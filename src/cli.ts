@@ -130,7 +130,7 @@ async function report(error: unknown, invocation: Invocation): Promise<void> {
   const debug = invocation.flags.get("debug") === true;
   if (error instanceof MigratekitError) {
     const lines = `error [${error.code}]: ${oneLine(error.message)}\n  fix: ${oneLine(error.remedy)}\n`;
-    process.stderr.write(redact(debug ? `${lines}${inspect(error)}\n` : lines));
+    process.stderr.write(redact(debug ? `${lines}${withoutControls(inspect(error))}\n` : lines));
   } else if (!(error instanceof Interruption)) {
     await reportBug(error);
   }
