@@ -47,6 +47,7 @@ export class VmaClient {
   #nextDisk = 0;
   /** What the service took last of each disk. */
   readonly #told = new Map<string, DiskProgress>();
+  #percentTold = 0;
   #lastJobPostAtMs = 0;
   /** Whether the newest update was accepted; undefined before the first. */
   #reachable: boolean | undefined;
@@ -126,7 +127,7 @@ export class VmaClient {
     }
     if (this.#stopping) return;
     this.#lastJobPostAtMs = performance.now();
-    await this.#send(jobUpdate(stage, state, this.#told), this.#requestTimeoutMs);
+    await this.#send(this.#jobUpdate(stage, state), this.#requestTimeoutMs);
     // Stages that the service missed while it was away are history.
     if (this.#reachable === false) this.#pendingStages.splice(0, this.#pendingStages.length - 1);
   }
@@ -155,6 +156,13 @@ export class VmaClient {
   }
 
   /** What the last update must not overtake: where each disk ended, and stages still unsent. */
+  /** The percentage never goes back: not when a plan grows, nor while a disk's newest is not told. */
+  #jobUpdate(stage: Stage, state: ProgressSnapshot): VmaUpdate {
+    const update = jobUpdate(stage, state, this.#told);
+    this.#percentTold = Math.max(this.#percentTold, update.percent);
+    return { ...update, percent: this.#percentTold };
+  }
+
   async #sendBeforeLast(state: ProgressSnapshot, deadlineMs: number): Promise<void> {
     const stages = this.#pendingStages.splice(0);
     const timeoutMs = () => Math.min(this.#requestTimeoutMs, deadlineMs - performance.now());
@@ -164,7 +172,7 @@ export class VmaClient {
       if (mayGoOn()) await this.#sendDisk(stages[0] ?? state.stage, disk, timeoutMs());
     }
     for (const stage of stages) {
-      if (mayGoOn()) await this.#send(jobUpdate(stage, state, this.#told), timeoutMs());
+      if (mayGoOn()) await this.#send(this.#jobUpdate(stage, state), timeoutMs());
     }
   }
 
