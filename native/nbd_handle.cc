@@ -125,7 +125,9 @@ void Connection::notify(short revents) {
     error_ = nbd_get_errno();
     message_ = lastNbdError();
     // A server that is quicker than we are answers while we still write: libnbd then reads at once.
-    if (state_ == State::connecting && message_.find("handshake: ") != std::string::npos)
+    // A TLS handshake that breaks off is no answer: that may be a server about to restart.
+    if (state_ == State::connecting && message_.find("handshake: ") != std::string::npos &&
+        message_.find("gnutls") == std::string::npos)
       negotiated_ = true;
   }
   checkState(failed);
