@@ -98,6 +98,7 @@ function ownReports(output: string): string[] {
     .filter((report) => /^(=+\s*WARNING|=+\d+==ERROR: Addr|Direct|Indirect|runtime)/.test(report))
     .filter((report) => {
       if (report.startsWith("runtime")) return true;
+      if (isReusedDescriptor(report)) return false;
       const stacks = report.split(/\n\s*\n/);
       return stacks.some((stack) => {
         const frame = stack
@@ -106,6 +107,21 @@ function ownReports(output: string): string[] {
         return frame !== undefined && /native\/|(address|thread)\.node/.test(frame);
       });
     });
+}
+
+/**
+ * Two threads that got the same number for a descriptor, one after the other: node is not
+ * instrumented, so its close in between goes unseen. No memory of ours is in it.
+ */
+function isReusedDescriptor(report: string): boolean {
+  const accesses = report.split(/\n\s*\n/).slice(0, 2);
+  const opens = /#0 (eventfd|socketpair|socket|pipe2?|open(at)?|accept4?|epoll_create1?|dup[23]?) /;
+  return (
+    report.includes("data race") &&
+    accesses.length === 2 &&
+    accesses.every((stack) => opens.test(stack)) &&
+    accesses.some((stack) => !/native\/|thread\.node/.test(stack))
+  );
 }
 
 async function assertClean(variant: Variant, file: string): Promise<void> {
@@ -129,6 +145,14 @@ for (const file of [
 
 for (const file of ["copy.random.test.ts", "copy.retry.test.ts", "copy.incremental.test.ts"])
   test(`${file} is clean under ThreadSanitizer`, () => assertClean(thread, file));
+
+test("a descriptor number that node had before is no report, a race over one within the addon is", () => {
+  const race = (call: string, module: string): string =>
+    `=====\nWARNING: ThreadSanitizer: data race (pid=1)\n  Write of size 8 at 0x1 by thread T1:\n    #0 eventfd ../tsan.cpp:1 (libtsan.so+0x4)\n    #1 <null> (thread.node+0x3)\n\n  Previous write of size 8 at 0x1 by main thread:\n    #0 ${call} ../tsan.cpp:2 (libtsan.so+0x5)\n    #1 f (${module}+0x1)\n\n`;
+  assert.equal(ownReports(race("socketpair", "node")).length, 0);
+  assert.equal(ownReports(race("socketpair", "thread.node")).length, 1);
+  assert.equal(ownReports(race("free", "node")).length, 1);
+});
 
 test("a report about the addon is recognised, one about node is not", () => {
   const race = (frame: string): string =>
