@@ -5,7 +5,7 @@ import { MigratekitError } from "../errors.ts";
 import type { StateDatabase } from "../state/database.ts";
 import { TrustStore } from "../state/trust.ts";
 import type { TrustedCertificate } from "../vmware/certificate.ts";
-import { VsphereClient } from "../vmware/client.ts";
+import { VsphereClient, type VsphereConnectOptions } from "../vmware/client.ts";
 import type { VirtualDisk } from "../vmware/virtual-disk.ts";
 import type { VmDetails } from "../vmware/vm-details.ts";
 
@@ -40,23 +40,11 @@ export async function findSite(
   state: StateDatabase,
 ): Promise<Site> {
   requireConnection(config);
-  const { vmwareEndpoint, vmwareUsername, vmwarePassword, vmwarePath } = config;
+  const { vmwarePath } = config;
   const endpoint = endpointText(config);
   const trust = new TrustStore(state);
-  const client = await VsphereClient.connect({
-    host: vmwareEndpoint!.host,
-    port: vmwareEndpoint!.port,
-    username: vmwareUsername!,
-    password: vmwarePassword!.reveal(),
-    trust: {
-      thumbprint: config.vmwareThumbprint,
-      caFile: config.vmwareCaFile,
-      insecure: config.vmwareInsecure,
-      pinned: trust.readPin(endpoint),
-    },
-    logger,
-    signal,
-  });
+  const pinned = trust.readPin(endpoint);
+  const client = await VsphereClient.connect(connectOptions(config, pinned, logger, signal));
   try {
     settleTrust(client.certificate, endpoint, trust, logger);
     const moref = await client.findVm(vmwarePath!);
@@ -66,6 +54,30 @@ export async function findSite(
     await client.close().catch(() => {});
     throw error;
   }
+}
+
+/** Who logs in where, and whom to trust; endpoint, user and password must be given. */
+export function connectOptions(
+  config: Config,
+  pinned: string | undefined,
+  logger: Logger,
+  signal: AbortSignal,
+): VsphereConnectOptions {
+  const { vmwareEndpoint, vmwareUsername, vmwarePassword } = config;
+  return {
+    host: vmwareEndpoint!.host,
+    port: vmwareEndpoint!.port,
+    username: vmwareUsername!,
+    password: vmwarePassword!.reveal(),
+    trust: {
+      thumbprint: config.vmwareThumbprint,
+      caFile: config.vmwareCaFile,
+      insecure: config.vmwareInsecure,
+      pinned,
+    },
+    logger,
+    signal,
+  };
 }
 
 /** Remembers what later runs are to hold the endpoint to, and tells how far its certificate was checked. */

@@ -1,6 +1,6 @@
 /** The copy of one disk: engine, journal, samples, record. */
 import { MigratekitError, messageOf } from "../errors.ts";
-import type { CopyResult, Engine } from "../nbd/copy-engine.ts";
+import { type CopyResult, chunkKind, type Engine } from "../nbd/copy-engine.ts";
 import { normalize } from "../nbd/extents.ts";
 import type { NbdkitExport } from "../nbd/nbdkit.ts";
 import { joinPages } from "./area-pages.ts";
@@ -110,7 +110,8 @@ class Checkpoints {
   observe(chunks: Float64Array): void {
     for (let i = 0; i + 2 < chunks.length; i += 3) {
       this.#pending.push(chunks[i]!, chunks[i + 1]!);
-      if (chunks[i + 2] === 0) this.#sampleFrom = { offset: chunks[i]!, length: chunks[i + 1]! };
+      if (chunks[i + 2] === chunkKind.data)
+        this.#sampleFrom = { offset: chunks[i]!, length: chunks[i + 1]! };
     }
   }
 

@@ -6,7 +6,7 @@ import { MigratekitError, messageOf } from "../errors.ts";
 import { sizeText } from "../nbd/target.ts";
 import { VsphereClient } from "../vmware/client.ts";
 import type { VmDetails } from "../vmware/vm-details.ts";
-import { diskIdOf, endpointText, obstacleToSnapshot } from "./discover.ts";
+import { connectOptions, diskIdOf, endpointText, obstacleToSnapshot } from "./discover.ts";
 import { type Finding, ok, problem, warning } from "./preflight-finding.ts";
 import { flatten, snapshotOwner } from "./snapshot-names.ts";
 import { findLeftovers } from "./snapshots.ts";
@@ -19,20 +19,8 @@ export async function connectReadOnly(
   signal: AbortSignal,
 ): Promise<VsphereClient> {
   requireSettings(config, "vmware-endpoint", "vmware-username", "vmware-password");
-  const { vmwareEndpoint, vmwareUsername, vmwarePassword } = config;
   return await VsphereClient.connect({
-    host: vmwareEndpoint!.host,
-    port: vmwareEndpoint!.port,
-    username: vmwareUsername!,
-    password: vmwarePassword!.reveal(),
-    trust: {
-      thumbprint: config.vmwareThumbprint,
-      caFile: config.vmwareCaFile,
-      insecure: config.vmwareInsecure,
-      pinned,
-    },
-    logger,
-    signal,
+    ...connectOptions(config, pinned, logger, signal),
     requestTimeoutMs: 30_000,
     outageMs: 5_000,
   });

@@ -1,11 +1,9 @@
 /** Which ranges of a target are remembered by their digests, for the guard of the next run. */
+import { chunkKind } from "../nbd/copy-engine.ts";
 
 const sliceCount = 64;
 const sampleBytes = 64 * 1024;
 const edgeBytes = 1024 * 1024;
-
-/** Kind of a chunk in which data was written; see chunkKind in nbd/copy-engine.ts. */
-const dataChunk = 0;
 
 /**
  * Picks one written block in each of 64 equal slices of the disk, by a hash of its offset: spread
@@ -22,7 +20,7 @@ export class SamplePicker {
   /** Chunks as the engine reports them: triples [offset, length, kind]. */
   observe(chunks: Float64Array): void {
     for (let i = 0; i + 2 < chunks.length; i += 3) {
-      if (chunks[i + 2] === dataChunk) this.#offer(chunks[i]!, chunks[i + 1]!);
+      if (chunks[i + 2] === chunkKind.data) this.#offer(chunks[i]!, chunks[i + 1]!);
     }
   }
 

@@ -1,3 +1,5 @@
+import { coalesce } from "./extents.ts";
+
 /** More pairs than this are merged over their smallest gaps: memory stays bounded. */
 const pairsMax = 1_000_000;
 
@@ -49,19 +51,9 @@ export class ExtentCollector {
   #coalesce(): void {
     while (this.#length > this.#limit / 2) {
       this.#gapBytes = Math.max(65_536, this.#gapBytes * 2);
-      const full = this.#length;
-      let kept = 2;
-      for (let i = 2; i < full; i += 2) {
-        const offset = this.#pairs[i]!;
-        const end = this.#pairs[kept - 2]! + this.#pairs[kept - 1]!;
-        if (offset - end <= this.#gapBytes) {
-          this.#pairs[kept - 1] = offset + this.#pairs[i + 1]! - this.#pairs[kept - 2]!;
-        } else {
-          this.#pairs[kept++] = offset;
-          this.#pairs[kept++] = this.#pairs[i + 1]!;
-        }
-      }
-      this.#length = kept;
+      const merged = coalesce(this.#pairs.subarray(0, this.#length), this.#gapBytes);
+      this.#pairs.set(merged);
+      this.#length = merged.length;
     }
   }
 }
