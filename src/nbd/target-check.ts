@@ -89,6 +89,8 @@ function explainProbe(error: NbdError, target: TargetToCheck, uri: string): Migr
 
 /** A server that answered and said no; libnbd gives some of these no other mark than their text. */
 function isRefusal(error: NbdError): boolean {
+  // Our own key file lacks the user: the server has not been asked for the export.
+  if (/PSK file/.test(error.message)) return false;
   return (
     error.code === "ENGINE_REFUSED" ||
     /no export named|server policy|server replied with error to opt_go/.test(error.message)
@@ -102,7 +104,7 @@ function remedyFor(error: NbdError, target: TargetToCheck): string | undefined {
   if (tls && /getlogin_r/.test(error.message)) {
     return "Name the user of the pre-shared key in the URI: nbds://user@host:port/export.";
   }
-  if (tls && /TLS|certificate|gnutls/i.test(error.message)) {
+  if (tls && /TLS|certificate|gnutls|PSK file/i.test(error.message)) {
     return "Check --nbd-tls-ca-file, --nbd-tls-certificates and --nbd-tls-psk-file, and that the server offers TLS.";
   }
   return undefined;
