@@ -18,8 +18,10 @@
         "native/nbd_handle.cc",
         "native/buffer_pool.cc",
         "native/rate_limit.cc",
+        "native/zero_proof.cc",
         "native/zero_scan.cc",
         "native/sha256.cc",
+        "native/machine_idle.cc",
         "native/probe.cc",
         "native/glibc_floor.c"
       ],

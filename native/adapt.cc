@@ -1,5 +1,6 @@
 // How many connections a job has: planned from what the sides offer, then measured.
 #include <algorithm>
+#include <cmath>
 #include <thread>
 #include <utility>
 
@@ -29,9 +30,16 @@ constexpr milliseconds kSettled{15000};
 // More connections must earn their keep.
 constexpr double kWorthMore = 1.10;
 constexpr double kThinned = 0.8;
+// Where the processors have less than this to spare, more connections cannot help.
+constexpr double kIdleWanted = 0.12;
 // Nearby the cores are the limit, unless a step helped as much as a cap on each connection explains.
 constexpr unsigned kNearSourcesPerCore = 2;
 constexpr double kCapLifted = 1.5;
+// Half a MiB in a request is quickest where enough of them are under way: more stays in the processor's
+// cache. nbdkit works on 16 for each connection; where these would not carry so much, they are doubled.
+constexpr uint64_t kRequestNear = 512 * kKiB;
+constexpr uint64_t kRequestsAtWork = 16;
+constexpr double kEnoughBytesPerSecond = 2.5 * kGiB;
 // Reads across gaps pay where every request costs a round trip and few can be under way.
 constexpr uint64_t kSlowReadUs = 800;
 constexpr unsigned kFewConnections = 2;
@@ -63,6 +71,22 @@ unsigned Copier::sourcesMaximum() const {
   return std::max<unsigned>(loops_.size(), fair);
 }
 
+void Copier::sizeRequests() {
+  if (options_.requestBytes != 0 || requestBytes_ <= kRequestNear) return;
+  const double carried = sourceCount_ * kRequestsAtWork * kRequestNear * 1e6 /
+                         std::max<uint64_t>(readLatencyUs_, 1);
+  requestNow_ = carried >= kEnoughBytesPerSecond ? kRequestNear : requestBytes_;
+}
+
+// As many connections as it takes to have enough under way over this distance, by the size that reads
+// have had so far; from there on it is measured.
+unsigned Copier::sourcesForDistance() const {
+  const double meanBytes = stats_.readBytes / std::max(1.0, double(stats_.reads));
+  const double carried = kRequestsAtWork * meanBytes * 1e6 / std::max<uint64_t>(readLatencyUs_, 1);
+  const double wanted = std::min(std::ceil(kEnoughBytesPerSecond / carried), double(kFarSources));
+  return std::max(sourceCount_, std::min(static_cast<unsigned>(wanted), sourcesMaximum()));
+}
+
 void Copier::useSources(unsigned count, TimePoint now) {
   sourceCount_ = count;
   adaptive_.changedAt = now;
@@ -83,9 +107,10 @@ void Copier::adapt(TimePoint now) {
   if (a.enabled && !a.sized && known) {
     if (a.firstAnswer == TimePoint{}) a.firstAnswer = now;
     a.sized = sourceIsNear() || now - a.firstAnswer >= kLook;
-    const unsigned far = std::min(kFarSources, sourcesMaximum());
+    const unsigned far = sourcesForDistance();
     if (a.sized && !sourceIsNear() && sourceCount_ < far) useSources(far, now);
   }
+  if (known) sizeRequests();
   if (options_.gapBytes >= 0) gapBytes_ = options_.gapBytes;
   else gapBytes_ = known && readLatencyUs_ >= kSlowReadUs && sourceCount_ <= kFewConnections ? kGap : 0;
   if (options_.mode == Mode::compare) gapBytes_ = 0;
@@ -95,6 +120,7 @@ void Copier::adapt(TimePoint now) {
   auto measureFromHere = [&] {
     a.since = now;
     a.bytesAtStart = bytes;
+    return a.idle.share();
   };
   // Connections that are still being made, or that the server does not grant, are not measured.
   if (a.waiting) {
@@ -105,7 +131,8 @@ void Copier::adapt(TimePoint now) {
       setConnections(Side::source, sourceCount_);
       a.settled = true;
     }
-    return measureFromHere();
+    measureFromHere();
+    return;
   }
   const bool near = sourceIsNear();
   if (now - a.since < (near ? kMeasureNear : kMeasure) ||
@@ -113,7 +140,7 @@ void Copier::adapt(TimePoint now) {
     return;
   const double rate =
       (bytes - a.bytesAtStart) / std::chrono::duration<double>(now - a.since).count();
-  measureFromHere();
+  const bool busy = measureFromHere() < kIdleWanted;
   if (a.settled) {
     a.agreeing = rate < a.settledRate * kThinned ? a.agreeing + 1 : 0;
     if (a.agreeing < kAgreeing && now - a.changedAt < kSettled) return;
@@ -133,7 +160,7 @@ void Copier::adapt(TimePoint now) {
     const unsigned cores = std::max(std::thread::hardware_concurrency(), 1u);
     most = std::min(most, kNearSourcesPerCore * cores);
   }
-  const unsigned next = std::min(sourceCount_ * 2, most);
+  const unsigned next = busy ? sourceCount_ : std::min(sourceCount_ * 2, most);
   if (next <= sourceCount_) {
     a.settled = true;
     a.settledRate = rate;

@@ -196,6 +196,7 @@ Napi::Object resultOf(Napi::Env env, const JobResult& result, const Stats& stats
   object.Set("writtenBytes", number(stats.writtenBytes));
   object.Set("zeroedBytes", number(stats.zeroedBytes));
   object.Set("skippedBytes", number(stats.skippedBytes));
+  object.Set("targetReadBytes", number(stats.targetReadBytes));
   object.Set("comparedBytes", number(stats.comparedBytes));
   object.Set("retries", number(stats.retries));
   object.Set("sourceConnections", number(result.sourceConnections));

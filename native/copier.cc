@@ -30,6 +30,7 @@ const char* zeroMethodName(ZeroMethod method) {
   switch (method) {
     case ZeroMethod::skip: return "skip";
     case ZeroMethod::fastZero: return "fast-zero";
+    case ZeroMethod::read: return "read";
     case ZeroMethod::writeZeroes: return "write-zeroes";
     case ZeroMethod::trim: return "trim";
     case ZeroMethod::data: return "data";
@@ -124,7 +125,7 @@ bool Copier::checkSizes() {
   if (copying && target_.readOnly)
     return refuse(Side::target, "ENGINE_READ_ONLY", EROFS, "the target is read-only");
 
-  requestBytes_ = std::min(options_.requestBytes, kRequestMaximum);
+  requestBytes_ = std::min(options_.requestBytes == 0 ? kMiB : options_.requestBytes, kRequestMaximum);
   for (uint64_t maximum : {source_.maximumBlockBytes, target_.maximumBlockBytes})
     if (maximum != 0) requestBytes_ = std::min(requestBytes_, maximum);
   if (2 * requestBytes_ > shared_->pool.bytes()) requestBytes_ = shared_->pool.bytes() / 2;
@@ -133,6 +134,7 @@ bool Copier::checkSizes() {
   work.capacityBytes = options_.capacityBytes;
   work.alignmentBytes = std::max<uint64_t>({512, source_.minimumBlockBytes, target_.minimumBlockBytes});
   requestBytes_ = std::max(alignDown(requestBytes_, work.alignmentBytes), work.alignmentBytes);
+  requestNow_ = requestBytes_;
   // A target that takes only whole blocks gets the disk's last, partial one by read, patch, write.
   work.tailStart = options_.capacityBytes;
   uint64_t tail = alignDown(options_.capacityBytes, target_.minimumBlockBytes);
@@ -397,8 +399,15 @@ ZeroMethod Copier::zeroMethod() const {
   return ZeroMethod::data;
 }
 
+// A rate limit protects the line, on which a request to write zeroes takes no room but a read does.
+bool Copier::mayProve() const {
+  const ZeroMethod method = zeroMethod();
+  return !shared_->rate.limited() &&
+         (method == ZeroMethod::writeZeroes || method == ZeroMethod::data);
+}
+
 uint64_t Copier::readLimit() const {
-  uint64_t limit = shared_->rate.smoothRequestBytes(requestBytes_);
+  uint64_t limit = shared_->rate.smoothRequestBytes(requestNow_);
   return std::max(alignDown(limit, 4 * kKiB), std::min<uint64_t>(requestBytes_, 4 * kKiB));
 }
 

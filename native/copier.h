@@ -14,10 +14,12 @@
 
 #include "buffer_pool.h"
 #include "events.h"
+#include "machine_idle.h"
 #include "nbd_handle.h"
 #include "rate_limit.h"
 #include "side_health.h"
 #include "work_list.h"
+#include "zero_proof.h"
 
 namespace engine {
 
@@ -41,7 +43,7 @@ struct JobOptions {
   bool wholeDisk = true;  // false: extents are fed with addExtents()
   bool sourceExtents = true;
   bool targetIsZero = false;
-  uint64_t requestBytes = kMiB;
+  uint64_t requestBytes = 0;  // 0: as measured
   int64_t gapBytes = -1;  // merge reads across gaps of up to this; negative: as measured
   milliseconds stallTimeout{60000};
   RetryPolicy retry;
@@ -51,16 +53,18 @@ struct JobOptions {
 };
 
 struct Stats {
+  std::atomic<uint64_t> reads{0};
   std::atomic<uint64_t> readBytes{0};
   std::atomic<uint64_t> writtenBytes{0};
   std::atomic<uint64_t> zeroedBytes{0};
   std::atomic<uint64_t> skippedBytes{0};
+  std::atomic<uint64_t> targetReadBytes{0};  // to see what is zero there already
   std::atomic<uint64_t> comparedBytes{0};
   std::atomic<uint64_t> retries{0};
 };
 
 // How zeroes reach the target; found out while copying, and remembered for the job.
-enum class ZeroMethod : uint8_t { skip, fastZero, writeZeroes, trim, data };
+enum class ZeroMethod : uint8_t { skip, fastZero, read, writeZeroes, trim, data };
 const char* zeroMethodName(ZeroMethod method);
 
 struct JobResult {
@@ -103,8 +107,10 @@ class Copier {
   void supervise();
   void adapt(TimePoint now);
   unsigned sourcesMaximum() const;
+  unsigned sourcesForDistance() const;
   void useSources(unsigned count, TimePoint now);
   bool sourceIsNear() const;
+  void sizeRequests();
   void flushIfDue(TimePoint now, bool final);
   void finishFlush();
   void feedIfHungry();
@@ -125,6 +131,7 @@ class Copier {
   void sawLatency(Clock::duration latency);
   void difference(const Range& range);
   ZeroMethod zeroMethod() const;
+  bool mayProve() const;
   uint64_t readLimit() const;
   bool over() const { return stopping_.load(std::memory_order_relaxed); }
 
@@ -139,7 +146,8 @@ class Copier {
   std::unique_ptr<Connection> firstTarget_;
   ExportInfo source_;
   ExportInfo target_;
-  uint64_t requestBytes_ = kMiB;
+  uint64_t requestBytes_ = kMiB;            // at most
+  std::atomic<uint64_t> requestNow_{kMiB};  // what seems best
   uint64_t tailStart_ = 0;
   std::unique_ptr<WorkList> work_;
   std::vector<std::unique_ptr<Loop>> loops_;
@@ -154,6 +162,7 @@ class Copier {
   std::atomic<bool> canZero_{false};
   std::atomic<bool> canTrim_{false};
   std::atomic<int> lastZeroMethod_{-1};
+  ZeroProof zeroProof_;
   std::atomic<uint64_t> windowBytes_{256 * kMiB};
   std::atomic<uint64_t> gapBytes_{0};
   std::atomic<uint64_t> readLatencyUs_{UINT64_MAX};
@@ -184,6 +193,7 @@ class Copier {
     TimePoint changedAt = Clock::now();
     TimePoint since;
     uint64_t bytesAtStart = 0;
+    MachineIdle idle;
   } adaptive_;
 
   mutable std::mutex mutex_;

@@ -81,7 +81,16 @@ class Loop final : public Waker {
   void finished(Command& command);
   void advance(Task& task);
   void writeOut(Task& task);
+  bool aloneWithZeroes() const;
+  bool tryZeroesFirst(TimePoint now);
+  struct ZeroLimits {
+    size_t tasks;
+    uint64_t bytes;
+  };
+  ZeroLimits zeroLimits(ZeroMethod method, ZeroProof::Choice choice) const;
   void sendZero(Task& task, const Range& range);
+  void prove(Task& task, const Range& range, uint8_t* buffer);
+  void proofAnswer(Task& task, Command& command);
   bool zeroRefused(Task& task, Command& command);
   void startTrim(Task& task);
   void compare(Task& task);
@@ -116,6 +125,7 @@ class Loop final : public Waker {
   size_t activeTasks_ = 0;
   std::vector<std::unique_ptr<Window>> windows_;
   size_t zeroTasks_ = 0;
+  bool tryingZeroes_ = false;
 
   std::optional<Piece> pending_;
   TimePoint pendingAt_{};

@@ -68,7 +68,7 @@ Command& Loop::newCommand() {
   }
   Command& command = *freeCommands_.back();
   freeCommands_.pop_back();
-  command.fastZero = false;
+  command.fastZero = command.proof = command.trial = false;
   command.offset = command.length = 0;
   command.buffer = nullptr;
   command.task = nullptr;

@@ -30,6 +30,8 @@ void Loop::issue(TimePoint now) {
     return;
   }
   planAhead();
+  if (tryZeroesFirst(now)) return;
+  issueZeroes(now);
   // Each submission may find its connection dead, so both sides are looked at every time.
   while (pick(Side::source, kReadsPerConnection) != nullptr && hasReady(Side::target) &&
          takePending(now)) {
@@ -38,7 +40,6 @@ void Loop::issue(TimePoint now) {
     if (buffer == nullptr) break;
     startPending(buffer, bytes);
   }
-  issueZeroes(now);
   wakeAt_ = std::min(wakeAt_, job_.work_->nextRetry());
 }
 
@@ -100,9 +101,14 @@ void Loop::finished(Command& command) {
   if (command.window != nullptr) return windowAnswer(command);
   if (command.task == nullptr) return flushAnswer(command);
   Task& task = *command.task;
-  if (command.error == 0) {
+  if (command.trial)
+    job_.zeroProof_.answered(command.proof ? ZeroProof::Way::read : ZeroProof::Way::write);
+  if (command.proof && !command.lost) {
+    proofAnswer(task, command);
+  } else if (command.error == 0) {
     if (command.op == Op::read && command.side == Side::source) {
       job_.stats_.readBytes += command.length;
+      job_.stats_.reads++;
       job_.health_[0].success();
       job_.sawLatency(Clock::now() - command.issuedAt);
     } else if (command.op == Op::write) {
@@ -212,7 +218,9 @@ void Loop::writeOut(Task& task) {
       job_.stats_.skippedBytes += segment.range.length;
       job_.lastZeroMethod_ = static_cast<int>(ZeroMethod::skip);
     } else if (segment.zero && cuts) {
-      sendZero(task, segment.range);
+      if (job_.mayProve() && job_.zeroProof_.choose(false).way == ZeroProof::Way::read)
+        prove(task, segment.range, data);
+      else sendZero(task, segment.range);
     } else if (Connection* target = pick(Side::target, SIZE_MAX)) {
       send(*target, Op::write, segment.range, data, &task);
     } else {

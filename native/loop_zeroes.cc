@@ -1,5 +1,5 @@
-// Zeroes, the cheapest way that the target honours: skip, fast zero, write-zeroes, trim where reading
-// back proves it, data.
+// Zeroes, the cheapest way that the target honours: skip, fast zero, seeing that it is zero already,
+// write-zeroes, trim where reading back proves it, data.
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
@@ -12,6 +12,10 @@ namespace {
 
 constexpr size_t kFastZeroTasksMaximum = 4;
 constexpr size_t kZeroTasksMaximum = 2;
+constexpr size_t kProofsBesideData = 4;
+constexpr size_t kProofsAlone = 16;
+constexpr size_t kProofsTried = 4;
+constexpr uint64_t kZeroesWorthTrying = 16 * kMiB;
 constexpr uint64_t kSkipLimit = kGiB;
 constexpr uint64_t kFastZeroLimit = 128 * kMiB;
 // A server that really writes the zeroes, as nbd-server does, lets data wait behind them: beside data
@@ -24,34 +28,86 @@ bool isRefusal(int error) { return error == ENOTSUP || error == EINVAL || error 
 
 }  // namespace
 
-// Zeroes that need no buffer: skipped, or written by the server.
+// No data is on its way, and none is there that would have to wait behind zeroes.
+bool Loop::aloneWithZeroes() const {
+  return !pending_ && activeTasks_ == zeroTasks_ && (tryingZeroes_ || !job_.work_->dataReady());
+}
+
+// While it is found out whether the target had better be read or made to write zeroes, data waits.
+// Only where there are zeroes enough to make it worthwhile; by one loop, the others pause with it.
+bool Loop::tryZeroesFirst(TimePoint now) {
+  const bool before = tryingZeroes_;
+  const bool leads = index_ == 0;
+  tryingZeroes_ = false;
+  if (job_.options_.mode != Mode::copy || !job_.mayProve() ||
+      job_.zeroMethod() != ZeroMethod::writeZeroes)
+    return false;
+  const uint64_t ready = job_.work_->zeroBytesReady();
+  if (before && leads && zeroTasks_ == 0 && ready == 0) job_.zeroProof_.abandon(now);
+  const bool begin = leads && ready >= kZeroesWorthTrying;
+  tryingZeroes_ =
+      job_.zeroProof_.trying(now, begin ? ZeroProof::Begin::yes : ZeroProof::Begin::no);
+  if (tryingZeroes_ && pending_) {
+    job_.work_->putBack(std::move(*pending_));
+    pending_.reset();
+  }
+  if (tryingZeroes_ && leads && activeTasks_ == zeroTasks_) issueZeroes(now);
+  if (tryingZeroes_) wakeAt_ = std::min(wakeAt_, now + milliseconds{20});
+  else if (before && job_.loops_.size() > 1) job_.wakeLoops();
+  return tryingZeroes_;
+}
+
+// How many zero ranges this loop may have on their way, and how large they may be.
+Loop::ZeroLimits Loop::zeroLimits(ZeroMethod method, ZeroProof::Choice choice) const {
+  const bool alone = aloneWithZeroes();
+  if (choice.way == ZeroProof::Way::read)
+    return {alone && !tryingZeroes_ ? kProofsAlone : kProofsBesideData, choice.limit};
+  if (method == ZeroMethod::skip) return {SIZE_MAX, kSkipLimit};
+  if (method == ZeroMethod::fastZero) return {kFastZeroTasksMaximum, kFastZeroLimit};
+  // One loop is enough: writers to the same file wait for each other in the server.
+  if (index_ != 0 && !alone) return {0, 0};
+  return {kZeroTasksMaximum, std::min(alone ? kZeroesAlone : kZeroesBesideData, choice.limit)};
+}
+
+// Zeroes that the source's extents told of: skipped, seen to be there already, or written by the
+// server. They go before the data, a few at a time, so that they do not remain to the end.
 void Loop::issueZeroes(TimePoint now) {
   if (job_.options_.mode == Mode::compare) return;
   for (int i = 0; i < 256; i++) {
     ZeroMethod method = job_.zeroMethod();
     if (method == ZeroMethod::trim || method == ZeroMethod::data) return;
-    const bool fast = method == ZeroMethod::fastZero;
-    if (zeroTasks_ >= (fast ? kFastZeroTasksMaximum : kZeroTasksMaximum)) return;
-    const bool besideData = pending_ || activeTasks_ > zeroTasks_;
-    uint64_t limit = method == ZeroMethod::skip ? kSkipLimit
-                     : fast                     ? kFastZeroLimit
-                     : besideData               ? kZeroesBesideData
-                                                : kZeroesAlone;
+    ZeroProof::Choice choice = {ZeroProof::Way::write, UINT64_MAX};
+    if (job_.mayProve()) choice = job_.zeroProof_.choose(false);
+    const bool read = choice.way == ZeroProof::Way::read;
+    const ZeroLimits limits = zeroLimits(method, choice);
     Piece piece;
-    if (!job_.work_->takeZero(limit, now, piece)) return;
-    Task& task = newTask();
-    task.piece = std::move(piece);
-    task.stage = Task::Stage::write;
-    task.segments.push_back({task.piece.range, true});
-    if (method == ZeroMethod::skip || task.piece.targetZero) {
+    if (limits.bytes == 0 || zeroTasks_ >= limits.tasks) return;
+    if (!job_.work_->takeZero(limits.bytes, now, piece)) return;
+    if (method == ZeroMethod::skip || piece.targetZero) {
+      Task& task = newTask();
+      task.piece = std::move(piece);
+      task.segments.push_back({task.piece.range, true});
       job_.stats_.skippedBytes += task.piece.range.length;
       job_.lastZeroMethod_ = static_cast<int>(ZeroMethod::skip);
       complete(task, task.piece.targetZero);
       continue;
     }
-    zeroTasks_++;
+    uint8_t* buffer = nullptr;
+    const size_t bytes = piece.range.length;
+    if (read) {
+      buffer = job_.shared_->pool.take(bytes, job_.share_, *this);
+      if (buffer == nullptr) return job_.work_->putBack(std::move(piece));
+    }
+    Task& task = newTask();
+    task.piece = std::move(piece);
+    task.stage = Task::Stage::write;
+    task.segments.push_back({task.piece.range, true});
+    task.buffer = buffer;
+    task.bufferBytes = buffer != nullptr ? bytes : 0;
     task.countsAsZero = true;
-    sendZero(task, task.piece.range);
+    zeroTasks_++;
+    if (read) prove(task, task.piece.range, buffer);
+    else sendZero(task, task.piece.range);
   }
   wakeAt_ = now;
 }
@@ -64,6 +120,7 @@ void Loop::sendZero(Task& task, const Range& range) {
     return;
   }
   Command& command = newCommand();
+  command.trial = job_.zeroProof_.sent(ZeroProof::Way::write, range.length);
   command.op = Op::zero;
   command.fastZero = job_.canFastZero_;
   command.offset = range.offset;
@@ -73,6 +130,50 @@ void Loop::sendZero(Task& task, const Range& range) {
       static_cast<int>(command.fastZero ? ZeroMethod::fastZero : ZeroMethod::writeZeroes);
   task.pending++;
   target->submit(command);
+}
+
+// Reads a range of the target that must become zero; see proofAnswer().
+void Loop::prove(Task& task, const Range& range, uint8_t* buffer) {
+  Connection* target = pick(Side::target, SIZE_MAX);
+  if (target == nullptr) {
+    lostWhileSending(task, range);
+    if (task.pending == 0) retire(task);
+    return;
+  }
+  Command& command = newCommand();
+  command.trial = job_.zeroProof_.sent(ZeroProof::Way::read, range.length);
+  command.op = Op::read;
+  command.proof = true;
+  command.offset = range.offset;
+  command.length = range.length;
+  command.buffer = buffer;
+  command.task = &task;
+  task.pending++;
+  target->submit(command);
+}
+
+// What the target holds is zero: nothing to do. Anything else, an error included: it is zeroed.
+void Loop::proofAnswer(Task& task, Command& command) {
+  const Range range = {command.offset, command.length};
+  if (command.error == 0) {
+    job_.stats_.targetReadBytes += range.length;
+    const bool zero = isZero(command.buffer, range.length);
+    job_.zeroProof_.found(zero);
+    if (zero) {
+      job_.stats_.skippedBytes += range.length;
+      job_.lastZeroMethod_ = static_cast<int>(ZeroMethod::read);
+      return;
+    }
+  } else if (job_.zeroProof_.disable()) {
+    job_.note(Side::target, std::string("the target cannot be read, so all zeroes are written: ") +
+                                std::strerror(command.error));
+  }
+  // From here the buffer is what is written, should the server want zeroes as data.
+  std::memset(command.buffer, 0, range.length);
+  if (job_.canZero_) return sendZero(task, range);
+  job_.lastZeroMethod_ = static_cast<int>(ZeroMethod::data);
+  if (Connection* target = pick(Side::target, SIZE_MAX)) send(*target, Op::write, range, command.buffer, &task);
+  else lostWhileSending(task, range);
 }
 
 // The server offers write-zeroes but refused this one. Remembers that for the job and sends the
@@ -110,6 +211,11 @@ void Loop::startTrim(Task& task) {
     job_.stats_.skippedBytes += range.length;
     return complete(task, true);
   }
+  if (job_.mayProve() && job_.zeroProof_.choose(true).way == ZeroProof::Way::read) {
+    task.stage = Task::Stage::write;
+    return prove(task, range, task.buffer);
+  }
+  job_.zeroProof_.sent(ZeroProof::Way::write, range.length);
   const bool trim = job_.canTrim_;
   job_.lastZeroMethod_ = static_cast<int>(trim ? ZeroMethod::trim : ZeroMethod::data);
   if (!trim) std::memset(task.buffer, 0, range.length);

@@ -52,6 +52,8 @@ class Connection;
 struct Command {
   Op op = Op::read;
   bool fastZero = false;
+  bool proof = false;  // a read of the target, to see whether it is zero already
+  bool trial = false;  // part of a trial of ZeroProof
   uint64_t offset = 0;
   uint64_t length = 0;
   uint8_t* buffer = nullptr;
@@ -120,6 +122,7 @@ class Connection {
   void configure(const Endpoint& endpoint);
   void loadInfo();
   void checkState(bool failed);
+  void acknowledge();
   void complete(Command& command, int error);
   void failInFlight(int error, const std::string& why);
   static int onCompletion(void* userData, int* error);
@@ -134,6 +137,7 @@ class Connection {
   bool negotiated_ = false;
   bool wasReady_ = false;
   bool wasClosing_ = false;
+  bool overTcp_ = true;  // until the socket says otherwise
   ExportInfo info_;
   std::string message_;
   int error_ = 0;

@@ -11,8 +11,8 @@ constexpr milliseconds kBurst{50};
 }  // namespace
 
 TimePoint RateLimit::reserve(uint64_t bytes) {
+  if (!limited()) return TimePoint{};
   TimePoint now = Clock::now();
-  if (!limited()) return now;
   auto cost = std::chrono::nanoseconds(
       static_cast<int64_t>(static_cast<double>(bytes) / bytesPerSecond_ * 1e9));
   std::lock_guard lock(mutex_);

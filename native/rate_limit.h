@@ -14,7 +14,7 @@ class RateLimit {
   explicit RateLimit(uint64_t bytesPerSecond) : bytesPerSecond_(bytesPerSecond) {}
 
   bool limited() const { return bytesPerSecond_ != 0; }
-  // The moment from which `bytes` may go; never in the past.
+  // The moment from which `bytes` may go; without a limit long past.
   TimePoint reserve(uint64_t bytes);
   // Requests larger than this would make the flow lumpy.
   uint64_t smoothRequestBytes(uint64_t wanted) const;

@@ -141,7 +141,7 @@ void WorkList::pushReady(Range range, bool zero, bool targetZero) {
     return;
   }
   std::deque<Piece>& list = zero ? zero_ : data_;
-  if (!zero) readyDataBytes_ += range.length;
+  (zero ? readyZeroBytes_ : readyDataBytes_) += range.length;
   if (!list.empty()) {
     Piece& last = list.back();
     if (last.range.end() == range.offset && last.targetZero == targetZero && !last.reported &&
@@ -236,8 +236,19 @@ bool WorkList::takeZero(uint64_t limit, TimePoint now, Piece& piece) {
     first.range.length = first.range.end() - stop;
     first.range.offset = stop;
   }
+  readyZeroBytes_ -= piece.range.length;
   outstanding_++;
   return true;
+}
+
+bool WorkList::dataReady() const {
+  std::lock_guard lock(mutex_);
+  return !data_.empty();
+}
+
+uint64_t WorkList::zeroBytesReady() const {
+  std::lock_guard lock(mutex_);
+  return readyZeroBytes_;
 }
 
 TimePoint WorkList::nextRetry() const {
@@ -339,7 +350,7 @@ void WorkList::requeueLog(std::vector<LogEntry>& log) {
     piece.zero = entry->zero;
     piece.reported = true;
     if (!entry->again) reportedAgainBytes_ += entry->range.length;
-    if (!piece.zero) readyDataBytes_ += piece.range.length;
+    (piece.zero ? readyZeroBytes_ : readyDataBytes_) += piece.range.length;
     (piece.zero ? zero_ : data_).push_front(std::move(piece));
   }
   log.clear();

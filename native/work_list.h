@@ -76,6 +76,11 @@ class WorkList {
   // When the first piece that waits to be tried again may go; TimePoint::max() if none waits.
   TimePoint nextRetry() const;
 
+  // Whether data waits to be taken.
+  bool dataReady() const;
+  // How much waits to be taken as zeroes.
+  uint64_t zeroBytesReady() const;
+
   // Each taken piece ends in exactly one of these.
   void complete(const Piece& piece, bool needsFlush);
   void requeue(Piece&& piece);
@@ -117,6 +122,7 @@ class WorkList {
   std::deque<Piece> data_;
   std::deque<Piece> zero_;
   uint64_t readyDataBytes_ = 0;
+  uint64_t readyZeroBytes_ = 0;
   std::vector<Piece> retry_;
   uint64_t outstanding_ = 0;
   std::vector<LogEntry> log_;

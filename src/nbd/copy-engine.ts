@@ -104,12 +104,15 @@ export interface CopyResult {
   readBytes: number;
   writtenBytes: number;
   zeroedBytes: number;
+  /** Had to be zero on the target and was known, or seen, to be so already. */
   skippedBytes: number;
+  /** Read from the target, to see what is zero there already. */
+  targetReadBytes: number;
   retries: number;
   /** The most that were in use. */
   sourceConnections: number;
   targetConnections: number;
-  /** How zeroes were last written: none, skip, fast-zero, write-zeroes, trim, data. */
+  /** How zeroes were last dealt with: none, skip, fast-zero, read, write-zeroes, trim, data. */
   zeroMethod: string;
   sourceExtentsUsed: boolean;
   durationMs: number;

@@ -14,7 +14,7 @@ import { describeMachine, otherLoad } from "./machine.ts";
 import { type BenchOptions, parseOptions, usage } from "./options.ts";
 import { renderReport, writeDocs } from "./report.ts";
 import type { BenchResults } from "./results.ts";
-import { buildTools } from "./tools.ts";
+import { buildTools, keepMemory } from "./tools.ts";
 import { seconds, type Workbench } from "./workbench.ts";
 
 const memoryFolder = "/dev/shm";
@@ -70,6 +70,7 @@ async function measure(
     ...{ folder, tools: await buildTools(folder), scale: options.scale, pairs: options.pairs },
     log: (line) => console.error(`bench: ${line}`),
   };
+  if (options.scale.name !== "tiny") undo.use(await keepMemory(bench.tools));
   const notes = await otherLoad();
   for (const note of notes) bench.log(note);
   const results: BenchResults = {

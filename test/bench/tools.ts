@@ -9,11 +9,15 @@ import type { Sample } from "./results.ts";
 const run = promisify(execFile);
 const sources = join(import.meta.dirname, "tools");
 
+/** What is left to others while all free memory is taken for a moment. */
+const combSpareBytes = 600 * 1024 * 1024;
+
 export interface Tools {
   runTimed: string;
   serial: string;
   push: string;
   relay: string;
+  comb: string;
 }
 
 export async function buildTools(folder: string): Promise<Tools> {
@@ -22,10 +26,10 @@ export async function buildTools(folder: string): Promise<Tools> {
     await run("g++", ["-x", "c", "-O2", "-o", output, join(sources, `${name}.c`), "-lnbd"]);
     return output;
   };
-  const [runTimed, serial, push, relay] = await Promise.all(
-    ["run-timed", "serial", "push", "relay"].map(build),
+  const [runTimed, serial, push, relay, comb] = await Promise.all(
+    ["run-timed", "serial", "push", "relay", "comb"].map(build),
   );
-  return { runTimed: runTimed!, serial: serial!, push: push!, relay: relay! };
+  return { runTimed: runTimed!, serial: serial!, push: push!, relay: relay!, comb: comb! };
 }
 
 /** Runs a command from fork to exit. @throws Error with its output when it fails */
@@ -46,6 +50,19 @@ export async function runTimed(tools: Tools, command: string[]): Promise<Sample>
   if (used.exitCode !== 0)
     throw new Error(`${command.join(" ")} ended with ${used.exitCode}: ${errors()}`);
   return { wallMs: used.wallMs, cpuMs: used.userMs + used.systemMs, peakBytes: used.peakBytes };
+}
+
+/** Keeps free memory from going back to the machine's host, see comb.c, until it is disposed of. */
+export async function keepMemory(tools: Tools): Promise<AsyncDisposable> {
+  const child = spawn(tools.comb, [String(combSpareBytes)], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  await Promise.race([once(child.stdout!, "data"), once(child, "close")]);
+  return {
+    [Symbol.asyncDispose]: async () => {
+      if (child.kill("SIGKILL")) await once(child, "close");
+    },
+  };
 }
 
 /** Runs a command whose cost does not matter; its standard output. */

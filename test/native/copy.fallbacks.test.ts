@@ -88,7 +88,7 @@ test("a target that the operator calls zero gets no zeroes, proof or not", async
   assert.equal(result.zeroedBytes, 0);
 });
 
-test("a sparse but unproved target is zeroed: its zeroes are not guessed", async () => {
+test("a sparse target without proof is zeroed where there is little: its zeroes are not guessed", async () => {
   const result = await copyVia({ target: ["--filter=noextents", "file", "FILE"], empty: true });
   assert.equal(result.zeroMethod, "write-zeroes");
   assert.ok(result.zeroedBytes > 4 * MiB);

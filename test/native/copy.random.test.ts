@@ -37,11 +37,14 @@ async function runSeed(seed: number): Promise<"equal" | "failed"> {
   const random = new Random(seed);
   await using dir = await tempDir();
   const path = (name: string): string => join(dir.path, name);
-  const capacityBytes = 1 + random.below(12 << 20);
+  // Some have holes that are large enough to find out whether the target had better be read.
+  const roomy = random.chance(0.3);
+  const capacityBytes = 1 + random.below(12 << 20) + (roomy ? 36 << 20 : 0);
   const roundedBytes = Math.ceil(capacityBytes / 4096) * 4096;
-  const targetBytes = random.pick([capacityBytes, roundedBytes, capacityBytes + 511, 16 << 20]);
+  const targetBytes = random.pick([capacityBytes, roundedBytes, capacityBytes + 511, 48 << 20]);
   await makeImage(path("source"), capacityBytes, random);
-  await makeDirty(path("target"), targetBytes, random);
+  if (random.chance(roomy ? 0.7 : 0.2)) await makeImage(path("target"), targetBytes, random, 3);
+  else await makeDirty(path("target"), targetBytes, random);
   const before = await readFile(path("target"));
   const extents = random.chance(0.5)
     ? randomExtents(capacityBytes, random, 1 + random.below(60), random.pick([512, 4096, 65536]))
@@ -191,9 +194,12 @@ async function startTarget(
   const parameters: string[] = [];
   if (random.chance(0.3)) filters.push("--filter=nozero");
   if (random.chance(0.3)) filters.push("--filter=nofua");
+  if (random.chance(0.4)) filters.push("--filter=noextents");
   if (random.chance(0.4)) {
     filters.push("--filter=error");
     parameters.push(
+      "error-pread=EIO",
+      `error-pread-rate=${random.pick(["0%", "0%", "5%"])}`,
       "error-pwrite=EIO",
       `error-pwrite-rate=${random.pick(["1%", "10%", "30%"])}`,
       "error-zero=EIO",
@@ -202,7 +208,7 @@ async function startTarget(
   }
   if (random.chance(0.3)) {
     filters.push("--filter=delay");
-    parameters.push("wdelay=3ms");
+    parameters.push(random.pick(["wdelay=3ms", "delay-zero=3ms", "rdelay=2ms"]));
   }
   // Whole blocks only; such a server's size is a multiple of them.
   if (random.chance(0.4) && sizeBytes % 4096 === 0) {
