@@ -14,7 +14,6 @@ constexpr size_t kFastZeroTasksMaximum = 4;
 constexpr size_t kZeroTasksMaximum = 2;
 constexpr size_t kProofsBesideData = 4;
 constexpr size_t kProofsAlone = 16;
-constexpr size_t kProofsTried = 4;
 constexpr uint64_t kZeroesWorthTrying = 16 * kMiB;
 constexpr uint64_t kSkipLimit = kGiB;
 constexpr uint64_t kFastZeroLimit = 128 * kMiB;
