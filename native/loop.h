@@ -88,6 +88,7 @@ class Loop final : public Waker {
     uint64_t bytes;
   };
   ZeroLimits zeroLimits(ZeroMethod method, ZeroProof::Choice choice) const;
+  Connection* targetFor(Task& task, const Range& range);
   void sendZero(Task& task, const Range& range);
   void prove(Task& task, const Range& range, uint8_t* buffer);
   void proofAnswer(Task& task, Command& command);

@@ -111,13 +111,18 @@ void Loop::issueZeroes(TimePoint now) {
   wakeAt_ = now;
 }
 
-void Loop::sendZero(Task& task, const Range& range) {
+// Null when there is none: then the task has failed, and ends here if nothing of it is in flight.
+Connection* Loop::targetFor(Task& task, const Range& range) {
   Connection* target = pick(Side::target, SIZE_MAX);
-  if (target == nullptr) {
-    lostWhileSending(task, range);
-    if (task.pending == 0) retire(task);
-    return;
-  }
+  if (target != nullptr) return target;
+  lostWhileSending(task, range);
+  if (task.pending == 0) retire(task);
+  return nullptr;
+}
+
+void Loop::sendZero(Task& task, const Range& range) {
+  Connection* target = targetFor(task, range);
+  if (target == nullptr) return;
   Command& command = newCommand();
   command.trial = job_.zeroProof_.sent(ZeroProof::Way::write, range.length);
   command.op = Op::zero;
@@ -133,12 +138,8 @@ void Loop::sendZero(Task& task, const Range& range) {
 
 // Reads a range of the target that must become zero; see proofAnswer().
 void Loop::prove(Task& task, const Range& range, uint8_t* buffer) {
-  Connection* target = pick(Side::target, SIZE_MAX);
-  if (target == nullptr) {
-    lostWhileSending(task, range);
-    if (task.pending == 0) retire(task);
-    return;
-  }
+  Connection* target = targetFor(task, range);
+  if (target == nullptr) return;
   Command& command = newCommand();
   command.trial = job_.zeroProof_.sent(ZeroProof::Way::read, range.length);
   command.op = Op::read;

@@ -1,7 +1,7 @@
 // Whether a range that must become zero is first read from the target: what is seen to be zero there
 // needs no request that makes the server write it, and a thin volume stays thin. Found out by a few
-// requests of each kind, while nothing else is on its way, and again now and then, at most every minute. Used by all
-// loops.
+// requests of each kind, while nothing else is on its way, and again now and then, at most every
+// minute. Used by all loops.
 #pragma once
 
 #include <mutex>
