@@ -1,6 +1,6 @@
 /** The Debian package: where each file goes, and what dpkg is told about them. */
 import { createHash } from "node:crypto";
-import { readdirSync, readFileSync, statSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { underRoot } from "../setup/run.mjs";
 import { runTool } from "./run-tool.mjs";
@@ -41,9 +41,7 @@ function layOut(tree, { release, manual, licences, sbom }) {
   tree.copy(`${documentation}/copyright`, join(files, "copyright"));
   tree.copy(`${documentation}/examples/vm.yaml`, join(files, "vm.yaml"));
   tree.copy(`${documentation}/examples/cron`, join(files, "cron"));
-  for (const name of readdirSync(underRoot("docs")).sort()) {
-    tree.copy(`${documentation}/manual/${name}`, underRoot(join("docs", name)));
-  }
+  tree.copyAll(`${documentation}/manual`, underRoot("docs"));
   tree.write(`${documentation}/sbom.cdx.json`, sbom);
   tree.writeGzipped(`${documentation}/third-party-licences.txt`, licences);
   tree.writeGzipped(`${documentation}/changelog`, changelog(release));

@@ -1,6 +1,6 @@
 /** The tarball for machines without dpkg: the same files in one folder, with a list of their sums. */
 import { createHash } from "node:crypto";
-import { readdirSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { underRoot } from "../setup/run.mjs";
 import { runTool } from "./run-tool.mjs";
@@ -36,9 +36,7 @@ function layOut(tree, { release, manual, licences, sbom }) {
   tree.copy("etc/migratekit/config.yaml", join(files, "config.yaml"));
   tree.copy("examples/vm.yaml", join(files, "vm.yaml"));
   tree.copy("examples/cron", join(files, "cron"));
-  for (const name of readdirSync(underRoot("docs")).sort()) {
-    tree.copy(`manual/${name}`, underRoot(join("docs", name)));
-  }
+  tree.copyAll("manual", underRoot("docs"));
   tree.copy("README.md", underRoot("README.md"));
   tree.copy("copyright", join(files, "copyright"));
   tree.write("third-party-licences.txt", licences);

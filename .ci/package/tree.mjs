@@ -7,7 +7,7 @@ import {
   utimesSync,
   writeFileSync,
 } from "node:fs";
-import { dirname, join } from "node:path";
+import { dirname, join, relative } from "node:path";
 import { gzipSync } from "node:zlib";
 
 export class Tree {
@@ -30,6 +30,15 @@ export class Tree {
     const file = this.#place(path);
     copyFileSync(source, file);
     chmodSync(file, mode);
+  }
+
+  /** Every file under `source`, folders within it included. */
+  copyAll(path, source) {
+    for (const entry of readdirSync(source, { recursive: true, withFileTypes: true })) {
+      if (!entry.isFile()) continue;
+      const file = join(entry.parentPath, entry.name);
+      this.copy(join(path, relative(source, file)), file);
+    }
   }
 
   /** As gzip -9n writes it: no name, no date. */

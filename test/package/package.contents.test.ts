@@ -91,6 +91,7 @@ suite("the Debian package", () => {
       "./usr/share/doc/migratekit/sbom.cdx.json": "-rw-r--r--",
       "./usr/share/doc/migratekit/third-party-licences.txt.gz": "-rw-r--r--",
       "./usr/share/doc/migratekit/manual/install.md": "-rw-r--r--",
+      "./usr/share/doc/migratekit/manual/performance/full-copy.svg": "-rw-r--r--",
       "./usr/share/doc/migratekit/examples/cron": "-rw-r--r--",
       "./etc/migratekit/config.yaml": "-rw-r--r--",
       "./etc/migratekit/credentials/": "drwx------",
