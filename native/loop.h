@@ -20,7 +20,7 @@ struct Task {
   uint8_t* buffer = nullptr;
   size_t bufferBytes = 0;
   unsigned pending = 0;  // commands in flight
-  bool countsAsZero = false;
+  size_t* counter = nullptr;  // of the loop: counts the zero ranges on their way
   bool trimFailed = false;
   std::vector<Segment> segments;
   // The first thing that went wrong.
@@ -83,11 +83,8 @@ class Loop final : public Waker {
   void writeOut(Task& task);
   bool aloneWithZeroes() const;
   bool tryZeroesFirst(TimePoint now);
-  struct ZeroLimits {
-    size_t tasks;
-    uint64_t bytes;
-  };
-  ZeroLimits zeroLimits(ZeroMethod method, ZeroProof::Choice choice) const;
+  using ZeroStep = ZeroProof::Choice;
+  std::optional<ZeroStep> nextZeroStep(ZeroMethod method);
   Connection* targetFor(Task& task, const Range& range);
   void sendZero(Task& task, const Range& range);
   void prove(Task& task, const Range& range, uint8_t* buffer);
@@ -125,7 +122,7 @@ class Loop final : public Waker {
   std::vector<Task*> freeTasks_;
   size_t activeTasks_ = 0;
   std::vector<std::unique_ptr<Window>> windows_;
-  size_t zeroTasks_ = 0;
+  size_t zeroWrites_ = 0, proofs_ = 0;
   bool tryingZeroes_ = false;
 
   std::optional<Piece> pending_;

@@ -91,7 +91,7 @@ Task& Loop::newTask() {
 void Loop::release(Task& task) {
   assert(task.pending == 0);
   if (task.buffer != nullptr) job_.shared_->pool.give(task.buffer, task.bufferBytes, job_.share_, this);
-  if (task.countsAsZero) zeroTasks_--;
+  if (task.counter != nullptr) --*task.counter;
   std::vector<Segment> segments = std::move(task.segments);
   segments.clear();
   task = Task();

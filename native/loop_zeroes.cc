@@ -11,17 +11,17 @@ namespace engine {
 namespace {
 
 constexpr size_t kFastZeroTasksMaximum = 4;
-constexpr size_t kZeroTasksMaximum = 2;
+// A server that really writes the zeroes, as nbd-server does, holds the file's lock meanwhile: a second
+// writer only spins on it.
+constexpr size_t kZeroWrites = 1;
+constexpr uint64_t kZeroWriteLimit = 32 * kMiB;
+constexpr size_t kProofsBesideWritesAndData = 1;
+constexpr size_t kProofsBesideWrites = 2;
 constexpr size_t kProofsBesideData = 4;
 constexpr size_t kProofsAlone = 16;
 constexpr uint64_t kZeroesWorthTrying = 16 * kMiB;
 constexpr uint64_t kSkipLimit = kGiB;
 constexpr uint64_t kFastZeroLimit = 128 * kMiB;
-// A server that really writes the zeroes, as nbd-server does, lets data wait behind them: beside data
-// they go in requests that take no longer than data does. Where nothing waits, large ones save
-// round trips.
-constexpr uint64_t kZeroesBesideData = kMiB;
-constexpr uint64_t kZeroesAlone = 32 * kMiB;
 
 bool isRefusal(int error) { return error == ENOTSUP || error == EINVAL || error == ENOSYS; }
 
@@ -29,7 +29,8 @@ bool isRefusal(int error) { return error == ENOTSUP || error == EINVAL || error 
 
 // No data is on its way, and none is there that would have to wait behind zeroes.
 bool Loop::aloneWithZeroes() const {
-  return !pending_ && activeTasks_ == zeroTasks_ && (tryingZeroes_ || !job_.work_->dataReady());
+  return !pending_ && activeTasks_ == zeroWrites_ + proofs_ &&
+         (tryingZeroes_ || !job_.work_->dataReady());
 }
 
 // While it is found out whether the target had better be read or made to write zeroes, data waits.
@@ -42,7 +43,7 @@ bool Loop::tryZeroesFirst(TimePoint now) {
       job_.zeroMethod() != ZeroMethod::writeZeroes)
     return false;
   const uint64_t ready = job_.work_->zeroBytesReady();
-  if (before && leads && zeroTasks_ == 0 && ready == 0) job_.zeroProof_.abandon(now);
+  if (before && leads && zeroWrites_ + proofs_ == 0 && ready == 0) job_.zeroProof_.abandon(now);
   const bool begin = leads && ready >= kZeroesWorthTrying;
   tryingZeroes_ =
       job_.zeroProof_.trying(now, begin ? ZeroProof::Begin::yes : ZeroProof::Begin::no);
@@ -50,22 +51,38 @@ bool Loop::tryZeroesFirst(TimePoint now) {
     job_.work_->putBack(std::move(*pending_));
     pending_.reset();
   }
-  if (tryingZeroes_ && leads && activeTasks_ == zeroTasks_) issueZeroes(now);
-  if (tryingZeroes_) wakeAt_ = std::min(wakeAt_, now + milliseconds{20});
-  else if (before && job_.loops_.size() > 1) job_.wakeLoops();
+  // What other loops still have on its way would be measured too.
+  const bool quiet = job_.work_->outstanding() == zeroWrites_ + proofs_;
+  if (tryingZeroes_ && leads && quiet) issueZeroes(now);
+  if (tryingZeroes_) wakeAt_ = std::min(wakeAt_, now + milliseconds{quiet || !leads ? 20 : 1});
+  if (tryingZeroes_ != before && job_.loops_.size() > 1) job_.wakeLoops();
   return tryingZeroes_;
 }
 
-// How many zero ranges this loop may have on their way, and how large they may be.
-Loop::ZeroLimits Loop::zeroLimits(ZeroMethod method, ZeroProof::Choice choice) const {
+// How this loop deals with its next zero range, by what it has on its way already. Nothing when it
+// has enough.
+std::optional<Loop::ZeroStep> Loop::nextZeroStep(ZeroMethod method) {
+  if (method == ZeroMethod::skip) return ZeroStep{ZeroProof::Way::write, kSkipLimit};
+  ZeroProof::Choice choice = {ZeroProof::Way::write, UINT64_MAX};
+  if (job_.mayProve()) choice = job_.zeroProof_.choose(false);
+  if (choice.limit == 0) return std::nullopt;
   const bool alone = aloneWithZeroes();
-  if (choice.way == ZeroProof::Way::read)
-    return {alone && !tryingZeroes_ ? kProofsAlone : kProofsBesideData, choice.limit};
-  if (method == ZeroMethod::skip) return {SIZE_MAX, kSkipLimit};
-  if (method == ZeroMethod::fastZero) return {kFastZeroTasksMaximum, kFastZeroLimit};
-  // One loop is enough: writers to the same file wait for each other in the server.
-  if (index_ != 0 && !alone) return {0, 0};
-  return {kZeroTasksMaximum, std::min(alone ? kZeroesAlone : kZeroesBesideData, choice.limit)};
+  if (choice.way == ZeroProof::Way::read) {
+    if (proofs_ >= (alone && !tryingZeroes_ ? kProofsAlone : kProofsBesideData)) return std::nullopt;
+    job_.lastZeroMethod_ = static_cast<int>(ZeroMethod::read);
+    return choice;
+  }
+  if (method == ZeroMethod::fastZero) {
+    if (zeroWrites_ >= kFastZeroTasksMaximum) return std::nullopt;
+    return ZeroStep{choice.way, std::min(kFastZeroLimit, choice.limit)};
+  }
+  // One loop is enough. While the server writes, what it would write next is read.
+  if (index_ != 0 && !alone) return std::nullopt;
+  if (zeroWrites_ < kZeroWrites)
+    return ZeroStep{choice.way, std::min(kZeroWriteLimit, choice.limit)};
+  const size_t proofs = alone ? kProofsBesideWrites : kProofsBesideWritesAndData;
+  if (proofs_ >= proofs || !job_.mayProve()) return std::nullopt;
+  return job_.zeroProof_.besideWrites();
 }
 
 // Zeroes that the source's extents told of: skipped, seen to be there already, or written by the
@@ -75,13 +92,10 @@ void Loop::issueZeroes(TimePoint now) {
   for (int i = 0; i < 256; i++) {
     ZeroMethod method = job_.zeroMethod();
     if (method == ZeroMethod::trim || method == ZeroMethod::data) return;
-    ZeroProof::Choice choice = {ZeroProof::Way::write, UINT64_MAX};
-    if (job_.mayProve()) choice = job_.zeroProof_.choose(false);
-    const bool read = choice.way == ZeroProof::Way::read;
-    const ZeroLimits limits = zeroLimits(method, choice);
+    const std::optional<ZeroStep> step = nextZeroStep(method);
     Piece piece;
-    if (limits.bytes == 0 || zeroTasks_ >= limits.tasks) return;
-    if (!job_.work_->takeZero(limits.bytes, now, piece)) return;
+    if (!step || !job_.work_->takeZero(step->limit, now, piece)) return;
+    const bool read = step->way == ZeroProof::Way::read;
     if (method == ZeroMethod::skip || piece.targetZero) {
       Task& task = newTask();
       task.piece = std::move(piece);
@@ -103,8 +117,8 @@ void Loop::issueZeroes(TimePoint now) {
     task.segments.push_back({task.piece.range, true});
     task.buffer = buffer;
     task.bufferBytes = buffer != nullptr ? bytes : 0;
-    task.countsAsZero = true;
-    zeroTasks_++;
+    task.counter = read ? &proofs_ : &zeroWrites_;
+    ++*task.counter;
     if (read) prove(task, task.piece.range, buffer);
     else sendZero(task, task.piece.range);
   }
@@ -161,7 +175,6 @@ void Loop::proofAnswer(Task& task, Command& command) {
     job_.zeroProof_.found(zero);
     if (zero) {
       job_.stats_.skippedBytes += range.length;
-      job_.lastZeroMethod_ = static_cast<int>(ZeroMethod::read);
       return;
     }
   } else if (job_.zeroProof_.disable()) {
@@ -213,6 +226,7 @@ void Loop::startTrim(Task& task) {
   }
   if (job_.mayProve() && job_.zeroProof_.choose(true).way == ZeroProof::Way::read) {
     task.stage = Task::Stage::write;
+    job_.lastZeroMethod_ = static_cast<int>(ZeroMethod::read);
     return prove(task, range, task.buffer);
   }
   job_.zeroProof_.sent(ZeroProof::Way::write, range.length);

@@ -251,6 +251,11 @@ uint64_t WorkList::zeroBytesReady() const {
   return readyZeroBytes_;
 }
 
+uint64_t WorkList::outstanding() const {
+  std::lock_guard lock(mutex_);
+  return outstanding_;
+}
+
 TimePoint WorkList::nextRetry() const {
   std::lock_guard lock(mutex_);
   TimePoint first = TimePoint::max();

@@ -73,6 +73,8 @@ class WorkList {
   // Takes a piece of at most `limit` bytes, merged across gaps of up to `gap` bytes.
   bool takeData(uint64_t limit, uint64_t gap, TimePoint now, Piece& piece);
   bool takeZero(uint64_t limit, TimePoint now, Piece& piece);
+  // How many pieces are taken and neither done nor put back.
+  uint64_t outstanding() const;
   // When the first piece that waits to be tried again may go; TimePoint::max() if none waits.
   TimePoint nextRetry() const;
 

@@ -12,13 +12,15 @@ constexpr uint64_t kReadBytes = 256 * kKiB;
 constexpr uint64_t kWriteBytes = kMiB;
 constexpr uint64_t kNoLimit = UINT64_MAX;
 constexpr milliseconds kTrialTime{400};
-constexpr milliseconds kFirstPause{2000};
+constexpr milliseconds kFirstPause{500};
 constexpr milliseconds kLongestPause{60000};
 constexpr unsigned kReads = 32, kReadsNotTimed = 12;
 constexpr unsigned kWrites = 4, kWritesNotTimed = 1;
-// Reading costs work at both ends of the line; through a TLS tunnel about as much as writing costs
-// the server. So it must be clearly faster.
-constexpr double kReadMustBeFaster = 1.35;
+// Reading costs work at both ends of the line; through a TLS tunnel more than writing costs the
+// server. So reading alone must be clearly faster than writing.
+constexpr double kReadMustBeFaster = 1.4;
+// Reading stays the way unless it is clearly slower: one trial may have been disturbed.
+constexpr double kReadStays = 0.8;
 // After a miss, what follows is likely to be old data too: 2 MiB are written, after the next 4 …
 constexpr unsigned kMissesCounted = 10;
 
@@ -53,7 +55,8 @@ void ZeroProof::decide() {
     return bytes / std::max(std::chrono::duration<double>(trial.to - trial.from).count(), 1e-6);
   };
   reads_ = rate(read_, (kReads - kReadsNotTimed) * kReadBytes) >=
-           rate(write_, (kWrites - kWritesNotTimed) * kWriteBytes) * kReadMustBeFaster;
+           rate(write_, (kWrites - kWritesNotTimed) * kWriteBytes) *
+               (reads_ ? kReadStays : kReadMustBeFaster);
 }
 
 ZeroProof::Choice ZeroProof::choose(bool asData) {
@@ -63,6 +66,12 @@ ZeroProof::Choice ZeroProof::choose(bool asData) {
   if (trying_ && read_.sent < kReads) return {Way::read, kReadBytes};
   if (trying_) return {Way::write, write_.sent < kWrites ? kWriteBytes : 0};
   return reads_ || asData ? Choice{Way::read, kReadBytes} : Choice{Way::write, kNoLimit};
+}
+
+std::optional<ZeroProof::Choice> ZeroProof::besideWrites() {
+  std::lock_guard lock(mutex_);
+  if (!enabled_ || trying_ || owedBytes_ > 0) return std::nullopt;
+  return Choice{Way::read, kReadBytes};
 }
 
 bool ZeroProof::sent(Way way, uint64_t bytes) {

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <mutex>
+#include <optional>
 
 #include "range.h"
 
@@ -19,6 +20,8 @@ class ZeroProof {
   };
   // For the next range. `asData`: the server takes zeroes only as bytes, so reading costs no more.
   Choice choose(bool asData);
+  // For a read while others write zeroes. Nothing where reading would not do now.
+  std::optional<Choice> besideWrites();
   // True while both ways are tried: data waits for the few milliseconds that it takes. Ends by itself,
   // after less than half a second when the target is slow to answer.
   enum class Begin { no, yes };

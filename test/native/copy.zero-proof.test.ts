@@ -76,6 +76,15 @@ test("a target that is quicker zeroed than read gets requests to write zeroes", 
   assert.ok(result.zeroedBytes > 64 * MiB);
 });
 
+test("where neither way is the quicker one, some is read while other zeroes are written", async () => {
+  // The zeroes are written as bytes in the server, at the rate at which they can be read.
+  const filters = ["--filter=nozero", "--filter=rate", "file", "FILE"];
+  const rate = ["zeromode=emulate", "rate=1600M", "burstiness=0.01"];
+  const result = await copyVia({ target: [...mute, ...filters, ...rate], old: [50 * MiB] });
+  assert.ok(result.targetReadBytes > 16 * MiB, `read ${result.targetReadBytes}`);
+  assert.ok(result.zeroedBytes > 16 * MiB, `zeroed ${result.zeroedBytes}`);
+});
+
 test("a target full of old data is soon no longer read", async () => {
   const result = await copyVia({ target: slowZeroes, old: "everywhere" });
   assert.ok(result.targetReadBytes <= 16 * MiB, `read ${result.targetReadBytes}`);
