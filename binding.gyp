@@ -7,6 +7,7 @@
         "native/copy_job.cc",
         "native/copier.cc",
         "native/adapt.cc",
+        "native/climb.cc",
         "native/loop.cc",
         "native/loop_tasks.cc",
         "native/loop_windows.cc",

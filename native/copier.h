@@ -13,8 +13,8 @@
 #include <vector>
 
 #include "buffer_pool.h"
+#include "climb.h"
 #include "events.h"
-#include "machine_idle.h"
 #include "nbd_handle.h"
 #include "rate_limit.h"
 #include "side_health.h"
@@ -61,6 +61,8 @@ struct Stats {
   std::atomic<uint64_t> targetReadBytes{0};  // to see what is zero there already
   std::atomic<uint64_t> comparedBytes{0};
   std::atomic<uint64_t> retries{0};
+  // Of all requests: microseconds to the answer, times KiB.
+  std::atomic<uint64_t> readWaited{0}, writeWaited{0};
 };
 
 // How zeroes reach the target; found out while copying, and remembered for the job.
@@ -106,9 +108,10 @@ class Copier {
   void stopLoops();
   void supervise();
   void adapt(TimePoint now);
-  unsigned sourcesMaximum() const;
+  void climb(TimePoint now);
+  unsigned connectionsMaximum() const;
   unsigned sourcesForDistance() const;
-  void useSources(unsigned count, TimePoint now);
+  void use(Side side, unsigned count);
   bool sourceIsNear() const;
   void sizeRequests();
   void flushIfDue(TimePoint now, bool final);
@@ -128,7 +131,7 @@ class Copier {
   void flushDone(bool succeeded);
   void flushTrouble(int error);
   void tuneWindow(Clock::duration answered);
-  void sawLatency(Clock::duration latency);
+  void sawLatency(Side side, Clock::duration latency, uint64_t bytes);
   void difference(const Range& range);
   ZeroMethod zeroMethod() const;
   bool mayProve() const;
@@ -165,7 +168,7 @@ class Copier {
   ZeroProof zeroProof_;
   std::atomic<uint64_t> windowBytes_{256 * kMiB};
   std::atomic<uint64_t> gapBytes_{0};
-  std::atomic<uint64_t> readLatencyUs_{UINT64_MAX};
+  std::atomic<uint64_t> readLatencyUs_{UINT64_MAX}, writeLatencyUs_{UINT64_MAX};
   std::array<std::atomic<int>, 2> ready_{};  // connections that are ready, by side
   std::array<std::atomic<int>, 2> mostReady_{};
   std::array<SideHealth, 2> health_;
@@ -179,22 +182,11 @@ class Copier {
   TimePoint lastFlush_;
   bool everFlushed_ = false;
 
-  struct Adaptive {
-    bool enabled = false;
-    bool sized = false;   // how far away the source is was looked at
-    TimePoint firstAnswer{};
-    bool waiting = true;  // for connections, before measuring
-    bool settled = false;
-    double settledRate = 0;
-    unsigned previousCount = 0;
-    double previousRate = 0;
-    double gain = 0;        // of the last step up that was kept
-    unsigned agreeing = 0;  // samples in a row that say the same
-    TimePoint changedAt = Clock::now();
-    TimePoint since;
-    uint64_t bytesAtStart = 0;
-    MachineIdle idle;
-  } adaptive_;
+  bool adaptSources_ = false, adaptTargets_ = false;
+  bool sourcesSized_ = false;  // how far away the source is was looked at
+  TimePoint firstAnswer_{};
+  Climb sourceClimb_{Climb::When::always};
+  Climb targetClimb_{Climb::When::whereItWaits};
 
   mutable std::mutex mutex_;
   std::condition_variable changed_;

@@ -110,9 +110,10 @@ void Loop::finished(Command& command) {
       job_.stats_.readBytes += command.length;
       job_.stats_.reads++;
       job_.health_[0].success();
-      job_.sawLatency(Clock::now() - command.issuedAt);
+      job_.sawLatency(Side::source, Clock::now() - command.issuedAt, command.length);
     } else if (command.op == Op::write) {
       job_.stats_.writtenBytes += command.length;
+      job_.sawLatency(Side::target, Clock::now() - command.issuedAt, command.length);
     } else if (command.op == Op::zero) {
       job_.stats_.zeroedBytes += command.length;
     }

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { writeFile } from "node:fs/promises";
+import { truncate, writeFile } from "node:fs/promises";
+import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { type CopyResult, Engine } from "../../src/nbd/copy-engine.ts";
@@ -40,4 +41,25 @@ test("the result counts the connections that were granted, not those that were w
 test("a source that is far away gets four connections as soon as its first answers show it", async () => {
   const far = await copyFrom("--filter=delay", "rdelay=20ms");
   assert.ok(far.sourceConnections >= 4, `${far.sourceConnections} connections`);
+});
+
+test("a distant target that caps each connection gets more of them", async () => {
+  await using dir = await tempDir();
+  const [from, to] = [join(dir.path, "from"), join(dir.path, "to")];
+  const bytes = 192 << 20;
+  await makeDirty(from, bytes, new Random(2));
+  await writeFile(to, "");
+  await truncate(to, bytes);
+  await using source = await startNbdkit(dir.path, "-r", "file", from);
+  const capped = ["wdelay=8ms", "connection-rate=400M", "burstiness=0.05"];
+  const filters = ["--filter=delay", "--filter=rate"];
+  await using target = await startNbdkit(dir.path, ...filters, "file", to, ...capped);
+  using engine = new Engine();
+  const result = await engine.copy({
+    ...{ source, target, capacityBytes: bytes },
+    sourceExtents: false,
+  });
+  assert.ok(await sameBytes(from, to, bytes));
+  const first = Math.min(availableParallelism(), 4);
+  assert.ok(result.targetConnections > first, `${result.targetConnections} connections`);
 });
