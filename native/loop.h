@@ -123,6 +123,7 @@ class Loop final : public Waker {
   size_t activeTasks_ = 0;
   std::vector<std::unique_ptr<Window>> windows_;
   size_t zeroWrites_ = 0, proofs_ = 0;
+  size_t zeroTasks() const { return zeroWrites_ + proofs_; }
   bool tryingZeroes_ = false;
 
   std::optional<Piece> pending_;

@@ -29,7 +29,7 @@ bool isRefusal(int error) { return error == ENOTSUP || error == EINVAL || error 
 
 // No data is on its way, and none is there that would have to wait behind zeroes.
 bool Loop::aloneWithZeroes() const {
-  return !pending_ && activeTasks_ == zeroWrites_ + proofs_ &&
+  return !pending_ && activeTasks_ == zeroTasks() &&
          (tryingZeroes_ || !job_.work_->dataReady());
 }
 
@@ -43,20 +43,21 @@ bool Loop::tryZeroesFirst(TimePoint now) {
       job_.zeroMethod() != ZeroMethod::writeZeroes)
     return false;
   const uint64_t ready = job_.work_->zeroBytesReady();
-  if (before && leads && zeroWrites_ + proofs_ == 0 && ready == 0) job_.zeroProof_.abandon(now);
+  if (before && leads && zeroTasks() == 0 && ready == 0) job_.zeroProof_.abandon(now);
   const bool begin = leads && ready >= kZeroesWorthTrying;
   tryingZeroes_ =
       job_.zeroProof_.trying(now, begin ? ZeroProof::Begin::yes : ZeroProof::Begin::no);
-  if (tryingZeroes_ && pending_) {
+  if (tryingZeroes_ != before && job_.loops_.size() > 1) job_.wakeLoops();
+  if (!tryingZeroes_) return false;
+  if (pending_) {
     job_.work_->putBack(std::move(*pending_));
     pending_.reset();
   }
   // What other loops still have on its way would be measured too.
-  const bool quiet = job_.work_->outstanding() == zeroWrites_ + proofs_;
-  if (tryingZeroes_ && leads && quiet) issueZeroes(now);
-  if (tryingZeroes_) wakeAt_ = std::min(wakeAt_, now + milliseconds{quiet || !leads ? 20 : 1});
-  if (tryingZeroes_ != before && job_.loops_.size() > 1) job_.wakeLoops();
-  return tryingZeroes_;
+  const bool drains = leads && job_.work_->outstanding() != zeroTasks();
+  if (leads && !drains) issueZeroes(now);
+  wakeAt_ = std::min(wakeAt_, now + milliseconds{drains ? 1 : 20});
+  return true;
 }
 
 // How this loop deals with its next zero range, by what it has on its way already. Nothing when it

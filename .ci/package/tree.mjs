@@ -10,6 +10,14 @@ import {
 import { dirname, join, relative } from "node:path";
 import { gzipSync } from "node:zlib";
 
+/** Relative paths of all files under a folder, sorted. */
+function filesUnder(folder) {
+  return readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => relative(folder, join(entry.parentPath, entry.name)))
+    .sort();
+}
+
 export class Tree {
   /** @param {string} root a folder that does not exist yet */
   constructor(root, epoch) {
@@ -34,11 +42,7 @@ export class Tree {
 
   /** Every file under `source`, folders within it included. */
   copyAll(path, source) {
-    for (const entry of readdirSync(source, { recursive: true, withFileTypes: true })) {
-      if (!entry.isFile()) continue;
-      const file = join(entry.parentPath, entry.name);
-      this.copy(join(path, relative(source, file)), file);
-    }
+    for (const name of filesUnder(source)) this.copy(join(path, name), join(source, name));
   }
 
   /** As gzip -9n writes it: no name, no date. */
@@ -53,10 +57,7 @@ export class Tree {
 
   /** Relative paths of all files, sorted. */
   files() {
-    return readdirSync(this.root, { recursive: true, withFileTypes: true })
-      .filter((entry) => entry.isFile())
-      .map((entry) => join(entry.parentPath, entry.name).slice(this.root.length + 1))
-      .sort();
+    return filesUnder(this.root);
   }
 
   /** The date of everything in the tree; last, as writing changes it. */
