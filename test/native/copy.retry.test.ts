@@ -205,6 +205,7 @@ test("a target that stays away ends the copy after the agreed number of attempts
   );
   await using target = await startQemuNbd(dir.path, to);
   using engine = new Engine({ memoryBytes: 4 * MiB });
+  let killed = false;
   const copying = engine.copy({
     source: { uri: source.uri, connections: 1 },
     target,
@@ -212,10 +213,13 @@ test("a target that stays away ends the copy after the agreed number of attempts
     requestBytes: 16384,
     sourceExtents: false,
     retry: { attempts: 3, maxElapsedMs: 10_000 },
-    onChunks: () => target.signal("SIGKILL"),
+    onChunks() {
+      if (!killed) target.signal("SIGKILL");
+      killed = true;
+    },
   });
   const error = await copying.catch((reason: unknown) => reason);
-  assert.ok(error instanceof NbdError);
+  assert.ok(error instanceof NbdError, String(error));
   assert.deepEqual([error.code, error.side, error.attempts], ["ENGINE_LOST", "target", 4]);
 });
 
