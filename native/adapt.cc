@@ -55,6 +55,9 @@ void Copier::planConnections() {
 
 bool Copier::sourceIsNear() const { return readLatencyUs_ < kFarReadUs; }
 
+// More may be wanted than the server grants.
+unsigned Copier::sourcesReady() const { return std::max(ready_[0].load(), 1); }
+
 // Of one side.
 unsigned Copier::connectionsMaximum() const {
   const unsigned fair =
@@ -64,7 +67,7 @@ unsigned Copier::connectionsMaximum() const {
 
 void Copier::sizeRequests() {
   if (options_.requestBytes != 0 || requestBytes_ <= kRequestNear) return;
-  const double carried = sourceCount_ * kRequestsAtWork * kRequestNear * 1e6 /
+  const double carried = sourcesReady() * kRequestsAtWork * kRequestNear * 1e6 /
                          std::max<uint64_t>(readLatencyUs_, 1);
   requestNow_ = carried >= kEnoughBytesPerSecond ? kRequestNear : requestBytes_;
 }
@@ -99,7 +102,7 @@ void Copier::adapt(TimePoint now) {
   }
   if (known) sizeRequests();
   if (options_.gapBytes >= 0) gapBytes_ = options_.gapBytes;
-  else gapBytes_ = known && readLatencyUs_ >= kSlowReadUs && sourceCount_ <= kFewConnections ? kGap : 0;
+  else gapBytes_ = known && readLatencyUs_ >= kSlowReadUs && sourcesReady() <= kFewConnections ? kGap : 0;
   if (options_.mode == Mode::compare) gapBytes_ = 0;
   if (!shared_->rate.limited()) climb(now);
 }

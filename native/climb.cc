@@ -67,7 +67,11 @@ std::optional<unsigned> Climb::step(const Seen& seen) {
   const bool busy = measureFrom(seen) < kIdleWanted;
   if (settled_) {
     agreeing_ = rate < settledRate_ * kThinned ? agreeing_ + 1 : 0;
-    if (agreeing_ < kAgreeing && now - changedAt_ < kSettled) return std::nullopt;
+    const bool thinned = agreeing_ >= kAgreeing;
+    if (!thinned && now - changedAt_ < kSettled) return std::nullopt;
+    // Whatever else keeps the processors busy just now will pass; that the flow is thin must not
+    // count as normal by then.
+    if (thinned && busy) return std::nullopt;
     settled_ = false;
   } else if (trying()) {
     if (rate < previousRate_ * kWorthMore) {

@@ -110,6 +110,7 @@ class Copier {
   void adapt(TimePoint now);
   void climb(TimePoint now);
   unsigned connectionsMaximum() const;
+  unsigned sourcesReady() const;
   unsigned sourcesForDistance() const;
   void use(Side side, unsigned count);
   bool sourceIsNear() const;

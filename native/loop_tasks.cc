@@ -23,13 +23,15 @@ void Loop::issue(TimePoint now) {
     wakeAt_ = std::min(wakeAt_, now + milliseconds{20});
     return;
   }
-  // Without both sides here, another loop may have the work.
-  if (!hasReady(Side::source) || !hasReady(Side::target)) {
-    if (pending_) job_.work_->putBack(std::move(*pending_));
+  // Without both sides here, another loop may have the work. Zeroes need the target alone.
+  const bool reads = hasReady(Side::source);
+  const bool writes = hasReady(Side::target);
+  if (pending_ && (!reads || !writes)) {
+    job_.work_->putBack(std::move(*pending_));
     pending_.reset();
-    return;
   }
-  planAhead();
+  if (!writes) return;
+  if (reads) planAhead();
   if (tryZeroesFirst(now)) return;
   issueZeroes(now);
   // Each submission may find its connection dead, so both sides are looked at every time.
@@ -102,7 +104,8 @@ void Loop::finished(Command& command) {
   if (command.task == nullptr) return flushAnswer(command);
   Task& task = *command.task;
   if (command.trial)
-    job_.zeroProof_.answered(command.proof ? ZeroProof::Way::read : ZeroProof::Way::write);
+    job_.zeroProof_.answered(command.proof ? ZeroProof::Way::read : ZeroProof::Way::write,
+                             command.length);
   if (command.proof && !command.lost) {
     proofAnswer(task, command);
   } else if (command.error == 0) {

@@ -19,7 +19,7 @@ constexpr size_t kProofsBesideWritesAndData = 1;
 constexpr size_t kProofsBesideWrites = 2;
 constexpr size_t kProofsBesideData = 4;
 constexpr size_t kProofsAlone = 16;
-constexpr uint64_t kZeroesWorthTrying = 16 * kMiB;
+constexpr uint64_t kZeroesWorthTrying = 20 * kMiB;
 constexpr uint64_t kSkipLimit = kGiB;
 constexpr uint64_t kFastZeroLimit = 128 * kMiB;
 

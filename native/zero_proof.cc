@@ -1,6 +1,7 @@
 #include "zero_proof.h"
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 namespace engine {
@@ -14,13 +15,17 @@ constexpr uint64_t kNoLimit = UINT64_MAX;
 constexpr milliseconds kTrialTime{400};
 constexpr milliseconds kFirstPause{500};
 constexpr milliseconds kLongestPause{60000};
-constexpr unsigned kReads = 32, kReadsNotTimed = 12;
-constexpr unsigned kWrites = 4, kWritesNotTimed = 1;
+constexpr unsigned kReads = 48, kReadsNotTimed = 12;
+constexpr unsigned kWrites = 6, kWritesNotTimed = 1;
 // Reading costs work at both ends of the line; through a TLS tunnel more than writing costs the
 // server. So reading alone must be clearly faster than writing.
 constexpr double kReadMustBeFaster = 1.4;
-// Reading stays the way unless it is clearly slower: one trial may have been disturbed.
-constexpr double kReadStays = 0.8;
+// Reading stays the way unless it is slower.
+constexpr double kReadStays = 1.0;
+// A trial takes a few milliseconds, so a single one is easily disturbed, the later ones more than the
+// first, which has the servers for itself: the mean counts, and no ratio beyond these is believed.
+constexpr unsigned kTrialsRemembered = 4;
+constexpr double kRatioLowest = 0.5, kRatioHighest = 4;
 // After a miss, what follows is likely to be old data too: 2 MiB are written, after the next 4 …
 constexpr unsigned kMissesCounted = 10;
 
@@ -51,12 +56,14 @@ void ZeroProof::end(TimePoint now) {
 }
 
 void ZeroProof::decide() {
-  auto rate = [](const Trial& trial, uint64_t bytes) {
-    return bytes / std::max(std::chrono::duration<double>(trial.to - trial.from).count(), 1e-6);
+  auto rate = [](const Trial& trial) {
+    return trial.bytes / std::max(std::chrono::duration<double>(trial.to - trial.from).count(), 1e-6);
   };
-  reads_ = rate(read_, (kReads - kReadsNotTimed) * kReadBytes) >=
-           rate(write_, (kWrites - kWritesNotTimed) * kWriteBytes) *
-               (reads_ ? kReadStays : kReadMustBeFaster);
+  const double ratio = rate(read_) / std::max(rate(write_), 1.0);
+  const double seen = std::log(std::clamp(ratio, kRatioLowest, kRatioHighest));
+  trials_ = std::min(trials_ + 1, kTrialsRemembered);
+  speedup_ += (seen - speedup_) / trials_;
+  reads_ = std::exp(speedup_) >= (reads_ ? kReadStays : kReadMustBeFaster);
 }
 
 ZeroProof::Choice ZeroProof::choose(bool asData) {
@@ -83,11 +90,13 @@ bool ZeroProof::sent(Way way, uint64_t bytes) {
   return true;
 }
 
-void ZeroProof::answered(Way way) {
+void ZeroProof::answered(Way way, uint64_t bytes) {
   std::lock_guard lock(mutex_);
   Trial& trial = way == Way::read ? read_ : write_;
   trial.to = Clock::now();
-  if (++trial.answered == (way == Way::read ? kReadsNotTimed : kWritesNotTimed)) trial.from = trial.to;
+  const unsigned notTimed = way == Way::read ? kReadsNotTimed : kWritesNotTimed;
+  if (++trial.answered == notTimed) trial.from = trial.to;
+  if (trial.answered > notTimed) trial.bytes += bytes;
 }
 
 void ZeroProof::found(bool zero) {

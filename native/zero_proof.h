@@ -30,7 +30,7 @@ class ZeroProof {
   void abandon(TimePoint now);
   // The range was sent, so or so. True: it is part of the trial, and its answer is to be told.
   bool sent(Way way, uint64_t bytes);
-  void answered(Way way);
+  void answered(Way way, uint64_t bytes);
   // A read found the range to be zero, or not.
   void found(bool zero);
   // For good: the target is not read for this. True the first time.
@@ -41,6 +41,7 @@ class ZeroProof {
   struct Trial {
     unsigned sent = 0;
     unsigned answered = 0;
+    uint64_t bytes = 0;  // of those that are timed
     TimePoint from{};
     TimePoint to{};
   };
@@ -50,7 +51,9 @@ class ZeroProof {
   std::mutex mutex_;
   bool enabled_ = true;
   bool trying_ = false;
-  bool reads_ = false;  // what the last trial said
+  bool reads_ = false;    // what the trials say
+  unsigned trials_ = 0;   // that count
+  double speedup_ = 0;    // logarithm of how many times as fast reading was in them, in the mean
   milliseconds pause_{0};
   TimePoint nextTrial_{};
   TimePoint trialEnd_{};

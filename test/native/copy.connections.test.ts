@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
-import { truncate, writeFile } from "node:fs/promises";
+import { spawn } from "node:child_process";
+import { open, readFile, truncate, writeFile } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { type CopyResult, Engine } from "../../src/nbd/copy-engine.ts";
 import { makeDirty, Random } from "./images.ts";
 import { sameBytes, startNbdkit, startQemuNbd, tempDir } from "./servers.ts";
@@ -41,6 +43,102 @@ test("the result counts the connections that were granted, not those that were w
 test("a source that is far away gets four connections as soon as its first answers show it", async () => {
   const far = await copyFrom("--filter=delay", "rdelay=20ms");
   assert.ok(far.sourceConnections >= 4, `${far.sourceConnections} connections`);
+});
+
+test("where a second source connection is refused, both target connections see to the zeroes", async () => {
+  await using dir = await tempDir();
+  const [from, to, log] = ["from", "to", "log"].map((name) => join(dir.path, name)) as [
+    ...[string, string, string],
+  ];
+  const bytes = 256 << 20;
+  for (const path of [from, to]) {
+    await writeFile(path, "");
+    await truncate(path, bytes);
+  }
+  await using source = await startNbdkit(dir.path, "-r", "--filter=limit", "file", from, "limit=1");
+  const slowZeroes = ["--filter=noextents", "--filter=delay", "file", to, "delay-zero=20ms"];
+  const logging = ["--filter=log", ...slowZeroes, `logfile=${log}`];
+  await using target = await startNbdkit(dir.path, ...logging);
+  using engine = new Engine();
+  const result = await engine.copy({ ...{ source, target, capacityBytes: bytes } });
+  assert.equal(result.sourceConnections, 1);
+  const readers = (await readFile(log, "utf8")).matchAll(/connection=(\d+) Read /g);
+  assert.equal(new Set([...readers].map((match) => match[1])).size, result.targetConnections);
+  assert.ok(result.targetConnections > 1);
+});
+
+test("requests are as large as the connections that are there need them, not those wished for", async () => {
+  await using dir = await tempDir();
+  const [from, to, log] = ["from", "to", "log"].map((name) => join(dir.path, name)) as [
+    ...[string, string, string],
+  ];
+  const smallBytes = 24 << 20;
+  const bytes = 96 << 20;
+  // Small extents first: by their size more connections are wished for. Then one large extent.
+  await makeDirty(from, bytes, new Random(3));
+  await using file = await open(from, "r+");
+  for (let at = 0; at < smallBytes; at += 192 << 10)
+    await file.write(Buffer.alloc(128 << 10), 0, 128 << 10, at);
+  await writeFile(to, "");
+  await truncate(to, bytes);
+  const extents = new Float64Array(2 * (smallBytes / (192 << 10)) + 2);
+  for (let at = 128 << 10, i = 0; at < smallBytes; at += 192 << 10) {
+    extents[i++] = at;
+    extents[i++] = 64 << 10;
+  }
+  extents.set([smallBytes, bytes - smallBytes], extents.length - 2);
+  const filters = ["--filter=log", "--filter=limit", "--filter=delay", "file", from];
+  const settings = [`logfile=${log}`, "limit=1", "rdelay=10ms"];
+  await using source = await startNbdkit(dir.path, "-r", ...filters, ...settings);
+  await using target = await startQemuNbd(dir.path, to);
+  using engine = new Engine();
+  await engine.copy({ source, target, capacityBytes: bytes, extents });
+  assert.ok(await sameBytes(from, to, bytes));
+  const reads = (await readFile(log, "utf8")).matchAll(/Read id=\d+ offset=(\w+) count=(\w+)/g);
+  const large = [...reads].filter((read) => Number(read[1]) >= bytes / 2);
+  const whole = large.filter((read) => Number(read[2]) === 1 << 20);
+  assert.ok(
+    large.length > 0 && whole.length > 0.8 * large.length,
+    `${whole.length} of ${large.length}`,
+  );
+});
+
+/** A flow that thins while two processes for each core run; they end before the copy does. */
+async function copyBesideOthers(): Promise<CopyResult> {
+  await using dir = await tempDir();
+  const rate = join(dir.path, "rate");
+  await writeFile(rate, "4000M");
+  const filters = ["--filter=delay", "--filter=rate", "pattern", "size=640M", "rdelay=5ms"];
+  const rates = ["connection-rate=4000M", `connection-rate-file=${rate}`, "burstiness=0.05"];
+  await using source = await startNbdkit(dir.path, "-r", ...filters, ...rates);
+  await using target = await startNbdkit(dir.path, "null", "size=640M");
+  const others = Array.from({ length: 2 * availableParallelism() }, () =>
+    spawn("sh", ["-c", "while :; do :; done"]),
+  );
+  const thin = async () => {
+    await sleep(300);
+    await writeFile(rate, "400M");
+    await sleep(1500);
+    for (const other of others) other.kill();
+  };
+  let thinned: Promise<void> | undefined;
+  using engine = new Engine();
+  const result = await engine.copy({
+    ...{ source, target, capacityBytes: 640 << 20 },
+    onChunks: () => {
+      thinned ??= thin();
+    },
+  });
+  await thinned;
+  return result;
+}
+
+test("a flow that thins while others keep the machine busy gets more connections once they are done", async () => {
+  // Others than those of the test may be there too.
+  let granted = 0;
+  for (let attempt = 0; attempt < 4 && granted < 4; attempt++)
+    granted = (await copyBesideOthers()).sourceConnections;
+  assert.ok(granted >= 4, `${granted} connections`);
 });
 
 test("a distant target that caps each connection gets more of them", async () => {

@@ -1,8 +1,9 @@
 /** Zeroes that the target is seen to hold already: read first where that is cheaper, never believed. */
 import assert from "node:assert/strict";
-import { open, stat } from "node:fs/promises";
+import { open, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { type CopyResult, Engine, type EngineNote } from "../../src/nbd/copy-engine.ts";
 import { makeDirty, makeImage, Random } from "./images.ts";
 import { sameBytes, startNbdkit, startNbdServer, tempDir } from "./servers.ts";
@@ -10,7 +11,7 @@ import { sameBytes, startNbdkit, startNbdServer, tempDir } from "./servers.ts";
 const MiB = 1 << 20;
 const sizeBytes = 96 * MiB + 4096;
 /** What a trial of both ways writes at most. */
-const trialBytes = 4 * MiB;
+const trialBytes = 6 * MiB;
 
 interface Case {
   /** nbdkit's arguments; FILE is the target's file. */
@@ -89,6 +90,40 @@ test("where neither way is the quicker one, some is read while other zeroes are 
   });
   assert.ok(result.targetReadBytes > 16 * MiB, `read ${result.targetReadBytes}`);
   assert.ok(result.zeroedBytes > 16 * MiB, `zeroed ${result.zeroedBytes}`);
+});
+
+test("one trial that finds reading slow does not end it", async () => {
+  await using dir = await tempDir();
+  const [from, to] = [join(dir.path, "from"), join(dir.path, "to")];
+  const rate = join(dir.path, "rate");
+  const bytes = 640 * MiB;
+  for (const path of [from, to]) {
+    await using file = await open(path, "w");
+    await file.truncate(bytes);
+  }
+  await writeFile(rate, "4000M");
+  await using source = await startNbdkit(dir.path, "-r", "file", from);
+  const filters = [...mute, "--filter=delay", "--filter=rate", "file", to, "delay-zero=10ms"];
+  const rates = [`rate-file=${rate}`, "rate=4000M", "burstiness=0.05"];
+  await using target = await startNbdkit(dir.path, ...filters, ...rates);
+  using engine = new Engine();
+  // The first trial takes some 100 ms; the second begins half a second after it.
+  let disturbed: Promise<void> | undefined;
+  const disturb = async () => {
+    await sleep(300);
+    await writeFile(rate, "400M");
+    await sleep(800);
+    await writeFile(rate, "4000M");
+  };
+  const result = await engine.copy({
+    ...{ source, target, capacityBytes: bytes },
+    onChunks: () => {
+      disturbed ??= disturb();
+    },
+  });
+  await disturbed;
+  assert.ok(result.zeroedBytes < 64 * MiB, `zeroed ${result.zeroedBytes}`);
+  assert.ok(result.skippedBytes > bytes - 64 * MiB, `skipped ${result.skippedBytes}`);
 });
 
 test("a target full of old data is soon no longer read", async () => {

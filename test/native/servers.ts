@@ -1,7 +1,7 @@
 /** Real NBD servers for the engine's tests: nbdkit, qemu-nbd, nbd-server. Each one can die and come back. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, readlinkSync, rmSync } from "node:fs";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
@@ -59,16 +59,26 @@ export class NbdServer implements AsyncDisposable {
     this.#child = child;
     while (!(await this.#listens())) {
       const ended = child.exitCode !== null || child.signalCode !== null;
-      if (ended && !(this.#pidFile && child.exitCode === 0))
+      if (ended && !(this.#pidFile && child.exitCode === 0 && this.#daemonLives()))
         throw new Error(`${program} ended at once: ${this.stderr}`);
       await sleep(5);
     }
     return this;
   }
 
+  #daemonLives(): boolean {
+    // Not written yet counts as living.
+    return this.pid === 0 || existsSync(`/proc/${-this.pid}`);
+  }
+
   async #listens(): Promise<boolean> {
     // A probing connection would use up servers that end after the last client.
     if (this.#socket) return existsSync(this.#socket);
+    if (this.#pidFile === undefined) return this.#answers();
+    return this.#ownsPort() && (await this.#answers());
+  }
+
+  async #answers(): Promise<boolean> {
     const socket = connect(this.#port ?? 0, "127.0.0.1");
     try {
       // Waits for the greeting: nbd-server does not survive a client that leaves before it.
@@ -78,6 +88,29 @@ export class NbdServer implements AsyncDisposable {
       return false;
     } finally {
       socket.destroy();
+    }
+  }
+
+  /**
+   * nbd-server makes itself a daemon before it looks whether the port is free, and ends silently when
+   * it is not: then whoever has the port must not be taken for it.
+   */
+  #ownsPort(): boolean {
+    if (this.pid === 0) return false;
+    const port = `:${(this.#port ?? 0).toString(16).toUpperCase().padStart(4, "0")}`;
+    const listening = readFileSync("/proc/net/tcp", "utf8")
+      .split("\n")
+      .map((line) => line.trim().split(/\s+/))
+      .filter(([, local, , state]) => local?.endsWith(port) && state === "0A")
+      .map((fields) => `socket:[${fields[9]}]`);
+    const descriptors = `/proc/${-this.pid}/fd`;
+    try {
+      return readdirSync(descriptors).some((name) =>
+        listening.includes(readlinkSync(join(descriptors, name))),
+      );
+    } catch (error) {
+      if (hasCode(error, "ENOENT")) return false;
+      throw error;
     }
   }
 
@@ -95,7 +128,7 @@ export class NbdServer implements AsyncDisposable {
       if (pid !== 0) killAll(pid);
       rmSync(this.#pidFile, { force: true });
       // Not by asking for the process group: dead members that nobody has reaped still count there.
-      while (await this.#listens()) await sleep(2);
+      while (await this.#answers()) await sleep(2);
       return;
     }
     if (child.exitCode !== null || child.signalCode !== null) return;
@@ -148,7 +181,22 @@ export async function startNbdServer(
   file: string,
   lines: string[] = ["flush = true", "fua = true", "trim = true"],
 ): Promise<NbdServer> {
-  const port = await freePort();
+  // Somebody else may take the port before the server does.
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await startNbdServerOn(await freePort(), dir, file, lines);
+    } catch (error) {
+      if (attempt === 3) throw error;
+    }
+  }
+}
+
+async function startNbdServerOn(
+  port: number,
+  dir: string,
+  file: string,
+  lines: string[],
+): Promise<NbdServer> {
   const config = join(dir, `nbd-server-${port}.conf`);
   const pidFile = join(dir, `nbd-server-${port}.pid`);
   await writeFile(
