@@ -1,7 +1,6 @@
 #include "zero_proof.h"
 
 #include <algorithm>
-#include <cmath>
 #include <utility>
 
 namespace engine {
@@ -17,15 +16,17 @@ constexpr milliseconds kFirstPause{500};
 constexpr milliseconds kLongestPause{60000};
 constexpr unsigned kReads = 48, kReadsNotTimed = 12;
 constexpr unsigned kWrites = 6, kWritesNotTimed = 1;
-// Reading costs work at both ends of the line; through a TLS tunnel more than writing costs the
-// server. So reading alone must be clearly faster than writing.
-constexpr double kReadMustBeFaster = 1.4;
-// Reading stays the way unless it is slower.
-constexpr double kReadStays = 1.0;
+// What is remembered of a trial is the rate of reading as a share of both rates together: 0.5 where
+// both are as fast. Reading costs work at both ends of the line, through a TLS tunnel more than writing
+// costs the server. So reading alone must be 1.4 times as fast as writing, and stays the way unless it
+// is slower.
+constexpr double kReadMustBeFaster = 1.4 / 2.4;
+constexpr double kReadStays = 0.5;
 // A trial takes a few milliseconds, so a single one is easily disturbed, the later ones more than the
-// first, which has the servers for itself: the mean counts, and no ratio beyond these is believed.
+// first, which has the servers for itself: the mean counts, and nothing beyond half or four times as
+// fast is believed.
 constexpr unsigned kTrialsRemembered = 4;
-constexpr double kRatioLowest = 0.5, kRatioHighest = 4;
+constexpr double kShareLowest = 0.5 / 1.5, kShareHighest = 4.0 / 5.0;
 // After a miss, what follows is likely to be old data too: 2 MiB are written, after the next 4 …
 constexpr unsigned kMissesCounted = 10;
 
@@ -59,11 +60,11 @@ void ZeroProof::decide() {
   auto rate = [](const Trial& trial) {
     return trial.bytes / std::max(std::chrono::duration<double>(trial.to - trial.from).count(), 1e-6);
   };
-  const double ratio = rate(read_) / std::max(rate(write_), 1.0);
-  const double seen = std::log(std::clamp(ratio, kRatioLowest, kRatioHighest));
+  const double both = std::max(rate(read_) + rate(write_), 1.0);
+  const double seen = std::clamp(rate(read_) / both, kShareLowest, kShareHighest);
   trials_ = std::min(trials_ + 1, kTrialsRemembered);
-  speedup_ += (seen - speedup_) / trials_;
-  reads_ = std::exp(speedup_) >= (reads_ ? kReadStays : kReadMustBeFaster);
+  readShare_ += (seen - readShare_) / trials_;
+  reads_ = readShare_ >= (reads_ ? kReadStays : kReadMustBeFaster);
 }
 
 ZeroProof::Choice ZeroProof::choose(bool asData) {

@@ -51,9 +51,9 @@ class ZeroProof {
   std::mutex mutex_;
   bool enabled_ = true;
   bool trying_ = false;
-  bool reads_ = false;    // what the trials say
-  unsigned trials_ = 0;   // that count
-  double speedup_ = 0;    // logarithm of how many times as fast reading was in them, in the mean
+  bool reads_ = false;  // what the trials say
+  unsigned trials_ = 0;
+  double readShare_ = 0;  // the mean of the last ones
   milliseconds pause_{0};
   TimePoint nextTrial_{};
   TimePoint trialEnd_{};
