@@ -42,7 +42,7 @@ void Loop::issue(TimePoint now) {
     if (buffer == nullptr) break;
     startPending(buffer, bytes);
   }
-  wakeAt_ = std::min(wakeAt_, job_.work_->nextRetry());
+  wakeAt_ = std::min(wakeAt_, job_.work_->nextRetry(now));
 }
 
 // Has a piece that may be read now. It stays with this loop until memory is free for it.

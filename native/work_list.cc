@@ -256,10 +256,11 @@ uint64_t WorkList::outstanding() const {
   return outstanding_;
 }
 
-TimePoint WorkList::nextRetry() const {
+TimePoint WorkList::nextRetry(TimePoint now) const {
   std::lock_guard lock(mutex_);
   TimePoint first = TimePoint::max();
-  for (const Piece& piece : retry_) first = std::min(first, piece.notBefore);
+  for (const Piece& piece : retry_)
+    if (piece.notBefore > now) first = std::min(first, piece.notBefore);
   return first;
 }
 

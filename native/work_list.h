@@ -75,8 +75,9 @@ class WorkList {
   bool takeZero(uint64_t limit, TimePoint now, Piece& piece);
   // How many pieces are taken and neither done nor put back.
   uint64_t outstanding() const;
-  // When the first piece that waits to be tried again may go; TimePoint::max() if none waits.
-  TimePoint nextRetry() const;
+  // When the first piece that has to wait before it is tried again may go; TimePoint::max() if none
+  // has to. What may go already waits for a connection or a buffer, and these wake the loop.
+  TimePoint nextRetry(TimePoint now) const;
 
   // Whether data waits to be taken.
   bool dataReady() const;

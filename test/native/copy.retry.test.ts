@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { Engine, NbdError, type RetryEvent } from "../../src/nbd/copy-engine.ts";
 import { makeDirty, makeImage, Random } from "./images.ts";
 import { sameBytes, startNbdkit, startQemuNbd, tempDir } from "./servers.ts";
@@ -127,6 +128,40 @@ test("a source that dies is connected to again and finished ranges are not read 
   assert.ok(result.readBytes < 18 * MiB, `read ${result.readBytes}`);
   assert.equal(retries[0]?.side, "source");
   assert.equal(retries[0]?.attempt, 1);
+});
+
+test("while the source is away nobody spins", async () => {
+  await using dir = await tempDir();
+  const [from, to] = [join(dir.path, "from"), join(dir.path, "to")];
+  await makeDirty(from, 16 * MiB, new Random(3));
+  await writeFile(to, Buffer.alloc(16 * MiB));
+  const slow = ["-r", "--filter=delay", "file", from, "rdelay=20ms"];
+  await using source = await startNbdkit(dir.path, ...slow);
+  await using target = await startQemuNbd(dir.path, to);
+  using engine = new Engine({ memoryBytes: 4 * MiB });
+  let usedMs = Number.NaN;
+  let away: Promise<void> | undefined;
+  const leave = async () => {
+    await source.kill();
+    const before = process.cpuUsage();
+    await sleep(1000);
+    const used = process.cpuUsage(before);
+    usedMs = (used.user + used.system) / 1000;
+    await source.start();
+  };
+  await engine.copy({
+    source,
+    target,
+    capacityBytes: 16 * MiB,
+    requestBytes: 65536,
+    retry: { attempts: 20, maxElapsedMs: 20_000 },
+    onChunks: () => {
+      away ??= leave();
+    },
+  });
+  assert.ok(await sameBytes(from, to, 16 * MiB));
+  await away;
+  assert.ok(usedMs < 500, `${usedMs} ms of processor time in a second`);
 });
 
 test("a server that hangs counts as lost, and the copy goes on when it is back", async () => {
