@@ -1,11 +1,11 @@
 // How many connections a job has: planned from what the sides offer, then measured.
 #include <algorithm>
 #include <cmath>
-#include <thread>
 #include <utility>
 
 #include "copier.h"
 #include "loop.h"
+#include "machine_idle.h"
 
 namespace engine {
 
@@ -39,7 +39,7 @@ constexpr uint64_t kGap = 64 * kKiB;
 // Reading a snapshot over several connections is safe whatever the server says of multi-conn;
 // writing is not: there it must be offered, or asked for by the operator.
 void Copier::planConnections() {
-  const unsigned cores = std::max(std::thread::hardware_concurrency(), 1u);
+  const unsigned cores = processors();
   sourceCount_ = std::clamp(options_.source.connections, 0u, 64u);
   adaptSources_ = sourceCount_ == 0;
   if (sourceCount_ == 0) sourceCount_ = std::min(cores, kFarSources);
@@ -109,7 +109,6 @@ void Copier::adapt(TimePoint now) {
 
 // One side at a time, the target when the source has what it needs.
 void Copier::climb(TimePoint now) {
-  const unsigned cores = std::max(std::thread::hardware_concurrency(), 1u);
   Climb::Seen seen;
   seen.now = now;
   seen.least = loops_.size();
@@ -120,7 +119,7 @@ void Copier::climb(TimePoint now) {
   seen.otherWaited = stats_.writeWaited;
   seen.count = sourceCount_;
   seen.ready = ready_[0];
-  seen.mostNear = kNearSourcesPerCore * cores;
+  seen.mostNear = kNearSourcesPerCore * processors();
   seen.near = sourceIsNear();
   if (adaptSources_ && !targetClimb_.trying()) {
     if (const auto count = sourceClimb_.step(seen)) use(Side::source, *count);

@@ -4,9 +4,9 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <thread>
 
 #include "loop.h"
+#include "machine_idle.h"
 
 namespace engine {
 
@@ -161,8 +161,7 @@ bool Copier::checkSizes() {
 }
 
 void Copier::startLoops() {
-  unsigned cores = std::max(std::thread::hardware_concurrency(), 1u);
-  unsigned count = std::min({cores, kLoopsMaximum, sourceCount_, targetCount_});
+  unsigned count = std::min({processors(), kLoopsMaximum, sourceCount_, targetCount_});
   for (unsigned i = 0; i < count; i++) loops_.push_back(std::make_unique<Loop>(*this, i));
   setConnections(Side::source, sourceCount_);
   setConnections(Side::target, targetCount_);

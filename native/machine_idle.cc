@@ -1,9 +1,13 @@
 #include "machine_idle.h"
 
+#include <algorithm>
 #include <cstdio>
+#include <thread>
 #include <utility>
 
 namespace engine {
+
+unsigned processors() { return std::max(std::thread::hardware_concurrency(), 1u); }
 
 double MachineIdle::share() {
   unsigned long long user, nice, system, idle, wait, irq, softirq, stolen;

@@ -5,6 +5,9 @@
 
 namespace engine {
 
+// How many there are, at least one.
+unsigned processors();
+
 class MachineIdle {
  public:
   MachineIdle() { share(); }

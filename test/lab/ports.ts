@@ -2,7 +2,9 @@
 // below the range that the kernel hands out, so that no outgoing connection takes one in between.
 
 import { once } from "node:events";
+import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { createServer } from "node:net";
+import { join } from "node:path";
 
 const firstPort = 20_000;
 const lastPort = 31_999;
@@ -27,6 +29,28 @@ export async function findFreePort(): Promise<number> {
     if (await isPortFree(port)) return port;
   }
   throw new Error(`no free port between ${firstPort} and ${lastPort}`);
+}
+
+/**
+ * Whether this process listens at the port over IPv4. A server that makes itself a daemon before it
+ * binds, as nbd-server does, ends silently when the port is taken: whoever has it answers instead.
+ */
+export function listensAt(pid: number, port: number): boolean {
+  const local = `:${port.toString(16).toUpperCase().padStart(4, "0")}`;
+  const sockets = readFileSync("/proc/net/tcp", "utf8")
+    .split("\n")
+    .map((line) => line.trim().split(/\s+/))
+    .filter(([, address, , state]) => address?.endsWith(local) && state === "0A")
+    .map((fields) => `socket:[${fields[9]}]`);
+  const descriptors = `/proc/${pid}/fd`;
+  try {
+    return readdirSync(descriptors).some((name) =>
+      sockets.includes(readlinkSync(join(descriptors, name))),
+    );
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return false;
+    throw error;
+  }
 }
 
 /** The port itself when it is free, else another one. */

@@ -6,7 +6,7 @@ import { mkdir, open, rm, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { promisify } from "node:util";
-import { findFreePort } from "./ports.ts";
+import { findFreePort, listensAt } from "./ports.ts";
 import { accepts, greets, type ProcessGroup, startDaemon, startForeground } from "./process.ts";
 
 const run = promisify(execFile);
@@ -43,7 +43,7 @@ async function waitForNbd(group: ProcessGroup, port: number): Promise<void> {
     if (Date.now() > deadline) throw new Error(`no NBD greeting on ${port}: ${group.output()}`);
     await delay(20);
   }
-  if (!(await group.isAlive())) throw new Error(`another program owns port ${port}`);
+  if (!listensAt(group.pid, port)) throw new Error(`another program owns port ${port}`);
 }
 
 async function startOn(start: Starter, port: number): Promise<ProcessGroup> {

@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { open, readFile, truncate, writeFile } from "node:fs/promises";
+import { open, readFile, writeFile } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type CopyResult, Engine } from "../../src/nbd/copy-engine.ts";
-import { makeDirty, Random } from "./images.ts";
+import { makeDirty, makeSparse, Random } from "./images.ts";
 import { sameBytes, startNbdkit, startQemuNbd, tempDir } from "./servers.ts";
 
 const sizeBytes = 64 << 20;
@@ -47,14 +47,9 @@ test("a source that is far away gets four connections as soon as its first answe
 
 test("where a second source connection is refused, both target connections see to the zeroes", async () => {
   await using dir = await tempDir();
-  const [from, to, log] = ["from", "to", "log"].map((name) => join(dir.path, name)) as [
-    ...[string, string, string],
-  ];
+  const [from, to, log] = [join(dir.path, "from"), join(dir.path, "to"), join(dir.path, "log")];
   const bytes = 256 << 20;
-  for (const path of [from, to]) {
-    await writeFile(path, "");
-    await truncate(path, bytes);
-  }
+  for (const path of [from, to]) await makeSparse(path, bytes);
   await using source = await startNbdkit(dir.path, "-r", "--filter=limit", "file", from, "limit=1");
   const slowZeroes = ["--filter=noextents", "--filter=delay", "file", to, "delay-zero=20ms"];
   const logging = ["--filter=log", ...slowZeroes, `logfile=${log}`];
@@ -69,9 +64,7 @@ test("where a second source connection is refused, both target connections see t
 
 test("requests are as large as the connections that are there need them, not those wished for", async () => {
   await using dir = await tempDir();
-  const [from, to, log] = ["from", "to", "log"].map((name) => join(dir.path, name)) as [
-    ...[string, string, string],
-  ];
+  const [from, to, log] = [join(dir.path, "from"), join(dir.path, "to"), join(dir.path, "log")];
   const smallBytes = 24 << 20;
   const bytes = 96 << 20;
   // Small extents first: by their size more connections are wished for. Then one large extent.
@@ -79,8 +72,7 @@ test("requests are as large as the connections that are there need them, not tho
   await using file = await open(from, "r+");
   for (let at = 0; at < smallBytes; at += 192 << 10)
     await file.write(Buffer.alloc(128 << 10), 0, 128 << 10, at);
-  await writeFile(to, "");
-  await truncate(to, bytes);
+  await makeSparse(to, bytes);
   const extents = new Float64Array(2 * (smallBytes / (192 << 10)) + 2);
   for (let at = 128 << 10, i = 0; at < smallBytes; at += 192 << 10) {
     extents[i++] = at;
@@ -115,22 +107,27 @@ async function copyBesideOthers(): Promise<CopyResult> {
   const others = Array.from({ length: 2 * availableParallelism() }, () =>
     spawn("sh", ["-c", "while :; do :; done"]),
   );
+  const end = () => others.forEach((other) => void other.kill());
   const thin = async () => {
     await sleep(300);
     await writeFile(rate, "400M");
     await sleep(1500);
-    for (const other of others) other.kill();
+    end();
   };
   let thinned: Promise<void> | undefined;
   using engine = new Engine();
-  const result = await engine.copy({
-    ...{ source, target, capacityBytes: 640 << 20 },
-    onChunks: () => {
-      thinned ??= thin();
-    },
-  });
-  await thinned;
-  return result;
+  try {
+    const result = await engine.copy({
+      ...{ source, target, capacityBytes: 640 << 20 },
+      onChunks: () => {
+        thinned ??= thin();
+      },
+    });
+    await thinned;
+    return result;
+  } finally {
+    end();
+  }
 }
 
 test("a flow that thins while others keep the machine busy gets more connections once they are done", async () => {
@@ -146,8 +143,7 @@ test("a distant target that caps each connection gets more of them", async () =>
   const [from, to] = [join(dir.path, "from"), join(dir.path, "to")];
   const bytes = 192 << 20;
   await makeDirty(from, bytes, new Random(2));
-  await writeFile(to, "");
-  await truncate(to, bytes);
+  await makeSparse(to, bytes);
   await using source = await startNbdkit(dir.path, "-r", "file", from);
   const capped = ["wdelay=8ms", "connection-rate=400M", "burstiness=0.05"];
   const filters = ["--filter=delay", "--filter=rate"];

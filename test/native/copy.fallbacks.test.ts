@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
-import { open, readFile, writeFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import { type CopyResult, Engine, type EngineNote } from "../../src/nbd/copy-engine.ts";
-import { makeDirty, makeImage, Random } from "./images.ts";
+import { makeDirty, makeImage, makeSparse, Random } from "./images.ts";
 import { sameBytes, startNbdkit, startNbdServer, startQemuNbd, tempDir } from "./servers.ts";
 
 const MiB = 1 << 20;
@@ -26,7 +26,7 @@ async function copyVia(options: Case): Promise<Outcome> {
   await using dir = await tempDir();
   const [from, to] = [join(dir.path, "from"), join(dir.path, "to")];
   await makeImage(from, sizeBytes, new Random(7), 1);
-  if (options.empty) await truncated(to, sizeBytes);
+  if (options.empty) await makeSparse(to, sizeBytes);
   else await makeDirty(to, sizeBytes, new Random(8));
   await using source = await startNbdkit(
     dir.path,
@@ -49,11 +49,6 @@ async function copyVia(options: Case): Promise<Outcome> {
 
 const fill = (args: string[], file: string): string[] =>
   args.map((arg) => arg.replaceAll("FILE", file));
-
-async function truncated(path: string, bytes: number): Promise<void> {
-  await using file = await open(path, "w");
-  await file.truncate(bytes);
-}
 
 // A target in shell, on a file, so that single abilities can be given or taken.
 const evalTarget = (zero: string, trim: string, ...more: string[]): string[] => [

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type CopyResult, Engine, type EngineNote } from "../../src/nbd/copy-engine.ts";
-import { makeDirty, makeImage, Random } from "./images.ts";
+import { makeDirty, makeImage, makeSparse, Random } from "./images.ts";
 import { sameBytes, startNbdkit, startNbdServer, tempDir } from "./servers.ts";
 
 const MiB = 1 << 20;
@@ -46,8 +46,8 @@ async function copyVia(options: Case): Promise<Outcome> {
 
 async function prepareTarget(path: string, old: number[] | "everywhere"): Promise<void> {
   if (old === "everywhere") return makeDirty(path, sizeBytes, new Random(22));
-  await using file = await open(path, "w");
-  await file.truncate(sizeBytes);
+  await makeSparse(path, sizeBytes);
+  await using file = await open(path, "r+");
   for (const offset of old) await file.write(Buffer.alloc(512, 0xa5), 0, 512, offset);
 }
 
@@ -58,9 +58,9 @@ const slowZeroes = [...mute, "--filter=delay", "file", "FILE", "delay-zero=20ms"
 test("a target that is quicker read than zeroed is read, and what is zero stays as it is", async () => {
   const result = await copyVia({ target: slowZeroes });
   assert.equal(result.zeroMethod, "read");
-  assert.ok(result.zeroedBytes <= trialBytes + 2 * MiB, `zeroed ${result.zeroedBytes}`);
+  assert.ok(result.zeroedBytes <= trialBytes, `zeroed ${result.zeroedBytes}`);
   assert.ok(result.skippedBytes > 64 * MiB, `skipped ${result.skippedBytes}`);
-  assert.ok(result.targetReadBytes >= result.skippedBytes - trialBytes);
+  assert.ok(result.targetReadBytes >= result.skippedBytes - 4 * MiB);
   assert.ok(result.allocatedBytes < 16 * MiB, `allocated ${result.allocatedBytes}`);
 });
 
@@ -97,10 +97,7 @@ test("one trial that finds reading slow does not end it", async () => {
   const [from, to] = [join(dir.path, "from"), join(dir.path, "to")];
   const rate = join(dir.path, "rate");
   const bytes = 640 * MiB;
-  for (const path of [from, to]) {
-    await using file = await open(path, "w");
-    await file.truncate(bytes);
-  }
+  for (const path of [from, to]) await makeSparse(path, bytes);
   await writeFile(rate, "4000M");
   await using source = await startNbdkit(dir.path, "-r", "file", from);
   const filters = [...mute, "--filter=delay", "--filter=rate", "file", to, "delay-zero=10ms"];

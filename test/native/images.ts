@@ -63,6 +63,12 @@ export async function makeImage(
   if (random.chance(0.7)) await file.write(random.bytes(1), 0, 1, sizeBytes - 1);
 }
 
+/** A file of nothing but a hole. */
+export async function makeSparse(path: string, sizeBytes: number): Promise<void> {
+  await using file = await open(path, "w");
+  await file.truncate(sizeBytes);
+}
+
 /** Old content all over: what a target may hold before a full copy. */
 export async function makeDirty(path: string, sizeBytes: number, random: Random): Promise<void> {
   await using file = await open(path, "w");

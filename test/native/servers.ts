@@ -1,12 +1,13 @@
 /** Real NBD servers for the engine's tests: nbdkit, qemu-nbd, nbd-server. Each one can die and come back. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, readdirSync, readFileSync, readlinkSync, rmSync } from "node:fs";
+import { existsSync, readFileSync, rmSync } from "node:fs";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { connect, createServer } from "node:net";
+import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { findFreePort, listensAt } from "../lab/ports.ts";
 
 export interface TempDir extends AsyncDisposable {
   path: string;
@@ -75,7 +76,7 @@ export class NbdServer implements AsyncDisposable {
     // A probing connection would use up servers that end after the last client.
     if (this.#socket) return existsSync(this.#socket);
     if (this.#pidFile === undefined) return this.#answers();
-    return this.#ownsPort() && (await this.#answers());
+    return listensAt(-this.pid, this.#port ?? 0) && (await this.#answers());
   }
 
   async #answers(): Promise<boolean> {
@@ -88,29 +89,6 @@ export class NbdServer implements AsyncDisposable {
       return false;
     } finally {
       socket.destroy();
-    }
-  }
-
-  /**
-   * nbd-server makes itself a daemon before it looks whether the port is free, and ends silently when
-   * it is not: then whoever has the port must not be taken for it.
-   */
-  #ownsPort(): boolean {
-    if (this.pid === 0) return false;
-    const port = `:${(this.#port ?? 0).toString(16).toUpperCase().padStart(4, "0")}`;
-    const listening = readFileSync("/proc/net/tcp", "utf8")
-      .split("\n")
-      .map((line) => line.trim().split(/\s+/))
-      .filter(([, local, , state]) => local?.endsWith(port) && state === "0A")
-      .map((fields) => `socket:[${fields[9]}]`);
-    const descriptors = `/proc/${-this.pid}/fd`;
-    try {
-      return readdirSync(descriptors).some((name) =>
-        listening.includes(readlinkSync(join(descriptors, name))),
-      );
-    } catch (error) {
-      if (hasCode(error, "ENOENT")) return false;
-      throw error;
     }
   }
 
@@ -176,34 +154,26 @@ export async function startQemuNbd(dir: string, file: string): Promise<NbdServer
   ).start();
 }
 
-export async function startNbdServer(
-  dir: string,
-  file: string,
-  lines: string[] = ["flush = true", "fua = true", "trim = true"],
-): Promise<NbdServer> {
+export async function startNbdServer(dir: string, file: string): Promise<NbdServer> {
   // Somebody else may take the port before the server does.
   for (let attempt = 1; ; attempt++) {
     try {
-      return await startNbdServerOn(await freePort(), dir, file, lines);
+      return await startNbdServerOn(await findFreePort(), dir, file);
     } catch (error) {
       if (attempt === 3) throw error;
     }
   }
 }
 
-async function startNbdServerOn(
-  port: number,
-  dir: string,
-  file: string,
-  lines: string[],
-): Promise<NbdServer> {
+async function startNbdServerOn(port: number, dir: string, file: string): Promise<NbdServer> {
   const config = join(dir, `nbd-server-${port}.conf`);
   const pidFile = join(dir, `nbd-server-${port}.pid`);
   await writeFile(
     config,
-    ["[generic]", `port = ${port}`, "listenaddr = 127.0.0.1", "[disk]", `exportname = ${file}`]
-      .concat(lines)
-      .join("\n"),
+    [
+      ...["[generic]", `port = ${port}`, "listenaddr = 127.0.0.1"],
+      ...["[disk]", `exportname = ${file}`, "flush = true", "fua = true", "trim = true"],
+    ].join("\n"),
   );
   return await new NbdServer(
     `nbd://127.0.0.1:${port}/disk`,
@@ -213,16 +183,6 @@ async function startNbdServerOn(
       pidFile,
     },
   ).start();
-}
-
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  server.close();
-  await once(server, "close");
-  if (address === null || typeof address === "string") throw new Error("no port");
-  return address.port;
 }
 
 /** The first `length` bytes of both files are the same. Compared here, not by the engine. */
