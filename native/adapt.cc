@@ -18,6 +18,9 @@ constexpr unsigned kFarSources = 4;
 // A source whose quickest answer comes later than this is far away. A busy machine delays answers
 // too, so several are awaited before it is believed.
 constexpr uint64_t kFarReadUs = 1500;
+// From here on kFarSources cost nothing that could be measured, and what a distant service grants each
+// connection shows itself late: caps let a first burst pass.
+constexpr uint64_t kDistantReadUs = 4000;
 constexpr milliseconds kLook{60};
 // Nearby the cores are the limit.
 constexpr unsigned kNearSourcesPerCore = 2;
@@ -77,7 +80,9 @@ void Copier::sizeRequests() {
 unsigned Copier::sourcesForDistance() const {
   const double meanBytes = stats_.readBytes / std::max(1.0, double(stats_.reads));
   const double carried = kRequestsAtWork * meanBytes * 1e6 / std::max<uint64_t>(readLatencyUs_, 1);
-  const double wanted = std::min(std::ceil(kEnoughBytesPerSecond / carried), double(kFarSources));
+  const double asked = std::ceil(kEnoughBytesPerSecond / carried);
+  const double wanted =
+      readLatencyUs_ >= kDistantReadUs ? kFarSources : std::min(asked, double(kFarSources));
   return std::max(sourceCount_, std::min(static_cast<unsigned>(wanted), connectionsMaximum()));
 }
 

@@ -45,6 +45,16 @@ test("a source that is far away gets four connections as soon as its first answe
   assert.ok(far.sourceConnections >= 4, `${far.sourceConnections} connections`);
 });
 
+test("a distant source gets four connections however much the first two carry", async () => {
+  await using dir = await tempDir();
+  const slow = ["--filter=delay", "pattern", "size=320M", "rdelay=5ms"];
+  await using source = await startNbdkit(dir.path, "-r", ...slow);
+  await using target = await startNbdkit(dir.path, "null", "size=320M");
+  using engine = new Engine();
+  const result = await engine.copy({ ...{ source, target, capacityBytes: 320 << 20 } });
+  assert.ok(result.sourceConnections >= 4, `${result.sourceConnections} connections`);
+});
+
 test("where a second source connection is refused, both target connections see to the zeroes", async () => {
   await using dir = await tempDir();
   const [from, to, log] = [join(dir.path, "from"), join(dir.path, "to"), join(dir.path, "log")];
@@ -100,7 +110,7 @@ async function copyBesideOthers(): Promise<CopyResult> {
   await using dir = await tempDir();
   const rate = join(dir.path, "rate");
   await writeFile(rate, "4000M");
-  const filters = ["--filter=delay", "--filter=rate", "pattern", "size=640M", "rdelay=5ms"];
+  const filters = ["--filter=delay", "--filter=rate", "pattern", "size=640M", "rdelay=3ms"];
   const rates = ["connection-rate=4000M", `connection-rate-file=${rate}`, "burstiness=0.05"];
   await using source = await startNbdkit(dir.path, "-r", ...filters, ...rates);
   await using target = await startNbdkit(dir.path, "null", "size=640M");
