@@ -16,6 +16,7 @@
         "native/events.cc",
         "native/side_health.cc",
         "native/work_list.cc",
+        "native/write_depth.cc",
         "native/nbd_handle.cc",
         "native/buffer_pool.cc",
         "native/rate_limit.cc",

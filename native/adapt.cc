@@ -109,6 +109,7 @@ void Copier::adapt(TimePoint now) {
   if (options_.gapBytes >= 0) gapBytes_ = options_.gapBytes;
   else gapBytes_ = known && readLatencyUs_ >= kSlowReadUs && sourcesReady() <= kFewConnections ? kGap : 0;
   if (options_.mode == Mode::compare) gapBytes_ = 0;
+  writeDepth_.look(now);
   if (!shared_->rate.limited()) climb(now);
 }
 

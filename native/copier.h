@@ -19,6 +19,7 @@
 #include "rate_limit.h"
 #include "side_health.h"
 #include "work_list.h"
+#include "write_depth.h"
 #include "zero_proof.h"
 
 namespace engine {
@@ -186,6 +187,7 @@ class Copier {
   bool adaptSources_ = false, adaptTargets_ = false;
   bool sourcesSized_ = false;  // how far away the source is was looked at
   TimePoint firstAnswer_{};
+  WriteDepth writeDepth_;
   Climb sourceClimb_{Climb::When::always};
   Climb targetClimb_{Climb::When::whereItWaits};
 

@@ -2,6 +2,7 @@
 #include "loop.h"
 
 #include <poll.h>
+#include <sched.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -50,6 +51,10 @@ void Loop::wake() {
 }
 
 void Loop::run() {
+  // Bulk work: when an answer arrives, it does not interrupt a server that works on this processor, so
+  // that more of them are seen to at once. Where that is not granted, nothing is lost.
+  const sched_param none{};
+  sched_setscheduler(0, SCHED_BATCH, &none);
   while (!job_.over()) step();
   finishUp();
 }

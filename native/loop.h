@@ -20,7 +20,7 @@ struct Task {
   uint8_t* buffer = nullptr;
   size_t bufferBytes = 0;
   unsigned pending = 0;  // commands in flight
-  size_t* counter = nullptr;  // of the loop: counts the zero ranges on their way
+  size_t* counter = nullptr;  // of the loop: counts its kind of pieces on their way to the target
   bool trimFailed = false;
   std::vector<Segment> segments;
   // The first thing that went wrong.
@@ -80,6 +80,7 @@ class Loop final : public Waker {
   void reap();
   void finished(Command& command);
   void advance(Task& task);
+  void writeWaiting();
   void writeOut(Task& task);
   bool aloneWithZeroes() const;
   bool tryZeroesFirst(TimePoint now);
@@ -125,6 +126,9 @@ class Loop final : public Waker {
   size_t zeroWrites_ = 0, proofs_ = 0;
   size_t zeroTasks() const { return zeroWrites_ + proofs_; }
   bool tryingZeroes_ = false;
+  // Read, and to be written once fewer are being written.
+  std::deque<Task*> waiting_;
+  size_t writing_ = 0;
 
   std::optional<Piece> pending_;
   TimePoint pendingAt_{};

@@ -96,7 +96,17 @@ void Loop::reap() {
       freeCommands_.push_back(command);
     }
     reaping_.clear();
+    writeWaiting();
   }
+}
+
+void Loop::writeWaiting() {
+  while (!waiting_.empty() && writing_ < job_.writeDepth_.limit()) {
+    Task& task = *waiting_.front();
+    waiting_.pop_front();
+    writeOut(task);
+  }
+  if (!waiting_.empty()) job_.writeDepth_.heldBack();
 }
 
 void Loop::finished(Command& command) {
@@ -158,7 +168,8 @@ void Loop::advance(Task& task) {
     }
     case Task::Stage::read:
       if (job_.options_.mode == Mode::compare) return compare(task);
-      return writeOut(task);
+      waiting_.push_back(&task);
+      return;
     case Task::Stage::trim: {
       Connection* target = pick(Side::target, SIZE_MAX);
       if (target == nullptr) return putBack(task);
@@ -196,6 +207,8 @@ void Loop::advance(Task& task) {
 void Loop::writeOut(Task& task) {
   if (!hasReady(Side::target)) return putBack(task);
   task.stage = Task::Stage::write;
+  task.counter = &writing_;
+  ++writing_;
   const Piece& piece = task.piece;
   if (isTail(piece)) {
     task.segments.push_back({piece.range, false});
