@@ -18,8 +18,6 @@ constexpr milliseconds kSettled{15000};
 // More connections must earn their keep.
 constexpr double kWorthMore = 1.10;
 constexpr double kThinned = 0.8;
-// Where the processors have less than this to spare, more connections cannot help.
-constexpr double kIdleWanted = 0.12;
 constexpr double kCapLifted = 1.5;
 constexpr uint64_t kWaitsMore = 2;
 

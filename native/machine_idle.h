@@ -1,4 +1,4 @@
-// How much of this machine's processor time is left over. Where nothing is, more connections only cost.
+// How much of this machine's processor time is left over.
 #pragma once
 
 #include <cstdint>
@@ -7,6 +7,9 @@ namespace engine {
 
 // How many there are, at least one.
 unsigned processors();
+
+// Where less than this share is idle, the processors are the limit: more connections only cost.
+constexpr double kIdleWanted = 0.12;
 
 class MachineIdle {
  public:

@@ -8,7 +8,6 @@ namespace {
 
 // Ten of the kernel's ticks, by which idle time is counted, on each processor.
 constexpr milliseconds kLook{100};
-constexpr double kIdleWanted = 0.12;
 constexpr size_t kMost = 64;
 // What made the way long may pass.
 constexpr milliseconds kLookAgain{15000};

@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
 import { open, readFile, writeFile } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
@@ -7,6 +6,7 @@ import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type CopyResult, Engine } from "../../src/nbd/copy-engine.ts";
 import { makeDirty, makeSparse, Random } from "./images.ts";
+import { keepBusy } from "./machine.ts";
 import { sameBytes, startNbdkit, startQemuNbd, tempDir } from "./servers.ts";
 
 const sizeBytes = 64 << 20;
@@ -114,30 +114,23 @@ async function copyBesideOthers(): Promise<CopyResult> {
   const rates = ["connection-rate=4000M", `connection-rate-file=${rate}`, "burstiness=0.05"];
   await using source = await startNbdkit(dir.path, "-r", ...filters, ...rates);
   await using target = await startNbdkit(dir.path, "null", "size=640M");
-  const others = Array.from({ length: 2 * availableParallelism() }, () =>
-    spawn("sh", ["-c", "while :; do :; done"]),
-  );
-  const end = () => others.forEach((other) => void other.kill());
+  using others = keepBusy();
   const thin = async () => {
     await sleep(300);
     await writeFile(rate, "400M");
     await sleep(1500);
-    end();
+    others[Symbol.dispose]();
   };
   let thinned: Promise<void> | undefined;
   using engine = new Engine();
-  try {
-    const result = await engine.copy({
-      ...{ source, target, capacityBytes: 640 << 20 },
-      onChunks: () => {
-        thinned ??= thin();
-      },
-    });
-    await thinned;
-    return result;
-  } finally {
-    end();
-  }
+  const result = await engine.copy({
+    ...{ source, target, capacityBytes: 640 << 20 },
+    onChunks: () => {
+      thinned ??= thin();
+    },
+  });
+  await thinned;
+  return result;
 }
 
 test("a flow that thins while others keep the machine busy gets more connections once they are done", async () => {
