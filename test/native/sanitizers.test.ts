@@ -115,7 +115,8 @@ function ownReports(output: string): string[] {
  */
 function isReusedDescriptor(report: string): boolean {
   const accesses = report.split(/\n\s*\n/).slice(0, 2);
-  const opens = /#0 (eventfd|socketpair|socket|pipe2?|open(at)?|accept4?|epoll_create1?|dup[23]?) /;
+  const opens =
+    /#0 (eventfd|socketpair|socket|pipe2?|f?open|openat|accept4?|epoll_create1?|dup[23]?) /;
   return (
     report.includes("data race") &&
     accesses.length === 2 &&
@@ -156,6 +157,7 @@ test("a descriptor number that node had before is no report, a race over one wit
   const race = (call: string, module: string): string =>
     `=====\nWARNING: ThreadSanitizer: data race (pid=1)\n  Write of size 8 at 0x1 by thread T1:\n    #0 eventfd ../tsan.cpp:1 (libtsan.so+0x4)\n    #1 <null> (thread.node+0x3)\n\n  Previous write of size 8 at 0x1 by main thread:\n    #0 ${call} ../tsan.cpp:2 (libtsan.so+0x5)\n    #1 f (${module}+0x1)\n\n`;
   assert.equal(ownReports(race("socketpair", "node")).length, 0);
+  assert.equal(ownReports(race("fopen", "node")).length, 0);
   assert.equal(ownReports(race("socketpair", "thread.node")).length, 1);
   assert.equal(ownReports(race("free", "node")).length, 1);
 });
