@@ -8,7 +8,7 @@ namespace engine {
 // How many there are, at least one.
 unsigned processors();
 
-// Where less than this share is idle, the processors are the limit: more connections only cost.
+// Where less than this share is idle, the processors are the limit: more connections or writes only cost.
 constexpr double kIdleWanted = 0.12;
 
 class MachineIdle {
