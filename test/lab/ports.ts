@@ -43,12 +43,17 @@ export function listensAt(pid: number, port: number): boolean {
     .filter(([, address, , state]) => address?.endsWith(local) && state === "0A")
     .map((fields) => `socket:[${fields[9]}]`);
   const descriptors = `/proc/${pid}/fd`;
+  return whileItExists(() => readdirSync(descriptors), []).some((name) =>
+    sockets.includes(whileItExists(() => readlinkSync(join(descriptors, name)), "")),
+  );
+}
+
+/** Processes end, and close descriptors, while they are looked at. */
+function whileItExists<T>(read: () => T, otherwise: T): T {
   try {
-    return readdirSync(descriptors).some((name) =>
-      sockets.includes(readlinkSync(join(descriptors, name))),
-    );
+    return read();
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return false;
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return otherwise;
     throw error;
   }
 }
