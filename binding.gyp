@@ -20,6 +20,7 @@
         "native/nbd_handle.cc",
         "native/buffer_pool.cc",
         "native/rate_limit.cc",
+        "native/request_size.cc",
         "native/zero_proof.cc",
         "native/zero_scan.cc",
         "native/sha256.cc",

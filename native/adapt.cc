@@ -27,11 +27,8 @@ constexpr unsigned kNearSourcesPerCore = 2;
 // Writes take their time on a busy server too. Only one that is further away gets more connections.
 constexpr uint64_t kFarWriteUs = 4000;
 constexpr unsigned kFirstTargets = 4;
-// Half a MiB in a request is quickest where enough of them are under way: more stays in the processor's
-// cache. nbdkit works on 16 for each connection; where these would not carry so much, they are doubled.
-constexpr uint64_t kRequestNear = 512 * kKiB;
+// As many requests does nbdkit work on for each connection.
 constexpr uint64_t kRequestsAtWork = 16;
-constexpr double kEnoughBytesPerSecond = 2.5 * kGiB;
 // Reads across gaps pay where every request costs a round trip and few can be under way.
 constexpr uint64_t kSlowReadUs = 800;
 constexpr unsigned kFewConnections = 2;
@@ -68,11 +65,14 @@ unsigned Copier::connectionsMaximum() const {
   return std::max<unsigned>(loops_.size(), fair);
 }
 
-void Copier::sizeRequests() {
-  if (options_.requestBytes != 0 || requestBytes_ <= kRequestNear) return;
-  const double carried = sourcesReady() * kRequestsAtWork * kRequestNear * 1e6 /
-                         std::max<uint64_t>(readLatencyUs_, 1);
-  requestNow_ = carried >= kEnoughBytesPerSecond ? kRequestNear : requestBytes_;
+void Copier::sizeRequests(TimePoint now) {
+  RequestSize::Seen seen;
+  seen.now = now;
+  seen.carried = sourcesReady() * kRequestsAtWork * RequestSize::kNear * 1e6 /
+                 std::max<uint64_t>(readLatencyUs_, 1);
+  seen.writtenBytes = stats_.writtenBytes;
+  seen.writeWaited = stats_.writeWaited;
+  requestSize_.look(seen);
 }
 
 // As many connections as it takes to have enough under way over this distance, by the size that reads
@@ -80,7 +80,7 @@ void Copier::sizeRequests() {
 unsigned Copier::sourcesForDistance() const {
   const double meanBytes = stats_.readBytes / std::max(1.0, double(stats_.reads));
   const double carried = kRequestsAtWork * meanBytes * 1e6 / std::max<uint64_t>(readLatencyUs_, 1);
-  const double asked = std::ceil(kEnoughBytesPerSecond / carried);
+  const double asked = std::ceil(RequestSize::kEnough / carried);
   const double wanted =
       readLatencyUs_ >= kDistantReadUs ? kFarSources : std::min(asked, double(kFarSources));
   return std::max(sourceCount_, std::min(static_cast<unsigned>(wanted), connectionsMaximum()));
@@ -105,7 +105,7 @@ void Copier::adapt(TimePoint now) {
       sourceClimb_.restart(now);
     }
   }
-  if (known) sizeRequests();
+  if (known) sizeRequests(now);
   if (options_.gapBytes >= 0) gapBytes_ = options_.gapBytes;
   else gapBytes_ = known && readLatencyUs_ >= kSlowReadUs && sourcesReady() <= kFewConnections ? kGap : 0;
   if (options_.mode == Mode::compare) gapBytes_ = 0;

@@ -125,7 +125,8 @@ bool Copier::checkSizes() {
   if (copying && target_.readOnly)
     return refuse(Side::target, "ENGINE_READ_ONLY", EROFS, "the target is read-only");
 
-  requestBytes_ = std::min(options_.requestBytes == 0 ? kMiB : options_.requestBytes, kRequestMaximum);
+  const uint64_t wanted = options_.requestBytes != 0 ? options_.requestBytes : RequestSize::kUsual;
+  requestBytes_ = std::min(wanted, kRequestMaximum);
   for (uint64_t maximum : {source_.maximumBlockBytes, target_.maximumBlockBytes})
     if (maximum != 0) requestBytes_ = std::min(requestBytes_, maximum);
   if (2 * requestBytes_ > shared_->pool.bytes()) requestBytes_ = shared_->pool.bytes() / 2;
@@ -134,7 +135,7 @@ bool Copier::checkSizes() {
   work.capacityBytes = options_.capacityBytes;
   work.alignmentBytes = std::max<uint64_t>({512, source_.minimumBlockBytes, target_.minimumBlockBytes});
   requestBytes_ = std::max(alignDown(requestBytes_, work.alignmentBytes), work.alignmentBytes);
-  requestNow_ = requestBytes_;
+  requestSize_.begin(requestBytes_, options_.requestBytes != 0);
   // A target that takes only whole blocks gets the disk's last, partial one by read, patch, write.
   work.tailStart = options_.capacityBytes;
   uint64_t tail = alignDown(options_.capacityBytes, target_.minimumBlockBytes);
@@ -406,7 +407,7 @@ bool Copier::mayProve() const {
 }
 
 uint64_t Copier::readLimit() const {
-  uint64_t limit = shared_->rate.smoothRequestBytes(requestNow_);
+  uint64_t limit = shared_->rate.smoothRequestBytes(requestSize_.now());
   return std::max(alignDown(limit, 4 * kKiB), std::min<uint64_t>(requestBytes_, 4 * kKiB));
 }
 

@@ -17,6 +17,7 @@
 #include "events.h"
 #include "nbd_handle.h"
 #include "rate_limit.h"
+#include "request_size.h"
 #include "side_health.h"
 #include "work_list.h"
 #include "write_depth.h"
@@ -115,7 +116,7 @@ class Copier {
   unsigned sourcesForDistance() const;
   void use(Side side, unsigned count);
   bool sourceIsNear() const;
-  void sizeRequests();
+  void sizeRequests(TimePoint now);
   void flushIfDue(TimePoint now, bool final);
   void finishFlush();
   void feedIfHungry();
@@ -151,8 +152,8 @@ class Copier {
   std::unique_ptr<Connection> firstTarget_;
   ExportInfo source_;
   ExportInfo target_;
-  uint64_t requestBytes_ = kMiB;            // at most
-  std::atomic<uint64_t> requestNow_{kMiB};  // what seems best
+  uint64_t requestBytes_ = kMiB;  // at most
+  RequestSize requestSize_;
   uint64_t tailStart_ = 0;
   std::unique_ptr<WorkList> work_;
   std::vector<std::unique_ptr<Loop>> loops_;

@@ -1,0 +1,45 @@
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { test } from "node:test";
+import { Engine } from "../../src/nbd/copy-engine.ts";
+import { makeDirty, makeSparse, Random } from "./images.ts";
+import { sameBytes, startNbdkit, tempDir } from "./servers.ts";
+
+const sizeBytes = 192 << 20;
+const nearBytes = 512 << 10;
+const usualBytes = 1 << 20;
+
+/** @returns how many of the second half's reads had this size, 0 to 1. The source is nearby. */
+async function shareOfReads(bytes: number, ...targetSettings: string[]): Promise<number> {
+  await using dir = await tempDir();
+  const [from, to, log] = [join(dir.path, "from"), join(dir.path, "to"), join(dir.path, "log")];
+  await makeDirty(from, sizeBytes, new Random(5));
+  await makeSparse(to, sizeBytes);
+  await using source = await startNbdkit(
+    dir.path,
+    ...["-r", "--filter=log", "file", from, `logfile=${log}`],
+  );
+  const filters = ["--filter=noextents", "--filter=delay"];
+  await using target = await startNbdkit(dir.path, ...filters, "file", to, ...targetSettings);
+  using engine = new Engine();
+  await engine.copy({ source, target, capacityBytes: sizeBytes, sourceExtents: false });
+  assert.ok(await sameBytes(from, to, sizeBytes));
+  const reads = [...(await readFile(log, "utf8")).matchAll(/ Read id=\d+ offset=\w+ count=(\w+)/g)];
+  const late = reads.slice(reads.length / 2);
+  assert.ok(late.length >= 32, `${late.length} reads`);
+  return late.filter((read) => Number(read[1]) === bytes).length / late.length;
+}
+
+/** The best of a few: others than this test may keep the machine busy for a while. */
+async function mostly(share: () => Promise<number>): Promise<void> {
+  let best = 0;
+  for (let attempt = 0; attempt < 5 && best < 0.8; attempt++) best = Math.max(best, await share());
+  assert.ok(best >= 0.8, `${best} of the reads`);
+}
+
+test("between quick sides half a MiB goes in a request", () =>
+  mostly(() => shareOfReads(nearBytes)));
+
+test("to a target that takes its time a MiB goes in a request, however near the source is", () =>
+  mostly(() => shareOfReads(usualBytes, "wdelay=30ms")));
