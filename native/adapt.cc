@@ -27,7 +27,7 @@ constexpr unsigned kNearSourcesPerCore = 2;
 // Writes take their time on a busy server too. Only one that is further away gets more connections.
 constexpr uint64_t kFarWriteUs = 4000;
 constexpr unsigned kFirstTargets = 4;
-// As many requests does nbdkit work on for each connection.
+// nbdkit works on so many requests of each connection at once.
 constexpr uint64_t kRequestsAtWork = 16;
 // Reads across gaps pay where every request costs a round trip and few can be under way.
 constexpr uint64_t kSlowReadUs = 800;
@@ -105,7 +105,7 @@ void Copier::adapt(TimePoint now) {
       sourceClimb_.restart(now);
     }
   }
-  if (known) sizeRequests(now);
+  if (known && options_.requestBytes == 0) sizeRequests(now);
   if (options_.gapBytes >= 0) gapBytes_ = options_.gapBytes;
   else gapBytes_ = known && readLatencyUs_ >= kSlowReadUs && sourcesReady() <= kFewConnections ? kGap : 0;
   if (options_.mode == Mode::compare) gapBytes_ = 0;

@@ -135,7 +135,7 @@ bool Copier::checkSizes() {
   work.capacityBytes = options_.capacityBytes;
   work.alignmentBytes = std::max<uint64_t>({512, source_.minimumBlockBytes, target_.minimumBlockBytes});
   requestBytes_ = std::max(alignDown(requestBytes_, work.alignmentBytes), work.alignmentBytes);
-  requestSize_.begin(requestBytes_, options_.requestBytes != 0);
+  requestSize_.begin(requestBytes_);
   // A target that takes only whole blocks gets the disk's last, partial one by read, patch, write.
   work.tailStart = options_.capacityBytes;
   uint64_t tail = alignDown(options_.capacityBytes, target_.minimumBlockBytes);

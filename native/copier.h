@@ -152,7 +152,7 @@ class Copier {
   std::unique_ptr<Connection> firstTarget_;
   ExportInfo source_;
   ExportInfo target_;
-  uint64_t requestBytes_ = kMiB;  // at most
+  uint64_t requestBytes_ = RequestSize::kUsual;  // at most
   RequestSize requestSize_;
   uint64_t tailStart_ = 0;
   std::unique_ptr<WorkList> work_;

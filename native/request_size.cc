@@ -14,13 +14,8 @@ constexpr double kSlowStillUs = 4000.0 * RequestSize::kUsual / RequestSize::kNea
 
 }  // namespace
 
-void RequestSize::begin(uint64_t bytes, bool fixed) {
-  fixed_ = fixed;
-  now_ = most_ = bytes;
-}
-
 void RequestSize::look(const Seen& seen) {
-  if (fixed_ || most_ <= kNear) return;
+  if (most_ <= kNear) return;
   slow_ = targetIsSlow(seen);
   now_ = seen.carried >= kEnough && !slow_ ? kNear : most_;
 }

@@ -19,8 +19,8 @@ class RequestSize {
   // What source connections should carry together, in bytes a second.
   static constexpr double kEnough = 2.5 * kGiB;
 
-  // Before any look. `fixed`: always `bytes`, else as measured, at most `bytes`.
-  void begin(uint64_t bytes, bool fixed);
+  // At most so many bytes; before any look.
+  void begin(uint64_t most) { now_ = most_ = most; }
   uint64_t now() const { return now_.load(std::memory_order_relaxed); }
 
   struct Seen {
@@ -30,7 +30,7 @@ class RequestSize {
     // Since the job began: bytes, and of all writes microseconds to the answer times KiB.
     uint64_t writtenBytes = 0, writeWaited = 0;
   };
-  // Every tick, once the source has answered.
+  // Every tick, once the source has answered. Without it the size stays as it was at the beginning.
   void look(const Seen& seen);
 
  private:
@@ -38,7 +38,6 @@ class RequestSize {
 
   std::atomic<uint64_t> now_{kUsual};
   uint64_t most_ = kUsual;
-  bool fixed_ = true;
   bool slow_ = false;
   TimePoint since_{};
   uint64_t writtenBytes_ = 0, writeWaited_ = 0;

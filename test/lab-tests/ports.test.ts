@@ -36,12 +36,11 @@ test("a process owns its port while its other descriptors come and go, and alone
 });
 
 test("a process that is gone owns no port, whoever has it now", async () => {
-  const server = createServer().listen(0, "127.0.0.1");
+  await using server = createServer().listen(0, "127.0.0.1");
   await once(server, "listening");
   const { port } = server.address() as { port: number };
   assert.equal(listensAt(process.pid, port), true);
   const child = spawn("true");
   await once(child, "exit");
   assert.equal(listensAt(child.pid!, port), false);
-  server.close();
 });

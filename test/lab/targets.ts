@@ -7,7 +7,7 @@ import { dirname, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { promisify } from "node:util";
 import { findFreePort, listensAt } from "./ports.ts";
-import { accepts, greets, type ProcessGroup, startDaemon, startForeground } from "./process.ts";
+import { greets, type ProcessGroup, startDaemon, startForeground } from "./process.ts";
 
 const run = promisify(execFile);
 const startTimeoutMs = 10_000;
@@ -246,7 +246,7 @@ export async function startStunnelPair(options: {
 async function listens(group: ProcessGroup, port: number): Promise<boolean> {
   const deadline = Date.now() + startTimeoutMs;
   while (await group.isAlive()) {
-    if (await accepts(port)) return group.isAlive();
+    if (listensAt(group.pid, port)) return true;
     if (Date.now() > deadline) throw new Error(`stunnel does not listen: ${group.output()}`);
     await delay(20);
   }

@@ -7,7 +7,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { type CopyResult, Engine } from "../../src/nbd/copy-engine.ts";
 import { makeDirty, makeSparse, Random } from "./images.ts";
 import { keepBusy } from "./machine.ts";
-import { sameBytes, startNbdkit, startQemuNbd, tempDir } from "./servers.ts";
+import { loggedReads, sameBytes, startNbdkit, startQemuNbd, tempDir } from "./servers.ts";
 
 const sizeBytes = 64 << 20;
 
@@ -96,9 +96,8 @@ test("requests are as large as the connections that are there need them, not tho
   using engine = new Engine();
   await engine.copy({ source, target, capacityBytes: bytes, extents });
   assert.ok(await sameBytes(from, to, bytes));
-  const reads = (await readFile(log, "utf8")).matchAll(/Read id=\d+ offset=(\w+) count=(\w+)/g);
-  const large = [...reads].filter((read) => Number(read[1]) >= bytes / 2);
-  const whole = large.filter((read) => Number(read[2]) === 1 << 20);
+  const large = (await loggedReads(log)).filter((read) => read.offset >= bytes / 2);
+  const whole = large.filter((read) => read.bytes === 1 << 20);
   assert.ok(
     large.length > 0 && whole.length > 0.8 * large.length,
     `${whole.length} of ${large.length}`,

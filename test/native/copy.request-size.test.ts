@@ -1,10 +1,9 @@
 import assert from "node:assert/strict";
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import { Engine } from "../../src/nbd/copy-engine.ts";
 import { makeDirty, makeSparse, Random } from "./images.ts";
-import { sameBytes, startNbdkit, tempDir } from "./servers.ts";
+import { loggedReads, sameBytes, startNbdkit, tempDir } from "./servers.ts";
 
 const sizeBytes = 192 << 20;
 const nearBytes = 512 << 10;
@@ -25,10 +24,10 @@ async function shareOfReads(bytes: number, ...targetSettings: string[]): Promise
   using engine = new Engine();
   await engine.copy({ source, target, capacityBytes: sizeBytes, sourceExtents: false });
   assert.ok(await sameBytes(from, to, sizeBytes));
-  const reads = [...(await readFile(log, "utf8")).matchAll(/ Read id=\d+ offset=\w+ count=(\w+)/g)];
+  const reads = await loggedReads(log);
   const late = reads.slice(reads.length / 2);
   assert.ok(late.length >= 32, `${late.length} reads`);
-  return late.filter((read) => Number(read[1]) === bytes).length / late.length;
+  return late.filter((read) => read.bytes === bytes).length / late.length;
 }
 
 /** The best of a few: others than this test may keep the machine busy for a while. */

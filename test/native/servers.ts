@@ -185,6 +185,12 @@ async function startNbdServerOn(port: number, dir: string, file: string): Promis
   ).start();
 }
 
+/** The reads that nbdkit's log filter wrote down, in the order in which they began. */
+export async function loggedReads(log: string): Promise<{ offset: number; bytes: number }[]> {
+  const reads = (await readFile(log, "utf8")).matchAll(/ Read id=\d+ offset=(\w+) count=(\w+)/g);
+  return [...reads].map((read) => ({ offset: Number(read[1]), bytes: Number(read[2]) }));
+}
+
 /** The first `length` bytes of both files are the same. Compared here, not by the engine. */
 export async function sameBytes(a: string, b: string, length: number): Promise<boolean> {
   const [left, right] = await Promise.all([readFile(a), readFile(b)]);
