@@ -11,6 +11,7 @@ import {
   syncDirectory,
 } from "./directory.ts";
 import { isDatabaseError, moveAwayRemedy, stateFailure } from "./failure.ts";
+import { locksDirectory, prepareLockFile, takeLock } from "./file-lock.ts";
 import { Row } from "./row.ts";
 import { applicationId, migrate, migrations } from "./schema.ts";
 
@@ -138,47 +139,51 @@ export class StateDatabase implements Disposable {
 
 /**
  * Makes the file under another name, complete with its tables, and then gives it its own: so an
- * empty or half-made file under that name always means damage. Processes that start together use
- * the same temporary file; each step holds its lock and first looks whether another was faster.
- * What a killed process left is taken over by the next.
+ * empty or half-made file under that name always means damage. Processes that start together do so
+ * one after the other, under a lock of its own: SQLite finds a rollback journal by its file's name
+ * alone, so one who had opened the file under the first name, and met there the journal of another
+ * just begun, would roll back, that is empty, the finished one.
  */
 function createDatabase(stateDir: string, path: string, steps: readonly string[]): void {
-  const temporary = `${path}.new`;
-  if (!createPrivateFile(temporary)) checkPrivateFile(temporary);
-  const db = openDatabase(temporary);
+  const what = "Creating the state database";
+  const lockPath = join(locksDirectory(stateDir), `${databaseFileName}.lock`);
+  prepareLockFile(stateDir, lockPath);
+  const lock = takeLock(what, lockPath, busyTimeoutMs);
   try {
-    lockedUnlessExists(db, path, () => {
-      const version = Number(db.prepare("PRAGMA user_version").get()?.user_version);
-      if (version === 0) migrate(db, 0, steps);
-    });
-    // The name `temporary` still means the file that is locked: it loses that name only when
-    // `path` exists.
-    lockedUnlessExists(db, path, () => renameSync(temporary, path));
-    rmSync(temporary, { force: true }); // another process's, who will find `path` as well
-    syncDirectory(stateDir);
+    if (checkPrivateFile(path) === undefined) createUnderLock(stateDir, path, steps);
   } catch (error) {
-    throw stateFailure("Creating the state database", temporary, error);
+    throw stateFailure(what, path, error);
   } finally {
-    rollBack(db);
-    db.close();
+    lock.close();
   }
 }
 
-function lockedUnlessExists(db: DatabaseSync, path: string, body: () => void): void {
-  db.exec("BEGIN IMMEDIATE");
-  if (checkPrivateFile(path) === undefined) body();
-  db.exec("COMMIT");
+function createUnderLock(stateDir: string, path: string, steps: readonly string[]): void {
+  const temporary = `${path}.new`;
+  checkPrivateFile(temporary);
+  for (const left of [temporary, `${temporary}-journal`]) rmSync(left, { force: true }); // by one killed
+  createPrivateFile(temporary);
+  const db = openDatabase(temporary);
+  try {
+    upgrade(db, steps);
+  } finally {
+    db.close();
+  }
+  renameSync(temporary, path);
+  syncDirectory(stateDir);
 }
 
 /** Opens a file that exists (`mode=rw`: never creates one); sets what holds per connection. */
 function openDatabase(path: string): DatabaseSync {
   const url = pathToFileURL(path);
   url.searchParams.set("mode", "rw");
+  let db: DatabaseSync | undefined;
   try {
-    const db = new DatabaseSync(url, { timeout: busyTimeoutMs });
+    db = new DatabaseSync(url, { timeout: busyTimeoutMs });
     db.exec("PRAGMA synchronous = EXTRA; PRAGMA trusted_schema = OFF");
     return db;
   } catch (error) {
+    db?.close();
     throw stateFailure("Opening the state database", path, error);
   }
 }

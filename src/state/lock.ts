@@ -2,11 +2,11 @@ import { createHash, randomUUID } from "node:crypto";
 import { readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
-import { DatabaseSync } from "node:sqlite";
-import { pathToFileURL } from "node:url";
+import type { DatabaseSync } from "node:sqlite";
 import { MigratekitError } from "../errors.ts";
-import { checkPrivateFile, createPrivateFile, ensurePrivateDirectory } from "./directory.ts";
-import { isBusy, stateFailure } from "./failure.ts";
+import { checkPrivateFile, createPrivateFile } from "./directory.ts";
+import { stateFailure } from "./failure.ts";
+import { locksDirectory, prepareLockFile, tryLock } from "./file-lock.ts";
 import { isAlive, ownProcess, type ProcessIdentity } from "./process-identity.ts";
 
 /** Who holds the lock of a VM, as written beside it by the holder. For people and comparisons. */
@@ -23,6 +23,8 @@ export interface VmLockHolder extends ProcessIdentity {
 /** How long a probe by another process, or a holder that has not yet written its name, is waited for. */
 const attempts = 16;
 const attemptTimeoutMs = 25;
+
+const what = "Locking the VM";
 
 /**
  * The right to work on one VM. The lock itself is a POSIX lock that SQLite holds on a file per VM,
@@ -55,7 +57,8 @@ export class VmLock implements Disposable {
     instanceUuid: string,
     vm: { readonly endpoint: string; readonly vmPath: string },
   ): VmLock {
-    const { lockPath, infoPath } = prepareFiles(stateDir, instanceUuid);
+    const { lockPath, infoPath } = lockFiles(stateDir, instanceUuid);
+    prepareLockFile(stateDir, lockPath);
     const holder: VmLockHolder = {
       ...ownProcess(),
       token: randomUUID(),
@@ -66,13 +69,13 @@ export class VmLock implements Disposable {
     };
     let other: VmLockHolder | undefined;
     for (let attempt = 0; attempt < attempts; attempt++) {
-      const db = tryLock(lockPath, attemptTimeoutMs);
+      const db = tryLock(what, lockPath, attemptTimeoutMs);
       if (db !== undefined) {
         try {
           writeInfo(infoPath, holder);
         } catch (error) {
           db.close();
-          throw stateFailure("Locking the VM", infoPath, error);
+          throw stateFailure(what, infoPath, error);
         }
         return new VmLock(holder.token, db, infoPath);
       }
@@ -104,7 +107,7 @@ export class VmLock implements Disposable {
 export function isVmLocked(stateDir: string, instanceUuid: string): VmLockHolder | undefined {
   const { lockPath, infoPath } = lockFiles(stateDir, instanceUuid);
   if (checkPrivateFile(lockPath) === undefined) return undefined;
-  const db = tryLock(lockPath, 0);
+  const db = tryLock(what, lockPath, 0);
   if (db === undefined) return readInfo(infoPath) ?? unknownHolder;
   db.close();
   return undefined;
@@ -127,38 +130,8 @@ function lockFiles(stateDir: string, instanceUuid: string) {
   const name = /^[0-9a-z-]{1,64}$/.test(uuid)
     ? uuid
     : createHash("sha256").update(uuid).digest("hex");
-  const directory = join(stateDir, "locks");
-  const base = join(directory, name);
-  return { directory, lockPath: `${base}.lock`, infoPath: `${base}.holder` };
-}
-
-function prepareFiles(stateDir: string, instanceUuid: string) {
-  ensurePrivateDirectory(stateDir);
-  const files = lockFiles(stateDir, instanceUuid);
-  ensurePrivateDirectory(files.directory);
-  // Lock files stay for good: removing one while another process opens it would make two locks.
-  if (checkPrivateFile(files.lockPath) === undefined) createPrivateFile(files.lockPath);
-  return files;
-}
-
-/**
- * The open, locked database, or undefined if another connection holds the lock. An IMMEDIATE
- * transaction takes one write lock in one step (an EXCLUSIVE one needs three, and two processes
- * that start together can make each other fail). Nothing is ever written to the file.
- */
-function tryLock(lockPath: string, timeoutMs: number): DatabaseSync | undefined {
-  const url = pathToFileURL(lockPath);
-  url.searchParams.set("mode", "rw");
-  let db: DatabaseSync | undefined;
-  try {
-    db = new DatabaseSync(url, { timeout: timeoutMs });
-    db.exec("BEGIN IMMEDIATE");
-    return db;
-  } catch (error) {
-    db?.close();
-    if (isBusy(error)) return undefined;
-    throw stateFailure("Locking the VM", lockPath, error);
-  }
+  const base = join(locksDirectory(stateDir), name);
+  return { lockPath: `${base}.lock`, infoPath: `${base}.holder` };
 }
 
 /** Only the holder of the lock calls this, so one name for the temporary file is enough. */

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { readdirSync } from "node:fs";
+import { join } from "node:path";
 import { test } from "node:test";
 import { StateDatabase } from "../../src/state/database.ts";
 import { DiskRecords } from "../../src/state/disk-records.ts";
@@ -14,8 +15,21 @@ test("processes that start together create one state", async (t) => {
     for (const creator of creators) assert.equal(await creator.line(), "open true");
     for (const creator of creators) creator.process.stdin.end();
     for (const creator of creators) assert.equal(await creator.ended(), 0);
-    assert.deepEqual(readdirSync(stateDir), ["migratekit.db"]);
+    assert.deepEqual(readdirSync(stateDir), ["locks", "migratekit.db"]);
   }
+});
+
+test("whoever creates the state a moment later than another finds it, whatever it had begun", async (t) => {
+  const root = temporaryDirectory(t);
+  const racers = [0, 1, 2, 3].map((name) =>
+    startFixture(t, "racer.ts", root, String(name), "4", "200"),
+  );
+  for (const racer of racers) {
+    assert.equal(await racer.line(), "done");
+    assert.equal(await racer.ended(), 0);
+  }
+  for (let round = 0; round < 200; round++)
+    assert.deepEqual(readdirSync(join(root, String(round))), ["locks", "migratekit.db"]);
 });
 
 test("four processes write at once and each finds what it wrote", async (t) => {
