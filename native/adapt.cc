@@ -34,6 +34,14 @@ constexpr uint64_t kSlowReadUs = 800;
 constexpr unsigned kFewConnections = 2;
 constexpr uint64_t kGap = 64 * kKiB;
 
+uint64_t microseconds(Clock::duration time) {
+  return std::chrono::duration_cast<std::chrono::microseconds>(time).count();
+}
+
+void lower(std::atomic<uint64_t>& least, uint64_t us) {
+  if (us < least.load(std::memory_order_relaxed)) least = us;
+}
+
 }  // namespace
 
 // Reading a snapshot over several connections is safe whatever the server says of multi-conn;
@@ -54,6 +62,12 @@ void Copier::planConnections() {
 }
 
 bool Copier::sourceIsNear() const { return readLatencyUs_ < kFarReadUs; }
+
+// As far as the reads of it tell: most of them come when it has nothing else to do.
+bool Copier::targetIsFar() const {
+  const uint64_t us = proofLatencyUs_;
+  return us != UINT64_MAX && us >= kFarWriteUs;
+}
 
 // More may be wanted than the server grants.
 unsigned Copier::sourcesReady() const { return std::max(ready_[0].load(), 1); }
@@ -155,10 +169,13 @@ void Copier::tuneWindow(Clock::duration answered) {
 
 // The quickest answer says how far away a side is; the others also waited in queues.
 void Copier::sawLatency(Side side, Clock::duration latency, uint64_t bytes) {
-  const uint64_t us = std::chrono::duration_cast<std::chrono::microseconds>(latency).count();
-  std::atomic<uint64_t>& least = side == Side::source ? readLatencyUs_ : writeLatencyUs_;
-  if (us < least.load(std::memory_order_relaxed)) least = us;
+  const uint64_t us = microseconds(latency);
+  lower(side == Side::source ? readLatencyUs_ : writeLatencyUs_, us);
   (side == Side::source ? stats_.readWaited : stats_.writeWaited) += us * (bytes / kKiB);
+}
+
+void Copier::sawProofLatency(Clock::duration latency) {
+  lower(proofLatencyUs_, microseconds(latency));
 }
 
 }  // namespace engine

@@ -116,6 +116,7 @@ class Copier {
   unsigned sourcesForDistance() const;
   void use(Side side, unsigned count);
   bool sourceIsNear() const;
+  bool targetIsFar() const;
   void sizeRequests(TimePoint now);
   void flushIfDue(TimePoint now, bool final);
   void finishFlush();
@@ -135,6 +136,7 @@ class Copier {
   void flushTrouble(int error);
   void tuneWindow(Clock::duration answered);
   void sawLatency(Side side, Clock::duration latency, uint64_t bytes);
+  void sawProofLatency(Clock::duration latency);
   void difference(const Range& range);
   ZeroMethod zeroMethod() const;
   bool mayProve() const;
@@ -172,6 +174,7 @@ class Copier {
   std::atomic<uint64_t> windowBytes_{256 * kMiB};
   std::atomic<uint64_t> gapBytes_{0};
   std::atomic<uint64_t> readLatencyUs_{UINT64_MAX}, writeLatencyUs_{UINT64_MAX};
+  std::atomic<uint64_t> proofLatencyUs_{UINT64_MAX};
   std::array<std::atomic<int>, 2> ready_{};  // connections that are ready, by side
   std::array<std::atomic<int>, 2> mostReady_{};
   std::array<SideHealth, 2> health_;

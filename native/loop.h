@@ -85,6 +85,7 @@ class Loop final : public Waker {
   bool aloneWithZeroes() const;
   bool tryZeroesFirst(TimePoint now);
   using ZeroStep = ZeroProof::Choice;
+  size_t proofsMaximum(bool alone);
   std::optional<ZeroStep> nextZeroStep(ZeroMethod method);
   Connection* targetFor(Task& task, const Range& range);
   void sendZero(Task& task, const Range& range);

@@ -17,6 +17,7 @@ constexpr size_t kZeroWrites = 1;
 constexpr uint64_t kZeroWriteLimit = 32 * kMiB;
 constexpr size_t kProofsBesideWritesAndData = 1;
 constexpr size_t kProofsBesideWrites = 2;
+constexpr size_t kProofsBesideDataNearby = 1;
 constexpr size_t kProofsBesideData = 4;
 constexpr size_t kProofsAlone = 16;
 constexpr uint64_t kZeroesWorthTrying = 20 * kMiB;
@@ -60,6 +61,17 @@ bool Loop::tryZeroesFirst(TimePoint now) {
   return true;
 }
 
+// How many ranges this loop reads at once to see that they are zero. Beside data that is few: what is
+// read is looked at while the processor's cache still has it, and data is not held up by what there is
+// time for while its source is slow. A loop without a source can do nothing else, so the others leave
+// it to that one.
+size_t Loop::proofsMaximum(bool alone) {
+  if (tryingZeroes_) return kProofsBesideData;
+  if (alone) return kProofsAlone;
+  if (hasReady(Side::source) && job_.sourcesReady() < job_.loops_.size()) return 0;
+  return job_.targetIsFar() ? kProofsBesideData : kProofsBesideDataNearby;
+}
+
 // How this loop deals with its next zero range, by what it has on its way already. Nothing when it
 // has enough.
 std::optional<Loop::ZeroStep> Loop::nextZeroStep(ZeroMethod method) {
@@ -69,7 +81,7 @@ std::optional<Loop::ZeroStep> Loop::nextZeroStep(ZeroMethod method) {
   if (choice.limit == 0) return std::nullopt;
   const bool alone = aloneWithZeroes();
   if (choice.way == ZeroProof::Way::read) {
-    if (proofs_ >= (alone && !tryingZeroes_ ? kProofsAlone : kProofsBesideData)) return std::nullopt;
+    if (proofs_ >= proofsMaximum(alone)) return std::nullopt;
     job_.lastZeroMethod_ = static_cast<int>(ZeroMethod::read);
     return choice;
   }
@@ -171,6 +183,7 @@ void Loop::prove(Task& task, const Range& range, uint8_t* buffer) {
 void Loop::proofAnswer(Task& task, Command& command) {
   const Range range = {command.offset, command.length};
   if (command.error == 0) {
+    job_.sawProofLatency(Clock::now() - command.issuedAt);
     job_.stats_.targetReadBytes += range.length;
     const bool zero = isZero(command.buffer, range.length);
     job_.zeroProof_.found(zero);

@@ -1,13 +1,20 @@
 import assert from "node:assert/strict";
-import { open, readFile, writeFile } from "node:fs/promises";
+import { open, readFile, truncate, writeFile } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type CopyResult, Engine } from "../../src/nbd/copy-engine.ts";
 import { makeDirty, makeSparse, Random } from "./images.ts";
-import { keepBusy } from "./machine.ts";
-import { loggedReads, sameBytes, startNbdkit, startQemuNbd, tempDir } from "./servers.ts";
+import { keepBusy, undisturbed } from "./machine.ts";
+import {
+  loggedByConnection,
+  loggedReads,
+  sameBytes,
+  startNbdkit,
+  startQemuNbd,
+  tempDir,
+} from "./servers.ts";
 
 const sizeBytes = 64 << 20;
 
@@ -72,6 +79,53 @@ test("where a second source connection is refused, both target connections see t
   assert.ok(result.targetConnections > 1);
 });
 
+/**
+ * Copies slow data, five eighths of a disk, and zeroes, the rest, over one source connection.
+ * @returns what the target connection that wrote no data read, with its share of all such reads and
+ * the share of its own that were sent while another was under way.
+ */
+async function zeroesBesideData(...delays: string[]): Promise<{ ofAll: number; overlap: number }> {
+  await using dir = await tempDir();
+  const [from, to, log] = [join(dir.path, "from"), join(dir.path, "to"), join(dir.path, "log")];
+  const bytes = 256 << 20;
+  await makeSparse(to, bytes);
+  await makeDirty(from, 0.625 * bytes, new Random(4));
+  await truncate(from, bytes);
+  const slowData = ["--filter=limit", "--filter=delay", "file", from, "limit=1", "rdelay=150ms"];
+  await using source = await startNbdkit(dir.path, "-r", ...slowData);
+  const filters = ["--filter=log", "--filter=noextents", "--filter=delay", "file", to];
+  await using target = await startNbdkit(dir.path, ...filters, `logfile=${log}`, ...delays);
+  using engine = new Engine();
+  await engine.copy({ source, target, capacityBytes: bytes });
+  assert.ok(await sameBytes(from, to, bytes));
+  const connections = await loggedByConnection(log);
+  const found = connections.find(({ reads, writes }) => reads > 0 && writes === 0);
+  const all = connections.reduce((sum, { reads }) => sum + reads, 0);
+  return {
+    ofAll: (found?.reads ?? 0) / all,
+    overlap: (found?.overlapping ?? 0) / (found?.reads ?? 1),
+  };
+}
+
+test("beside data, a target connection without a source sees to the zeroes, one at a time", async () => {
+  const { ofAll, overlap } = await undisturbed(
+    4,
+    () => zeroesBesideData("delay-zero=20ms"),
+    (found) => found.ofAll >= 0.55 && found.overlap <= 0.1,
+  );
+  assert.ok(ofAll >= 0.55, `${ofAll} of the reads`);
+  assert.ok(overlap <= 0.1, `${overlap} of them beside another`);
+});
+
+test("where the target is far away, several ranges at a time are seen to be zero beside data", async () => {
+  const { overlap } = await undisturbed(
+    4,
+    () => zeroesBesideData("delay-zero=30ms", "delay-read=6ms"),
+    (found) => found.overlap >= 0.5,
+  );
+  assert.ok(overlap >= 0.5, `${overlap} of the reads beside another`);
+});
+
 test("requests are as large as the connections that are there need them, not those wished for", async () => {
   await using dir = await tempDir();
   const [from, to, log] = [join(dir.path, "from"), join(dir.path, "to"), join(dir.path, "log")];
@@ -133,11 +187,12 @@ async function copyBesideOthers(): Promise<CopyResult> {
 }
 
 test("a flow that thins while others keep the machine busy gets more connections once they are done", async () => {
-  // Others than those of the test may be there too.
-  let granted = 0;
-  for (let attempt = 0; attempt < 4 && granted < 4; attempt++)
-    granted = (await copyBesideOthers()).sourceConnections;
-  assert.ok(granted >= 4, `${granted} connections`);
+  const { sourceConnections } = await undisturbed(
+    4,
+    copyBesideOthers,
+    (result) => result.sourceConnections >= 4,
+  );
+  assert.ok(sourceConnections >= 4, `${sourceConnections} connections`);
 });
 
 test("a distant target that caps each connection gets more of them", async () => {
@@ -152,15 +207,12 @@ test("a distant target that caps each connection gets more of them", async () =>
   await using target = await startNbdkit(dir.path, ...filters, "file", to, ...capped);
   using engine = new Engine();
   const first = Math.min(availableParallelism(), 4);
-  // A machine that others keep busy gets no more of them, rightly; so that is tried again.
-  let granted = 0;
-  for (let attempt = 0; attempt < 6 && granted <= first; attempt++) {
-    const result = await engine.copy({
-      ...{ source, target, capacityBytes: bytes },
-      sourceExtents: false,
-    });
+  const copyOnce = async () => {
+    const disk = { source, target, capacityBytes: bytes };
+    const { targetConnections } = await engine.copy({ ...disk, sourceExtents: false });
     assert.ok(await sameBytes(from, to, bytes));
-    granted = result.targetConnections;
-  }
+    return targetConnections;
+  };
+  const granted = await undisturbed(6, copyOnce, (count) => count > first);
   assert.ok(granted > first, `${granted} connections`);
 });

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { Engine } from "../../src/nbd/copy-engine.ts";
 import { makeDirty, makeSparse, Random } from "./images.ts";
+import { undisturbed } from "./machine.ts";
 import { loggedReads, sameBytes, startNbdkit, tempDir } from "./servers.ts";
 
 const sizeBytes = 192 << 20;
@@ -30,11 +31,9 @@ async function shareOfReads(bytes: number, ...targetSettings: string[]): Promise
   return late.filter((read) => read.bytes === bytes).length / late.length;
 }
 
-/** The best of a few: others than this test may keep the machine busy for a while. */
-async function mostly(share: () => Promise<number>): Promise<void> {
-  let best = 0;
-  for (let attempt = 0; attempt < 5 && best < 0.8; attempt++) best = Math.max(best, await share());
-  assert.ok(best >= 0.8, `${best} of the reads`);
+async function mostly(shareOnce: () => Promise<number>): Promise<void> {
+  const share = await undisturbed(5, shareOnce, (found) => found >= 0.8);
+  assert.ok(share >= 0.8, `${share} of the reads`);
 }
 
 test("between quick sides half a MiB goes in a request", () =>

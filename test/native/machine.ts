@@ -1,4 +1,4 @@
-/** What a test does to the machine. */
+/** What a test does to the machine, and what others do to it meanwhile. */
 import { spawn } from "node:child_process";
 import { availableParallelism } from "node:os";
 
@@ -12,4 +12,19 @@ export function keepBusy(): Disposable {
       for (const other of others) other.kill();
     },
   };
+}
+
+/**
+ * Others may keep the machine busy for a while: runs up to `attempts` times, until the outcome is good.
+ * @returns that outcome, or the last one.
+ */
+export async function undisturbed<T>(
+  attempts: number,
+  run: () => Promise<T>,
+  isGood: (outcome: T) => boolean,
+): Promise<T> {
+  for (let attempt = 1; ; attempt++) {
+    const outcome = await run();
+    if (isGood(outcome) || attempt === attempts) return outcome;
+  }
 }

@@ -191,6 +191,32 @@ export async function loggedReads(log: string): Promise<{ offset: number; bytes:
   return [...reads].map((read) => ({ offset: Number(read[1]), bytes: Number(read[2]) }));
 }
 
+export interface LoggedConnection {
+  reads: number;
+  writes: number;
+  /** Reads that were sent while others of this connection were under way. */
+  overlapping: number;
+}
+
+/** Of each connection what nbdkit's log filter, used without others between it and the client, tells. */
+export async function loggedByConnection(log: string): Promise<LoggedConnection[]> {
+  const connections = new Map<string, LoggedConnection & { reading: number }>();
+  const lines = (await readFile(log, "utf8")).matchAll(/ connection=(\d+) (\.*)(Read|Write) id=/g);
+  for (const [, name = "", answer, kind] of lines) {
+    const seen = connections.get(name) ?? { reads: 0, writes: 0, overlapping: 0, reading: 0 };
+    connections.set(name, seen);
+    if (answer !== "") {
+      if (kind === "Read") seen.reading--;
+    } else if (kind === "Write") {
+      seen.writes++;
+    } else {
+      seen.reads++;
+      if (seen.reading++ > 0) seen.overlapping++;
+    }
+  }
+  return [...connections.values()];
+}
+
 /** The first `length` bytes of both files are the same. Compared here, not by the engine. */
 export async function sameBytes(a: string, b: string, length: number): Promise<boolean> {
   const [left, right] = await Promise.all([readFile(a), readFile(b)]);
