@@ -8,7 +8,7 @@ import { type CopyResult, Engine } from "../../src/nbd/copy-engine.ts";
 import { makeDirty, makeSparse, Random } from "./images.ts";
 import { keepBusy, undisturbed } from "./machine.ts";
 import {
-  loggedByConnection,
+  loggedBesideWrites,
   loggedReads,
   sameBytes,
   startNbdkit,
@@ -81,8 +81,8 @@ test("where a second source connection is refused, both target connections see t
 
 /**
  * Copies slow data, five eighths of a disk, and zeroes, the rest, over one source connection.
- * @returns what the target connection that wrote no data read, with its share of all such reads and
- * the share of its own that were sent while another was under way.
+ * @returns of the reads of the target connection that wrote no data, while another did, the share of all
+ * such reads, and the share that were sent while one of them was under way.
  */
 async function zeroesBesideData(...delays: string[]): Promise<{ ofAll: number; overlap: number }> {
   await using dir = await tempDir();
@@ -98,7 +98,8 @@ async function zeroesBesideData(...delays: string[]): Promise<{ ofAll: number; o
   using engine = new Engine();
   await engine.copy({ source, target, capacityBytes: bytes });
   assert.ok(await sameBytes(from, to, bytes));
-  const connections = await loggedByConnection(log);
+  const connections = await loggedBesideWrites(log);
+
   const found = connections.find(({ reads, writes }) => reads > 0 && writes === 0);
   const all = connections.reduce((sum, { reads }) => sum + reads, 0);
   return {

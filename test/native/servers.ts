@@ -198,10 +198,16 @@ export interface LoggedConnection {
   overlapping: number;
 }
 
-/** Of each connection what nbdkit's log filter, used without others between it and the client, tells. */
-export async function loggedByConnection(log: string): Promise<LoggedConnection[]> {
+/**
+ * Of each connection what nbdkit's log filter, used without others between it and the client, tells
+ * up to the middle one of all writes.
+ */
+export async function loggedBesideWrites(log: string): Promise<LoggedConnection[]> {
   const connections = new Map<string, LoggedConnection & { reading: number }>();
-  const lines = (await readFile(log, "utf8")).matchAll(/ connection=(\d+) (\.*)(Read|Write) id=/g);
+  const text = await readFile(log, "utf8");
+  const writes = [...text.matchAll(/ Write id=/g)].map(({ index }) => index);
+  const before = text.slice(0, writes[writes.length >> 1]);
+  const lines = before.matchAll(/ connection=(\d+) (\.*)(Read|Write) id=/g);
   for (const [, name = "", answer, kind] of lines) {
     const seen = connections.get(name) ?? { reads: 0, writes: 0, overlapping: 0, reading: 0 };
     connections.set(name, seen);
