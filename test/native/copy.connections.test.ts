@@ -110,8 +110,8 @@ async function zeroesBesideData(...delays: string[]): Promise<{ ofAll: number; o
 
 test("beside data, a target connection without a source sees to the zeroes, one at a time", async () => {
   const { ofAll, overlap } = await undisturbed(
-    4,
-    () => zeroesBesideData("delay-zero=20ms"),
+    6,
+    () => zeroesBesideData("delay-zero=40ms"),
     (found) => found.ofAll >= 0.55 && found.overlap <= 0.1,
   );
   assert.ok(ofAll >= 0.55, `${ofAll} of the reads`);
