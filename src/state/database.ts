@@ -1,7 +1,6 @@
 import { renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { DatabaseSync, type SQLInputValue, type StatementSync } from "node:sqlite";
-import { pathToFileURL } from "node:url";
+import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite";
 import { MigratekitError } from "../errors.ts";
 import {
   checkPrivateFile,
@@ -14,6 +13,7 @@ import { isDatabaseError, moveAwayRemedy, stateFailure } from "./failure.ts";
 import { locksDirectory, prepareLockFile, takeLock } from "./file-lock.ts";
 import { Row } from "./row.ts";
 import { applicationId, migrate, migrations } from "./schema.ts";
+import { openSqliteFile } from "./sqlite-file.ts";
 
 export const databaseFileName = "migratekit.db";
 
@@ -173,17 +173,12 @@ function createUnderLock(stateDir: string, path: string, steps: readonly string[
   syncDirectory(stateDir);
 }
 
-/** Opens a file that exists (`mode=rw`: never creates one); sets what holds per connection. */
+/** Opens a file that exists; sets what holds per connection. */
 function openDatabase(path: string): DatabaseSync {
-  const url = pathToFileURL(path);
-  url.searchParams.set("mode", "rw");
-  let db: DatabaseSync | undefined;
+  const settings = "PRAGMA synchronous = EXTRA; PRAGMA trusted_schema = OFF";
   try {
-    db = new DatabaseSync(url, { timeout: busyTimeoutMs });
-    db.exec("PRAGMA synchronous = EXTRA; PRAGMA trusted_schema = OFF");
-    return db;
+    return openSqliteFile(path, busyTimeoutMs, settings);
   } catch (error) {
-    db?.close();
     throw stateFailure("Opening the state database", path, error);
   }
 }

@@ -1,8 +1,8 @@
 import { join } from "node:path";
-import { DatabaseSync } from "node:sqlite";
-import { pathToFileURL } from "node:url";
+import type { DatabaseSync } from "node:sqlite";
 import { checkPrivateFile, createPrivateFile, ensurePrivateDirectory } from "./directory.ts";
 import { isBusy, stateFailure } from "./failure.ts";
+import { openSqliteFile } from "./sqlite-file.ts";
 
 /** Where all locks of a state directory lie. */
 export function locksDirectory(stateDir: string): string {
@@ -50,14 +50,5 @@ export function tryLock(
  * processes that start together can make each other fail). Nothing is ever committed to the file.
  */
 function lock(lockPath: string, timeoutMs: number): DatabaseSync {
-  const url = pathToFileURL(lockPath);
-  url.searchParams.set("mode", "rw");
-  const db = new DatabaseSync(url, { timeout: timeoutMs });
-  try {
-    db.exec("BEGIN IMMEDIATE");
-    return db;
-  } catch (error) {
-    db.close();
-    throw error;
-  }
+  return openSqliteFile(lockPath, timeoutMs, "BEGIN IMMEDIATE");
 }

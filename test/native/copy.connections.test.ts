@@ -99,13 +99,10 @@ async function zeroesBesideData(...delays: string[]): Promise<{ ofAll: number; o
   await engine.copy({ source, target, capacityBytes: bytes });
   assert.ok(await sameBytes(from, to, bytes));
   const connections = await loggedBesideWrites(log);
-
-  const found = connections.find(({ reads, writes }) => reads > 0 && writes === 0);
   const all = connections.reduce((sum, { reads }) => sum + reads, 0);
-  return {
-    ofAll: (found?.reads ?? 0) / all,
-    overlap: (found?.overlapping ?? 0) / (found?.reads ?? 1),
-  };
+  const zeroReader = connections.find(({ reads, writes }) => reads > 0 && writes === 0);
+  if (zeroReader === undefined) return { ofAll: 0, overlap: 0 };
+  return { ofAll: zeroReader.reads / all, overlap: zeroReader.overlapping / zeroReader.reads };
 }
 
 test("beside data, a target connection without a source sees to the zeroes, one at a time", async () => {
