@@ -55,7 +55,7 @@ void Copier::planConnections() {
   adaptTargets_ = targetCount_ == 0 && target_.canMultiConn && options_.mode == Mode::copy;
   if (targetCount_ == 0) targetCount_ = target_.canMultiConn ? std::min(cores, kFirstTargets) : 1;
   // A small disk is copied before further connections are made.
-  if (adaptSources_ && options_.capacityBytes <= 4 * requestBytes_) {
+  if (adaptSources_ && options_.capacityBytes <= 4 * requestSize_.now()) {
     sourceCount_ = 1;
     sourcesSized_ = true;
   }
@@ -82,8 +82,9 @@ unsigned Copier::connectionsMaximum() const {
 void Copier::sizeRequests(TimePoint now) {
   RequestSize::Seen seen;
   seen.now = now;
-  seen.carried = sourcesReady() * kRequestsAtWork * RequestSize::kNear * 1e6 /
-                 std::max<uint64_t>(readLatencyUs_, 1);
+  seen.atWork = sourcesReady() * kRequestsAtWork;
+  seen.latencyUs = readLatencyUs_;
+  seen.memory = shared_->pool.bytes() / std::max(1u, shared_->jobs.load());
   seen.writtenBytes = stats_.writtenBytes;
   seen.writeWaited = stats_.writeWaited;
   requestSize_.look(seen);

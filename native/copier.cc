@@ -19,8 +19,6 @@ constexpr unsigned kLoopsMaximum = 4;
 constexpr size_t kUnflushedMaximum = 32 * 1024;
 // After a loss, flush soon: the less is in doubt, the less is copied twice.
 constexpr milliseconds kFlushAfterTrouble{250};
-// More than this in one request can fail through VDDK.
-constexpr uint64_t kRequestMaximum = 2 * kMiB;
 constexpr milliseconds kConnectTimeout{60000};
 constexpr unsigned kFirstAttempts = 4;
 
@@ -125,8 +123,9 @@ bool Copier::checkSizes() {
   if (copying && target_.readOnly)
     return refuse(Side::target, "ENGINE_READ_ONLY", EROFS, "the target is read-only");
 
-  const uint64_t wanted = options_.requestBytes != 0 ? options_.requestBytes : RequestSize::kUsual;
-  requestBytes_ = std::min(wanted, kRequestMaximum);
+  const bool sizeIsFixed = options_.requestBytes != 0;
+  requestBytes_ = RequestSize::kFar;
+  if (sizeIsFixed) requestBytes_ = std::min(requestBytes_, options_.requestBytes);
   for (uint64_t maximum : {source_.maximumBlockBytes, target_.maximumBlockBytes})
     if (maximum != 0) requestBytes_ = std::min(requestBytes_, maximum);
   if (2 * requestBytes_ > shared_->pool.bytes()) requestBytes_ = shared_->pool.bytes() / 2;
@@ -135,7 +134,8 @@ bool Copier::checkSizes() {
   work.capacityBytes = options_.capacityBytes;
   work.alignmentBytes = std::max<uint64_t>({512, source_.minimumBlockBytes, target_.minimumBlockBytes});
   requestBytes_ = std::max(alignDown(requestBytes_, work.alignmentBytes), work.alignmentBytes);
-  requestSize_.begin(requestBytes_);
+  requestSize_.begin(sizeIsFixed ? requestBytes_ : std::min(requestBytes_, RequestSize::kUsual),
+                     requestBytes_);
   // A target that takes only whole blocks gets the disk's last, partial one by read, patch, write.
   work.tailStart = options_.capacityBytes;
   uint64_t tail = alignDown(options_.capacityBytes, target_.minimumBlockBytes);

@@ -154,7 +154,7 @@ class Copier {
   std::unique_ptr<Connection> firstTarget_;
   ExportInfo source_;
   ExportInfo target_;
-  uint64_t requestBytes_ = RequestSize::kUsual;  // at most
+  uint64_t requestBytes_ = RequestSize::kFar;  // at most
   RequestSize requestSize_;
   uint64_t tailStart_ = 0;
   std::unique_ptr<WorkList> work_;

@@ -1,5 +1,7 @@
 #include "request_size.h"
 
+#include <algorithm>
+
 namespace engine {
 
 namespace {
@@ -11,13 +13,24 @@ constexpr uint64_t kBytesLookedAt = 8 * kMiB;
 constexpr double kSlowUs = 8000;
 // A larger request takes longer in itself. A quick target that was taken for a slow one stays below.
 constexpr double kSlowStillUs = 4000.0 * RequestSize::kUsual / RequestSize::kNear;
+// Who takes longer for his quickest answer is not far away: the line is narrow, and more under way
+// would only wait, in the end for so long that the server counts as lost.
+constexpr uint64_t kFarthestUs = 50000;
 
 }  // namespace
 
 void RequestSize::look(const Seen& seen) {
   if (most_ <= kNear) return;
   slow_ = targetIsSlow(seen);
-  now_ = seen.carried >= kEnough && !slow_ ? kNear : most_;
+  auto carriesEnough = [&seen](uint64_t bytes) {
+    return seen.atWork * bytes * 1e6 / std::max<uint64_t>(seen.latencyUs, 1) >= kEnough;
+  };
+  uint64_t bytes = kUsual;
+  if (carriesEnough(kNear) && !slow_) bytes = kNear;
+  else if (!carriesEnough(kUsual) && seen.atWork * kUsual < seen.memory &&
+           seen.latencyUs < kFarthestUs)
+    bytes = kFar;
+  now_ = std::min(bytes, most_);
 }
 
 bool RequestSize::targetIsSlow(const Seen& seen) {

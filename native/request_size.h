@@ -9,24 +9,33 @@
 namespace engine {
 
 // Half a MiB is quickest where enough of them are under way: more stays in the processor's cache.
-// nbdkit works on 16 for each connection; where these would not carry so much, they are doubled. So
-// they are where the target takes its time: nothing stays in caches then, and more in a request is
-// less work for its bytes.
+// nbdkit works on 16 for each connection; where these would not carry so much, a request is doubled,
+// and again. So it is where the target takes its time: nothing stays in caches then, and more in a
+// request is less work for its bytes.
 class RequestSize {
  public:
   static constexpr uint64_t kNear = 512 * kKiB;
   static constexpr uint64_t kUsual = kMiB;
+  // More than this in one request can fail through VDDK.
+  static constexpr uint64_t kFar = 2 * kMiB;
   // What source connections should carry together, in bytes a second.
   static constexpr double kEnough = 2.5 * kGiB;
 
-  // At most so many bytes; before any look.
-  void begin(uint64_t most) { now_ = most_ = most; }
+  // Before any look: so many bytes, and how many they may become.
+  void begin(uint64_t first, uint64_t most) {
+    now_ = first;
+    most_ = most;
+  }
   uint64_t now() const { return now_.load(std::memory_order_relaxed); }
 
   struct Seen {
     TimePoint now;
-    // What all source connections have under way in requests of kNear, in bytes a second.
-    double carried = 0;
+    // Requests that the source works on at once, over all its connections.
+    uint64_t atWork = 0;
+    // The source's quickest answer.
+    uint64_t latencyUs = 0;
+    // What may be under way, in bytes.
+    uint64_t memory = 0;
     // Since the job began: bytes, and of all writes microseconds to the answer times KiB.
     uint64_t writtenBytes = 0, writeWaited = 0;
   };

@@ -75,7 +75,7 @@ interface TransferOptions {
   extents?: Float64Array | AsyncIterable<Float64Array>;
   /** Ask the source for holes instead of reading them, where it offers base:allocation [true]. */
   sourceExtents?: boolean;
-  /** Largest read [1 MiB, at most 2 MiB] */
+  /** Largest read, at most 2 MiB; absent: 512 KiB to 2 MiB, as measured. */
   requestBytes?: number;
   /** Reads are merged across gaps of up to this; absent: as measured. Gaps are never written. */
   gapBytes?: number;

@@ -149,7 +149,7 @@ test("requests are as large as the connections that are there need them, not tho
   await engine.copy({ source, target, capacityBytes: bytes, extents });
   assert.ok(await sameBytes(from, to, bytes));
   const large = (await loggedReads(log)).filter((read) => read.offset >= bytes / 2);
-  const whole = large.filter((read) => read.bytes === 1 << 20);
+  const whole = large.filter((read) => read.bytes === 2 << 20);
   assert.ok(
     large.length > 0 && whole.length > 0.8 * large.length,
     `${whole.length} of ${large.length}`,
