@@ -75,21 +75,8 @@ export class NbdServer implements AsyncDisposable {
   async #listens(): Promise<boolean> {
     // A probing connection would use up servers that end after the last client.
     if (this.#socket) return existsSync(this.#socket);
-    if (this.#pidFile === undefined) return this.#answers();
-    return listensAt(-this.pid, this.#port ?? 0) && (await this.#answers());
-  }
-
-  async #answers(): Promise<boolean> {
-    const socket = connect(this.#port ?? 0, "127.0.0.1");
-    try {
-      // Waits for the greeting: nbd-server does not survive a client that leaves before it.
-      await once(socket, "data");
-      return true;
-    } catch {
-      return false;
-    } finally {
-      socket.destroy();
-    }
+    if (this.#pidFile === undefined) return greets(this.#port ?? 0);
+    return listensAt(-this.pid, this.#port ?? 0) && (await greets(this.#port ?? 0));
   }
 
   /** SIGSTOP makes a server that hangs; SIGCONT ends it. */
@@ -106,7 +93,7 @@ export class NbdServer implements AsyncDisposable {
       if (pid !== 0) killAll(pid);
       rmSync(this.#pidFile, { force: true });
       // Not by asking for the process group: dead members that nobody has reaped still count there.
-      while (await this.#answers()) await sleep(2);
+      while (await greets(this.#port ?? 0)) await sleep(2);
       return;
     }
     if (child.exitCode !== null || child.signalCode !== null) return;
@@ -118,6 +105,24 @@ export class NbdServer implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.kill();
     if (this.#socket) rmSync(this.#socket, { force: true });
+  }
+}
+
+/**
+ * Whether a server at this port of the loopback sends its greeting. It is waited for: nbd-server does
+ * not survive a client that leaves before it. One that is killed meanwhile ends the connection
+ * without a word, and without an error.
+ */
+export async function greets(port: number): Promise<boolean> {
+  const socket = connect(port, "127.0.0.1");
+  try {
+    return await new Promise<boolean>((resolve) => {
+      socket.once("data", () => resolve(true));
+      socket.once("error", () => resolve(false));
+      socket.once("close", () => resolve(false));
+    });
+  } finally {
+    socket.destroy();
   }
 }
 
