@@ -84,9 +84,9 @@ void Copier::sizeRequests(TimePoint now) {
   seen.now = now;
   seen.atWork = sourcesReady() * kRequestsAtWork;
   seen.latencyUs = readLatencyUs_;
-  seen.memory = shared_->pool.bytes() / std::max(1u, shared_->jobs.load());
+  seen.memoryBytes = shared_->pool.bytes() / std::max(1u, shared_->jobs.load());
   // What is compared is there twice.
-  if (options_.mode == Mode::compare) seen.memory /= 2;
+  if (options_.mode == Mode::compare) seen.memoryBytes /= 2;
   seen.writtenBytes = stats_.writtenBytes;
   seen.writeWaited = stats_.writeWaited;
   requestSize_.look(seen);

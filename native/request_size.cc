@@ -27,7 +27,7 @@ void RequestSize::look(const Seen& seen) {
   };
   uint64_t bytes = kUsual;
   if (carriesEnough(kNear) && !slow_) bytes = kNear;
-  else if (!carriesEnough(kUsual) && seen.atWork * kUsual < seen.memory &&
+  else if (!carriesEnough(kUsual) && seen.atWork * kUsual < seen.memoryBytes &&
            seen.latencyUs < kFarthestUs)
     bytes = kFar;
   now_ = std::min(bytes, most_);

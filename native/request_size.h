@@ -34,8 +34,8 @@ class RequestSize {
     uint64_t atWork = 0;
     // The source's quickest answer.
     uint64_t latencyUs = 0;
-    // What may be under way, in bytes.
-    uint64_t memory = 0;
+    // What may be under way.
+    uint64_t memoryBytes = 0;
     // Since the job began: bytes, and of all writes microseconds to the answer times KiB.
     uint64_t writtenBytes = 0, writeWaited = 0;
   };

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { copyFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import { Engine } from "../../src/nbd/copy-engine.ts";
@@ -17,15 +18,18 @@ interface Sides {
   settings?: string[];
   targetSettings?: string[];
   memoryBytes?: number;
+  /** They are equal, and compared instead of copied. */
+  equal?: boolean;
 }
 
 /** @returns how many of the second half's reads had this size, 0 to 1. */
 async function shareOfReads(bytes: number, sides: Sides): Promise<number> {
-  const { filters = [], settings = [], targetSettings = [], memoryBytes } = sides;
+  const { filters = [], settings = [], targetSettings = [], memoryBytes, equal } = sides;
   await using dir = await tempDir();
   const [from, to, log] = [join(dir.path, "from"), join(dir.path, "to"), join(dir.path, "log")];
   await makeDirty(from, sizeBytes, new Random(5));
-  await makeSparse(to, sizeBytes);
+  if (equal) await copyFile(from, to);
+  else await makeSparse(to, sizeBytes);
   await using source = await startNbdkit(
     dir.path,
     ...["-r", "--filter=log", ...filters.map((filter) => `--filter=${filter}`)],
@@ -36,7 +40,9 @@ async function shareOfReads(bytes: number, sides: Sides): Promise<number> {
     ...["--filter=noextents", "--filter=delay", "file", to, ...targetSettings],
   );
   using engine = new Engine({ memoryBytes });
-  await engine.copy({ source, target, capacityBytes: sizeBytes, sourceExtents: false });
+  const disks = { source, target, capacityBytes: sizeBytes, sourceExtents: false };
+  if (equal) await engine.compare(disks);
+  else await engine.copy(disks);
   assert.ok(await sameBytes(from, to, sizeBytes));
   const reads = await loggedReads(log);
   const late = reads.slice(reads.length / 2);
@@ -70,3 +76,6 @@ test("where there is no memory for more at once a MiB goes in a request, however
   mostly(usualBytes, { ...oneFrom(10), memoryBytes: 16 << 20 }));
 
 test("over a narrow line a MiB goes in a request", () => mostly(usualBytes, oneFrom(60)));
+
+test("a comparison, which holds everything twice, reads a MiB at a time", () =>
+  mostly(usualBytes, { ...oneFrom(10), equal: true }));
