@@ -109,7 +109,7 @@ function makeBlob(program, addonFile) {
       execArgvExtension: "none", // NODE_OPTIONS has no say
       assets: {
         "migratekit.node": addonFile,
-        "vmware/vim.wsdl": join(root, "src/vmware/vim.wsdl"),
+        "vmware/wire/vim.wsdl": join(root, "src/vmware/wire/vim.wsdl"),
       },
     }),
   );

@@ -1,5 +1,5 @@
 // What JavaScript sees: probe, digest, copy, an Engine that holds what copies share. Arguments were
-// checked in src/nbd/copy-engine.ts; here they are only unpacked.
+// checked in src/nbd/copy-engine/copy-engine.ts; here they are only unpacked.
 #include <napi.h>
 
 #include <cmath>

@@ -32,7 +32,7 @@ inline uint64_t alignUp(uint64_t value, uint64_t unit) { return alignDown(value 
 // What a chunk event says about a finished range; the numbers are part of the interface to JS.
 enum class ChunkKind : uint8_t { data = 0, zero = 1, hole = 2 };
 
-// Why a job ended without success. `code` is one of the closed set in src/nbd/copy-engine-errors.ts.
+// Why a job ended without success. `code` is one of the closed set in src/nbd/copy-engine/errors.ts.
 struct Failure {
   std::string code;
   Side side = Side::source;

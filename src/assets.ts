@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { getAsset, isSea } from "node:sea";
 
 /**
- * The text of one asset, named by its path below `src/` (`"vmware/vim.wsdl"`).
+ * The text of one asset, named by its path below `src/` (`"vmware/wire/vim.wsdl"`).
  * The build puts assets into the executable under the same names.
  */
 export function readAsset(name: string): string {

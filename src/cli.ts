@@ -6,10 +6,10 @@ import "./process-guard.ts"; // before anything that takes time to load
 import { inspect } from "node:util";
 import { CommanderError } from "commander";
 import { becomeOwnerOf } from "./become-owner.ts";
-import type { CommandModule } from "./commands/context.ts";
 import { exitCodes, MigratekitError, messageOf } from "./errors.ts";
 import type { CommandName } from "./options.ts";
 import { buildProgram, type Invocation } from "./program.ts";
+import type { CommandModule } from "./report/context.ts";
 
 /** Loaded on demand, as all that takes time to load: `--help` and `--version` answer at once. */
 const commands: Record<CommandName, () => Promise<CommandModule>> = {
@@ -78,7 +78,7 @@ function parseArguments(argv: readonly string[]): Invocation | number {
 async function runCommand(invocation: Invocation, signal: AbortSignal): Promise<number> {
   const { resolveConfig, systemStateDir } = await import("./config.ts");
   const config = resolveConfig(invocation.command, invocation.flags);
-  const { LogView } = await import("./commands/log-view.ts");
+  const { LogView } = await import("./report/log-view.ts");
   const { createLogger } = await import("./logger.ts");
   const command = await commands[invocation.command]();
   using view = new LogView({ colour: config.colour });

@@ -1,6 +1,6 @@
 import { execFileSync } from "node:child_process";
 import { buildInfo } from "./build-info.ts";
-import { libnbdVersion } from "./nbd/copy-engine.ts";
+import { libnbdVersion } from "./nbd/copy-engine/copy-engine.ts";
 
 /** Lines of `--version`. Libraries and programs that are not there are simply not listed. */
 export function versionText(): string {

@@ -1,10 +1,10 @@
 import { type CatalogueEntry, catalogue, exitCodes } from "../errors.ts";
-import { type Preflight, runPreflight } from "../migration/preflight.ts";
-import type { Finding } from "../migration/preflight-finding.ts";
-import type { PlannedDisk } from "../migration/preflight-plan.ts";
+import { type Preflight, runPreflight } from "../migration/check/check.ts";
+import type { Finding } from "../migration/check/finding.ts";
+import type { PlannedDisk } from "../migration/check/plan.ts";
 import { formatBytes, formatDuration } from "../progress/format.ts";
-import type { CommandContext } from "./context.ts";
-import { printJson, table } from "./output.ts";
+import type { CommandContext } from "../report/context.ts";
+import { printJson, table } from "../report/output.ts";
 
 /** `migratekit check`: would a run start, and what would it do? Changes nothing. */
 export async function run({ config, logger, signal }: CommandContext): Promise<number> {

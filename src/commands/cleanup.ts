@@ -1,7 +1,7 @@
 import { exitCodes, MigratekitError } from "../errors.ts";
-import { type CleanupSummary, type Leftover, runCleanup } from "../migration/cleanup.ts";
-import type { CommandContext } from "./context.ts";
-import { printJson } from "./output.ts";
+import { type CleanupSummary, type Leftover, runCleanup } from "../migration/cleanup/cleanup.ts";
+import type { CommandContext } from "../report/context.ts";
+import { printJson } from "../report/output.ts";
 
 /** `migratekit cleanup`: leftovers of dead runs, listed and removed. */
 export async function run({ config, logger, signal }: CommandContext): Promise<number> {

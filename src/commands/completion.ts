@@ -2,7 +2,7 @@ import { exitCodes, MigratekitError } from "../errors.ts";
 import { bashCompletion } from "../manual/completion-bash.ts";
 import { fishCompletion } from "../manual/completion-fish.ts";
 import { zshCompletion } from "../manual/completion-zsh.ts";
-import type { CommandContext } from "./context.ts";
+import type { CommandContext } from "../report/context.ts";
 
 const shells: Readonly<Record<string, () => string>> = {
   bash: bashCompletion,

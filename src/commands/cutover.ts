@@ -1,12 +1,12 @@
 import { requireSettings } from "../config.ts";
 import { exitCodes } from "../errors.ts";
-import { type CutoverSummary, type OnEarlyEnd, runCutover } from "../migration/cutover.ts";
-import { endpointText } from "../migration/discover.ts";
+import { type CutoverSummary, type OnEarlyEnd, runCutover } from "../migration/cutover/cutover.ts";
+import { endpointText } from "../migration/vm/site.ts";
 import { formatDuration } from "../progress/format.ts";
-import { confirm } from "./confirm.ts";
-import type { CommandContext } from "./context.ts";
-import { errorDocument, printJson } from "./output.ts";
-import { RunReporter } from "./run-reporter.ts";
+import { confirm } from "../report/confirm.ts";
+import type { CommandContext } from "../report/context.ts";
+import { errorDocument, printJson } from "../report/output.ts";
+import { RunReporter } from "../report/report.ts";
 
 /** `migratekit cutover`: the only command that may power a VM off. */
 export async function run(context: CommandContext): Promise<number> {

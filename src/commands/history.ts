@@ -1,13 +1,13 @@
 import { exitCodes, MigratekitError } from "../errors.ts";
-import { endpointText } from "../migration/discover.ts";
+import { endpointText } from "../migration/vm/site.ts";
 import { formatBytes, formatDuration, formatRate } from "../progress/format.ts";
-import { StateDatabase } from "../state/database.ts";
-import { isVmLocked } from "../state/lock.ts";
+import type { CommandContext } from "../report/context.ts";
+import { printJson, shown, sparkline, table, terminalColumns } from "../report/output.ts";
+import { StateDatabase } from "../state/database/database.ts";
+import { isVmLocked } from "../state/lock/lock.ts";
 import type { RunRecord } from "../state/run-record.ts";
 import { RunStore } from "../state/runs.ts";
 import { listVms, normalEndpoint, type VmIdentity } from "../state/vm-identity.ts";
-import type { CommandContext } from "./context.ts";
-import { printJson, shown, sparkline, table, terminalColumns } from "./output.ts";
 
 /** `migratekit history`: past runs, from the state directory alone. */
 export async function run({ config }: CommandContext): Promise<number> {

@@ -1,17 +1,17 @@
 /** `migrate --vms FILE`: many VMs, some at a time; one that fails does not stop the others. */
 import { exitCodes, MigratekitError, messageOf } from "../errors.ts";
 import { addSecret, redact } from "../logger.ts";
-import { HostConnections } from "../migration/host-connections.ts";
-import { mapLimited } from "../migration/map-limited.ts";
-import type { SharedResources } from "../migration/shared.ts";
-import type { CycleSummary } from "../migration/summary.ts";
-import { type ListedVm, readVmList } from "../migration/vm-list.ts";
-import { Engine } from "../nbd/copy-engine.ts";
+import { mapLimited } from "../map-limited.ts";
+import type { CycleSummary } from "../migration/cycle/summary.ts";
+import { type ListedVm, readVmList } from "../migration/list/list.ts";
+import { HostConnections } from "../migration/vm/host-connections.ts";
+import type { SharedResources } from "../migration/vm/run.ts";
+import { Engine } from "../nbd/copy-engine/copy-engine.ts";
 import { formatBytes, formatDuration } from "../progress/format.ts";
-import type { CommandContext } from "./context.ts";
-import { ListProgress } from "./list-progress.ts";
-import { copiedBytes, migrateVm } from "./migrate.ts";
-import { errorDocument, printJson, table } from "./output.ts";
+import type { CommandContext } from "../report/context.ts";
+import { ListProgress } from "../report/list-progress.ts";
+import { errorDocument, printJson, table } from "../report/output.ts";
+import { copiedBytes, migrateVm } from "../report/reported-cycle.ts";
 
 interface VmResult {
   readonly vm: ListedVm;

@@ -1,11 +1,9 @@
 import { exitCodes } from "../errors.ts";
-import { runCycle } from "../migration/cycle.ts";
-import type { SharedResources } from "../migration/shared.ts";
-import type { CycleSummary } from "../migration/summary.ts";
+import type { CycleSummary } from "../migration/cycle/summary.ts";
 import { formatBytes, formatDuration } from "../progress/format.ts";
-import type { CommandContext } from "./context.ts";
-import { errorDocument, printJson } from "./output.ts";
-import { type ReportContext, RunReporter } from "./run-reporter.ts";
+import type { CommandContext } from "../report/context.ts";
+import { errorDocument, printJson } from "../report/output.ts";
+import { copiedBytes, migrateVm } from "../report/reported-cycle.ts";
 
 /** `migratekit migrate`: one cycle for one VM, or for every VM of a list. */
 export async function run(context: CommandContext): Promise<number> {
@@ -24,27 +22,6 @@ export async function run(context: CommandContext): Promise<number> {
     if (config.json) printJson({ status: "failed", error: errorDocument(error) });
     throw error;
   }
-}
-
-/** One cycle, shown and reported from its beginning to its end, well or not. */
-export async function migrateVm(
-  context: ReportContext & Pick<CommandContext, "signal">,
-  shared?: SharedResources,
-): Promise<CycleSummary> {
-  const { config, logger, signal } = context;
-  const reporter = new RunReporter(context);
-  try {
-    const summary = await runCycle({ config, logger, signal, reporter, ...(shared && { shared }) });
-    await reporter.complete();
-    return summary;
-  } catch (error) {
-    await reporter.fail(error);
-    throw error;
-  }
-}
-
-export function copiedBytes(summary: CycleSummary): number {
-  return summary.disks.reduce((sum, disk) => sum + disk.copied_bytes, 0);
 }
 
 function summaryLine(summary: CycleSummary): string {

@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { exitCodes, MigratekitError } from "../errors.ts";
 import { formatBytesOf, formatDuration, formatRate } from "../progress/format.ts";
-import { fetchProgress, type JobProgress } from "../progress/vma-status.ts";
-import type { CommandContext } from "./context.ts";
-import { bar, printJson, table, terminalColumns } from "./output.ts";
+import { fetchProgress, type JobProgress } from "../progress/vma/status.ts";
+import type { CommandContext } from "../report/context.ts";
+import { bar, printJson, table, terminalColumns } from "../report/output.ts";
 
 const watchIntervalMs = 2000;
 /** Of `--watch`, in a row: a service that restarts is waited for. */

@@ -4,11 +4,11 @@ import {
   type DiskVerification,
   runVerification,
   type VerifySummary,
-} from "../migration/verify.ts";
+} from "../migration/verify/verify.ts";
 import { formatBytes } from "../progress/format.ts";
-import type { CommandContext } from "./context.ts";
-import { errorDocument, printJson } from "./output.ts";
-import { RunReporter } from "./run-reporter.ts";
+import type { CommandContext } from "../report/context.ts";
+import { errorDocument, printJson } from "../report/output.ts";
+import { RunReporter } from "../report/report.ts";
 
 /** `migratekit verify`: targets against a snapshot, leaving out what is merely newer. */
 export async function run(context: CommandContext): Promise<number> {

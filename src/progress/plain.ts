@@ -1,7 +1,7 @@
 /** Progress in pipes and log files: one line per stage and one per minute. */
 import type { Logger } from "pino";
 import { formatBytes, formatBytesOf, formatDuration, formatRate } from "./format.ts";
-import type { ProgressSnapshot, Stage } from "./tracker.ts";
+import type { ProgressSnapshot, Stage } from "./progress.ts";
 
 export interface PlainOptions {
   readonly logger: Logger;

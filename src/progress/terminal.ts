@@ -3,8 +3,8 @@
  * it: log lines are written above the bars.
  */
 import stringWidth from "string-width";
+import type { ProgressSnapshot } from "./progress.ts";
 import { progressLines } from "./terminal-lines.ts";
-import type { ProgressSnapshot } from "./tracker.ts";
 
 /** What is needed of `process.stderr`. */
 export interface TerminalStream {

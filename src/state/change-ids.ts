@@ -3,7 +3,7 @@ import type { VmIdentity } from "./vm-identity.ts";
 
 /**
  * Where the change ID of each disk's last good copy is kept. The local store holds it with the
- * disk's record; the OMA API is the authority when the appliance manages a job (oma-change-ids.ts).
+ * disk's record; the OMA API is the authority when the appliance manages a job (oma/oma.ts).
  */
 export interface ChangeIdStore {
   readonly kind: "local" | "oma";

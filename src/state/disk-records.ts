@@ -1,6 +1,6 @@
-import type { StateDatabase } from "./database.ts";
+import type { StateDatabase } from "./database/database.ts";
+import { damaged, type Row } from "./database/row.ts";
 import { setPendingUpload } from "./pending-uploads.ts";
-import { damaged, type Row } from "./row.ts";
 import { ensureVmRow, findVmRow, type VmIdentity } from "./vm-identity.ts";
 
 /** A range of the target and the hash of what the last good write left there. */

@@ -1,7 +1,7 @@
-import type { StateDatabase } from "./database.ts";
+import type { StateDatabase } from "./database/database.ts";
+import { damaged, type Row } from "./database/row.ts";
 import { markUnfinished, type TargetSample } from "./disk-records.ts";
 import { findRangeFault, mergeRanges } from "./ranges.ts";
-import { damaged, type Row } from "./row.ts";
 import { ensureVmRow, findVmRow, type VmIdentity } from "./vm-identity.ts";
 
 /** What a copy is, as far as a later run must know to go on with it. */

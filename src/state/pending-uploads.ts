@@ -1,4 +1,4 @@
-import type { StateDatabase } from "./database.ts";
+import type { StateDatabase } from "./database/database.ts";
 import { ensureVmRow, findVmRow, type VmIdentity } from "./vm-identity.ts";
 
 /** A change ID that describes the target already and has not reached the OMA API yet. */

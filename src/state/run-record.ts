@@ -1,12 +1,12 @@
-import type { StateDatabase } from "./database.ts";
-import type { Row } from "./row.ts";
+import type { StateDatabase } from "./database/database.ts";
+import type { Row } from "./database/row.ts";
 
 export interface RunStart {
   /** migrate, verify, cutover … */
   readonly command: string;
   /** Of migratekit. */
   readonly version: string;
-  /** Token of the VmLock under which the run works (lock.ts): tells live runs from dead ones. */
+  /** Token of the VmLock under which the run works (lock/lock.ts): tells live runs from dead ones. */
   readonly lockToken: string;
 }
 

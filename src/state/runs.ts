@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { hostname } from "node:os";
-import type { StateDatabase } from "./database.ts";
+import type { StateDatabase } from "./database/database.ts";
 import {
   type RunDisk,
   type RunEnd,

@@ -1,6 +1,6 @@
 /** What became of each VM's syncs, added up: the numbers behind the metrics. */
-import type { StateDatabase } from "./database.ts";
-import type { Row } from "./row.ts";
+import type { StateDatabase } from "./database/database.ts";
+import type { Row } from "./database/row.ts";
 import type { VmIdentity } from "./vm-identity.ts";
 
 export interface VmTotals extends VmIdentity {

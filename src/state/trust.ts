@@ -1,5 +1,5 @@
 import { MigratekitError } from "../errors.ts";
-import type { StateDatabase } from "./database.ts";
+import type { StateDatabase } from "./database/database.ts";
 import { normalEndpoint } from "./vm-identity.ts";
 
 /**

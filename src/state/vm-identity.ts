@@ -1,4 +1,4 @@
-import type { StateDatabase } from "./database.ts";
+import type { StateDatabase } from "./database/database.ts";
 
 /** What tells one VM from every other: its instance UUID behind the endpoint it is reached by. */
 export interface VmIdentity {

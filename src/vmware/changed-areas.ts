@@ -1,10 +1,10 @@
 /** Changed block tracking: which areas of a disk differ from an earlier change ID (QueryChangedDiskAreas). */
 
 import { MigratekitError } from "../errors.ts";
-import { asMigratekitError, VimFault } from "./faults.ts";
-import type { Session } from "./session.ts";
-import { argumentReference } from "./soap-channel.ts";
-import { integer, list, object, oneLine, protocolError } from "./values.ts";
+import { asMigratekitError, VimFault } from "./wire/faults.ts";
+import type { Session } from "./wire/session.ts";
+import { argumentReference } from "./wire/soap-channel.ts";
+import { integer, list, object, oneLine, protocolError } from "./wire/values.ts";
 
 export interface ChangedAreasQuery {
   readonly vmMoref: string;

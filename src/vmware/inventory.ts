@@ -4,12 +4,12 @@
  */
 
 import { MigratekitError } from "../errors.ts";
-import { isVimFault } from "./faults.ts";
-import { type ObjectProperties, retrieveAll } from "./retrieve-properties.ts";
-import type { Session } from "./session.ts";
 import { nearest } from "./similar-names.ts";
-import { argumentReference } from "./soap-channel.ts";
-import { optionalReference, optionalText, reference } from "./values.ts";
+import { isVimFault } from "./wire/faults.ts";
+import { type ObjectProperties, retrieveAll } from "./wire/retrieve-properties.ts";
+import type { Session } from "./wire/session.ts";
+import { argumentReference } from "./wire/soap-channel.ts";
+import { optionalReference, optionalText, reference } from "./wire/values.ts";
 
 interface Machine {
   readonly moref: string;

@@ -1,8 +1,8 @@
 /** What stands between the account and an operation: privileges, and the edition that is licensed. */
 
-import { retrieveObject } from "./retrieve-properties.ts";
-import type { Session } from "./session.ts";
-import { argumentReference } from "./soap-channel.ts";
+import { retrieveObject } from "./wire/retrieve-properties.ts";
+import type { Session } from "./wire/session.ts";
+import { argumentReference } from "./wire/soap-channel.ts";
 import {
   boolean,
   list,
@@ -10,7 +10,7 @@ import {
   optionalObject,
   protocolError,
   text,
-} from "./values.ts";
+} from "./wire/values.ts";
 
 /** Those of `names` (`VirtualMachine.State.CreateSnapshot` …) that are not granted, in the order given. */
 export async function missingPrivileges(

@@ -1,12 +1,19 @@
 /** Snapshots: creating, finding and removing exactly one. */
 
 import { MigratekitError, messageOf } from "../errors.ts";
-import { asMigratekitError, isVimFault, VimFault } from "./faults.ts";
-import { retrieveObject } from "./retrieve-properties.ts";
-import type { Session } from "./session.ts";
-import { argumentReference } from "./soap-channel.ts";
 import { cancelTask, runTask, settle, waitForTask } from "./tasks.ts";
-import { list, optionalBoolean, optionalObject, protocolError, reference, text } from "./values.ts";
+import { asMigratekitError, isVimFault, VimFault } from "./wire/faults.ts";
+import { retrieveObject } from "./wire/retrieve-properties.ts";
+import type { Session } from "./wire/session.ts";
+import { argumentReference } from "./wire/soap-channel.ts";
+import {
+  list,
+  optionalBoolean,
+  optionalObject,
+  protocolError,
+  reference,
+  text,
+} from "./wire/values.ts";
 
 export interface SnapshotNode {
   readonly moref: string;

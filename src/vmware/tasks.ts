@@ -3,11 +3,11 @@
  * task itself is lost. A lost task is never started again before its effect has been looked for.
  */
 
-import { EndpointError, faultOfLocalized, isVimFault, VimFault } from "./faults.ts";
-import { isGarbled, pause } from "./outage.ts";
-import { retrieveObject } from "./retrieve-properties.ts";
-import type { Session } from "./session.ts";
-import { type Arguments, argumentReference } from "./soap-channel.ts";
+import { EndpointError, faultOfLocalized, isVimFault, VimFault } from "./wire/faults.ts";
+import { isGarbled, pause } from "./wire/outage.ts";
+import { retrieveObject } from "./wire/retrieve-properties.ts";
+import type { Session } from "./wire/session.ts";
+import { type Arguments, argumentReference } from "./wire/soap-channel.ts";
 import {
   list,
   type ObjectReference,
@@ -20,7 +20,7 @@ import {
   reference,
   referenceValue,
   text,
-} from "./values.ts";
+} from "./wire/values.ts";
 
 export interface TaskRequest<Outcome> {
   readonly operation: string;

@@ -9,7 +9,7 @@ import {
   optionalObject,
   optionalText,
   typeOf,
-} from "./values.ts";
+} from "./wire/values.ts";
 
 export interface VirtualDisk {
   /** Device key; the one name of a disk that does not change. */

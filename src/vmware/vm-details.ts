@@ -1,11 +1,12 @@
 /** What a run needs to know about one virtual machine, and switching its change tracking on. */
 
 import { MigratekitError } from "../errors.ts";
-import { type ObjectProperties, retrieveObject } from "./retrieve-properties.ts";
-import type { Session } from "./session.ts";
 import { readSnapshotTree, type SnapshotNode } from "./snapshots.ts";
-import { argumentReference } from "./soap-channel.ts";
 import { runTask } from "./tasks.ts";
+import { readVirtualDisks, type VirtualDisk } from "./virtual-disk.ts";
+import { type ObjectProperties, retrieveObject } from "./wire/retrieve-properties.ts";
+import type { Session } from "./wire/session.ts";
+import { argumentReference } from "./wire/soap-channel.ts";
 import {
   oneLine,
   optionalBoolean,
@@ -13,8 +14,7 @@ import {
   optionalText,
   protocolError,
   text,
-} from "./values.ts";
-import { readVirtualDisks, type VirtualDisk } from "./virtual-disk.ts";
+} from "./wire/values.ts";
 
 export type PowerState = "poweredOn" | "poweredOff" | "suspended";
 

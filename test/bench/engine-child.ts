@@ -4,7 +4,11 @@
  * pages of extents, chunk and checkpoint callbacks, a fresh Engine.
  */
 import { open, readFile, writeFile } from "node:fs/promises";
-import { type CopyResult, Engine, type NbdEndpoint } from "../../src/nbd/copy-engine.ts";
+import {
+  type CopyResult,
+  Engine,
+  type NbdEndpoint,
+} from "../../src/nbd/copy-engine/copy-engine.ts";
 import type { Sample } from "./results.ts";
 
 export interface EngineJob {

@@ -1,7 +1,7 @@
 /** On what it was measured: the machine's shape and the opponents' versions, no names and no paths. */
 import { cpus, loadavg, release, totalmem } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
-import { libnbdVersion } from "../../src/nbd/copy-engine.ts";
+import { libnbdVersion } from "../../src/nbd/copy-engine/copy-engine.ts";
 import { runPlain } from "./tools.ts";
 
 const loadLimit = 0.3;

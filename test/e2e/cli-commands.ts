@@ -1,6 +1,6 @@
 // Any command on a machine of the laboratory, with the settings that `migrate` would get.
 
-import { StateDatabase } from "../../src/state/database.ts";
+import { StateDatabase } from "../../src/state/database/database.ts";
 import { JournalStore } from "../../src/state/journal.ts";
 import { type CliResult, type CliRun, startCli } from "../lab/run-cli.ts";
 import type { Lab, MigrateOptions } from "../lab/start-lab.ts";

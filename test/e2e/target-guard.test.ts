@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { copyFile, open, truncate } from "node:fs/promises";
 import { after, before, test } from "node:test";
-import { StateDatabase } from "../../src/state/database.ts";
+import { StateDatabase } from "../../src/state/database/database.ts";
 import { DiskRecords } from "../../src/state/disk-records.ts";
 import { type Lab, startLab } from "../lab/start-lab.ts";
 import type { LabVm } from "../lab/vcenter/lab-vm.ts";

@@ -12,7 +12,7 @@ import {
   type NbdEndpoint,
   NbdError,
   probeExport,
-} from "../../src/nbd/copy-engine.ts";
+} from "../../src/nbd/copy-engine/copy-engine.ts";
 import { inTime, type Outcome } from "./campaign.ts";
 import { type Trick, tricks } from "./nbd-mischief.ts";
 import { type Message, type Mischief, type ServedMemory, startMischievous } from "./nbd-server.ts";

@@ -7,7 +7,7 @@ import { createServer, request } from "node:https";
 import { inspect } from "node:util";
 import { pino } from "pino";
 import { MigratekitError } from "../../src/errors.ts";
-import { VsphereClient } from "../../src/vmware/client.ts";
+import { VsphereClient } from "../../src/vmware/vmware.ts";
 import { makeCertificates } from "../vmware/certificates.ts";
 import { startLabClient } from "../vmware/lab-client.ts";
 import { type FuzzRun, inTime, type Outcome } from "./campaign.ts";

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { pino } from "pino";
 import { MigratekitError } from "../../src/errors.ts";
-import { VsphereClient } from "../../src/vmware/client.ts";
+import { VsphereClient } from "../../src/vmware/vmware.ts";
 import { startVcsim, type Vcsim } from "./vcsim.ts";
 
 const logger = pino({ level: "silent" });

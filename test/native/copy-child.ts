@@ -1,6 +1,6 @@
 /** A copy in a process or worker of its own: copy-child.ts SOURCE TARGET whole|endless|exit */
 import { parentPort } from "node:worker_threads";
-import { Engine } from "../../src/nbd/copy-engine.ts";
+import { Engine } from "../../src/nbd/copy-engine/copy-engine.ts";
 
 const [source = "", target = "", mode = "whole"] = process.argv.slice(2);
 const engine = new Engine();

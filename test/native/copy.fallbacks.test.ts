@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
-import { type CopyResult, Engine, type EngineNote } from "../../src/nbd/copy-engine.ts";
+import { type CopyResult, Engine, type EngineNote } from "../../src/nbd/copy-engine/copy-engine.ts";
 import { makeDirty, makeImage, makeSparse, Random } from "./images.ts";
 import { sameBytes, startNbdkit, startNbdServer, startQemuNbd, tempDir } from "./servers.ts";
 

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
-import { Engine } from "../../src/nbd/copy-engine.ts";
+import { Engine } from "../../src/nbd/copy-engine/copy-engine.ts";
 import { makeDirty, makeImage, patched, Random, randomExtents } from "./images.ts";
 import { startNbdkit, startQemuNbd, tempDir } from "./servers.ts";
 

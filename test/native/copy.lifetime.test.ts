@@ -7,7 +7,7 @@ import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { Worker } from "node:worker_threads";
-import { type CopyOptions, Engine, probeExport } from "../../src/nbd/copy-engine.ts";
+import { type CopyOptions, Engine, probeExport } from "../../src/nbd/copy-engine/copy-engine.ts";
 import { makeDirty, Random } from "./images.ts";
 import { type NbdServer, sameBytes, startNbdkit, startQemuNbd, tempDir } from "./servers.ts";
 
@@ -170,7 +170,7 @@ test("a machine without libnbd is told which package is missing", async () => {
   const fake = join(dir.path, "migratekit.node");
   await writeFile(fake, await fakeAddon());
   const script = `
-    const { setNativePath, libnbdVersion } = await import(${JSON.stringify(import.meta.resolve("../../src/nbd/copy-engine.ts"))});
+    const { setNativePath, libnbdVersion } = await import(${JSON.stringify(import.meta.resolve("../../src/nbd/copy-engine/copy-engine.ts"))});
     setNativePath(${JSON.stringify(fake)});
     try { libnbdVersion(); } catch (error) { console.log(error.code, error.message, error.remedy); }`;
   const { stdout } = await promisify(execFile)(process.execPath, [

@@ -3,7 +3,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { type CopyOptions, Engine, NbdError } from "../../src/nbd/copy-engine.ts";
+import { type CopyOptions, Engine, NbdError } from "../../src/nbd/copy-engine/copy-engine.ts";
 import { makeDirty, makeImage, Random, randomExtents } from "./images.ts";
 import { type NbdServer, startNbdkit, startNbdServer, startQemuNbd, tempDir } from "./servers.ts";
 

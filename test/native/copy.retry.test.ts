@@ -3,7 +3,7 @@ import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { Engine, NbdError, type RetryEvent } from "../../src/nbd/copy-engine.ts";
+import { Engine, NbdError, type RetryEvent } from "../../src/nbd/copy-engine/copy-engine.ts";
 import { makeDirty, makeImage, Random } from "./images.ts";
 import { sameBytes, startNbdkit, startQemuNbd, tempDir } from "./servers.ts";
 

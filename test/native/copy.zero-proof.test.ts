@@ -4,7 +4,7 @@ import { open, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { type CopyResult, Engine, type EngineNote } from "../../src/nbd/copy-engine.ts";
+import { type CopyResult, Engine, type EngineNote } from "../../src/nbd/copy-engine/copy-engine.ts";
 import { makeDirty, makeImage, makeSparse, Random } from "./images.ts";
 import { sameBytes, startNbdkit, startNbdServer, tempDir } from "./servers.ts";
 

@@ -4,7 +4,12 @@ import { open, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import { test } from "node:test";
-import { digestRanges, Engine, libnbdVersion, probeExport } from "../../src/nbd/copy-engine.ts";
+import {
+  digestRanges,
+  Engine,
+  libnbdVersion,
+  probeExport,
+} from "../../src/nbd/copy-engine/copy-engine.ts";
 import { makeDirty, makeImage, Random } from "./images.ts";
 import { startNbdkit, startNbdServer, startQemuNbd, tempDir } from "./servers.ts";
 

@@ -8,8 +8,8 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { promisify } from "node:util";
 import { pino } from "pino";
-import type { VddkSource } from "../../src/nbd/nbdkit.ts";
-import type { NbdkitInspection } from "../../src/nbd/nbdkit-inspect.ts";
+import type { NbdkitInspection } from "../../src/nbd/nbdkit/inspect.ts";
+import type { VddkSource } from "../../src/nbd/nbdkit/nbdkit.ts";
 import {
   installVddk,
   publishSnapshot,

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { PlainProgress } from "../../src/progress/plain.ts";
-import { ProgressTracker } from "../../src/progress/tracker.ts";
+import { ProgressTracker } from "../../src/progress/progress.ts";
 import { captureLogger, waitFor } from "./helpers.ts";
 
 test("In a pipe there is one line for each stage, however often its detail changes", () => {

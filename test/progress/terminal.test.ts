@@ -5,9 +5,9 @@ import { fileURLToPath } from "node:url";
 import stringWidth from "string-width";
 import { createLogger } from "../../src/logger.ts";
 import { formatBytes, formatBytesOf, formatDuration } from "../../src/progress/format.ts";
+import { ProgressTracker } from "../../src/progress/progress.ts";
 import { TerminalProgress } from "../../src/progress/terminal.ts";
 import { progressLines, type View } from "../../src/progress/terminal-lines.ts";
-import { ProgressTracker } from "../../src/progress/tracker.ts";
 import { Screen } from "./screen.ts";
 
 const gib = 2 ** 30;

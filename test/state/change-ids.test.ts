@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { isChangeId, LocalChangeIdStore, splitChangeId } from "../../src/state/change-ids.ts";
-import { StateDatabase } from "../../src/state/database.ts";
+import { StateDatabase } from "../../src/state/database/database.ts";
 import { DiskRecords } from "../../src/state/disk-records.ts";
 import { changeId, temporaryDirectory, vm } from "./helpers.ts";
 

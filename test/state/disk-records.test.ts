@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { StateDatabase } from "../../src/state/database.ts";
+import { StateDatabase } from "../../src/state/database/database.ts";
 import { DiskRecords, type FinishedDisk } from "../../src/state/disk-records.ts";
 import { type JournalStart, JournalStore } from "../../src/state/journal.ts";
 import { listVms } from "../../src/state/vm-identity.ts";

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { statSync } from "node:fs";
 import { test } from "node:test";
-import { StateDatabase } from "../../src/state/database.ts";
+import { StateDatabase } from "../../src/state/database/database.ts";
 import { type JournalStart, JournalStore, maxJournalSamples } from "../../src/state/journal.ts";
 import { mergeRanges } from "../../src/state/ranges.ts";
 import { changeId, temporaryDirectory, vm } from "./helpers.ts";

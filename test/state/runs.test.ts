@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { StateDatabase } from "../../src/state/database.ts";
-import { acquireVmLock, isVmLocked } from "../../src/state/lock.ts";
+import { StateDatabase } from "../../src/state/database/database.ts";
+import { acquireVmLock, isVmLocked } from "../../src/state/lock/lock.ts";
 import type { RunDisk } from "../../src/state/run-record.ts";
 import { maxRunsPerVm, RunStore } from "../../src/state/runs.ts";
 import { refusal, startFixture, temporaryDirectory, vm } from "./helpers.ts";

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { StateDatabase } from "../../src/state/database.ts";
+import { StateDatabase } from "../../src/state/database/database.ts";
 import { TrustStore } from "../../src/state/trust.ts";
 import { refusal, temporaryDirectory } from "./helpers.ts";
 

@@ -7,7 +7,7 @@ import { mkdirSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
-import { StateDatabase } from "../../src/state/database.ts";
+import { StateDatabase } from "../../src/state/database/database.ts";
 import { JournalStore } from "../../src/state/journal.ts";
 import { compareFiles } from "../lab/compare.ts";
 import { type CliResult, startCli } from "../lab/run-cli.ts";

@@ -4,7 +4,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { pino } from "pino";
-import { VsphereClient, type VsphereConnectOptions } from "../../src/vmware/client.ts";
+import { VsphereClient, type VsphereConnectOptions } from "../../src/vmware/vmware.ts";
 import { startVcenter, type VcenterLab, type VcenterOptions } from "../lab/vcenter/vcenter.ts";
 
 export interface LabClient extends AsyncDisposable {

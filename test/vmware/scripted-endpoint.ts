@@ -6,7 +6,7 @@ import type { AddressInfo, Socket } from "node:net";
 import { Duplex } from "node:stream";
 import { createServer as createTlsServer, type TLSSocket } from "node:tls";
 import { pino } from "pino";
-import { VsphereClient, type VsphereConnectOptions } from "../../src/vmware/client.ts";
+import { VsphereClient, type VsphereConnectOptions } from "../../src/vmware/vmware.ts";
 import type { Leaf } from "./certificates.ts";
 
 export interface Call {

@@ -1,0 +1,217 @@
+/** What a run would do to each disk, as far as that can be told without a snapshot. */
+import type { Config } from "../../config.ts";
+import { MigratekitError, messageOf } from "../../errors.ts";
+import { peekChangeId } from "../../oma/oma.ts";
+import { complement, totalBytes } from "../../ranges.ts";
+import type { StateDatabase } from "../../state/database/database.ts";
+import { DiskRecords, type TargetSample } from "../../state/disk-records.ts";
+import { JournalStore } from "../../state/journal.ts";
+import type { RunRecord } from "../../state/run-record.ts";
+import { RunStore } from "../../state/runs.ts";
+import type { VmIdentity } from "../../state/vm-identity.ts";
+import type { VmDetails } from "../../vmware/vm-details.ts";
+import { type DiskPlan, planDisk } from "../cycle/decision.ts";
+import { findChangedSample } from "../cycle/guard.ts";
+import { knownDisk } from "../cycle/known-disk.ts";
+import { diskIdOf } from "../vm/site.ts";
+import type { CheckedTarget } from "../vm/targets.ts";
+import { type Finding, ok, problem, warning } from "./finding.ts";
+
+export interface PlannedDisk {
+  readonly disk_id: string;
+  readonly target: string;
+  readonly capacity_bytes: number;
+  readonly type: DiskPlan["type"];
+  readonly reason: string;
+  /** What is copied at most; absent where only the snapshot can tell. */
+  readonly bytes_at_most?: number;
+  /** Of past incremental copies of this disk, the one in the middle. */
+  readonly usual_bytes?: number;
+}
+
+export interface Estimate {
+  readonly seconds: number;
+  /** How many past runs of the same kind it rests on. */
+  readonly runs: number;
+}
+
+export interface Plan {
+  readonly findings: Finding[];
+  readonly disks: PlannedDisk[];
+  readonly estimate?: Estimate;
+}
+
+export interface PlanContext {
+  readonly config: Config;
+  readonly vm: VmDetails;
+  readonly identity: VmIdentity;
+  /** Undefined where nothing was ever run. */
+  readonly state: StateDatabase | undefined;
+  readonly signal: AbortSignal;
+}
+
+export async function makePlan(
+  context: PlanContext,
+  targets: readonly CheckedTarget[],
+): Promise<Plan> {
+  const { state, identity, config } = context;
+  const findings: Finding[] = [];
+  const past = state ? pastRuns(state, identity) : [];
+  const disks = [];
+  for (const target of targets) {
+    const disk = await planOne(context, target, past, findings).catch((error: unknown) => {
+      context.signal.throwIfAborted();
+      findings.push(problem("change-ids", error));
+    });
+    if (disk) disks.push(disk);
+  }
+  if (config.changeIdJob !== undefined && disks.length > 0) {
+    findings.push(ok("change-ids", `OMA API at ${config.cloudstackApiUrl}`));
+  }
+  const estimate = estimateTime(disks, past);
+  return { findings, disks, ...(estimate === undefined ? {} : { estimate }) };
+}
+
+async function planOne(
+  context: PlanContext,
+  target: CheckedTarget,
+  past: readonly RunRecord[],
+  findings: Finding[],
+): Promise<PlannedDisk> {
+  const { state, identity, config, vm } = context;
+  const { key, capacityBytes, changeId } = target.disk;
+  const record = state && new DiskRecords(state).readDiskRecord(identity, key);
+  const journal = state && new JournalStore(state).openJournal(identity, key);
+  const stored = await storedChangeId(context, key, record?.changeId, findings);
+  // Before its first snapshot a disk has no history, which is to no stored ID's liking.
+  const frozen = { capacityBytes, changeId: changeId ?? (willBeTracked(vm) ? "new" : undefined) };
+  const facts = { uri: target.identity, sizeBytes: target.info.sizeBytes };
+  const known = knownDisk(stored, record, journal);
+  let plan = planDisk(frozen, facts, known, { full: config.full });
+  const samples = samplesFor(
+    plan,
+    record?.samples ?? [],
+    record?.unfinished,
+    journal?.samples ?? [],
+  );
+  const changed = await findChangedSample(target.endpoint, samples, context.signal);
+  if (changed) {
+    const reason = `the target ${target.identity} is not what the last run left: it differs at offset ${changed.offset}`;
+    plan = { type: "full", reason, targetMismatch: true };
+  }
+  if (plan.type === "full" && plan.targetMismatch) {
+    findings.push(mismatch(config, diskIdOf(target.disk), plan.reason));
+  }
+  if (config.targetIsZero && record !== undefined) {
+    findings.push(
+      warning(
+        "target",
+        `--target-is-zero is not used for ${diskIdOf(target.disk)}: an earlier run has written there`,
+        "Leave it out after the first run.",
+      ),
+    );
+  }
+  const atMost = bytesAtMost(plan, capacityBytes, journal?.finished);
+  const usual = plan.type === "incremental" ? usualBytes(past, key) : undefined;
+  return {
+    disk_id: diskIdOf(target.disk),
+    target: target.identity,
+    capacity_bytes: capacityBytes,
+    type: plan.type,
+    reason: plan.reason,
+    ...(atMost === undefined ? {} : { bytes_at_most: atMost }),
+    ...(usual === undefined ? {} : { usual_bytes: usual }),
+  };
+}
+
+function willBeTracked(vm: VmDetails): boolean {
+  return vm.changeTrackingSupported;
+}
+
+/** An unreadable store ends a run, unless all is copied anyway. */
+async function storedChangeId(
+  { state, identity, config, signal }: PlanContext,
+  key: number,
+  recorded: string | undefined,
+  findings: Finding[],
+): Promise<string | undefined> {
+  if (config.changeIdJob === undefined) return recorded;
+  const options = { baseUrl: config.cloudstackApiUrl, attempts: 2, requestTimeoutMs: 5000 };
+  try {
+    return await peekChangeId(state, options, identity, key, signal);
+  } catch (error) {
+    signal.throwIfAborted();
+    if (!config.full) throw error;
+    const message = `${messageOf(error)}; --full does without`;
+    findings.push(warning("change-ids", message, "Check the OMA API (CLOUDSTACK_API_URL)."));
+    return undefined;
+  }
+}
+
+/** What the run's guard would look at too; of an interrupted incremental only the snapshot tells. */
+function samplesFor(
+  plan: DiskPlan,
+  ofRecord: readonly TargetSample[],
+  unfinished: string | undefined,
+  ofJournal: readonly TargetSample[],
+): readonly TargetSample[] {
+  if (plan.type === "incremental" && plan.guard === "samples") {
+    return unfinished === undefined ? ofRecord : [];
+  }
+  return plan.type === "resume" ? ofJournal : [];
+}
+
+function mismatch(config: Config, diskId: string, reason: string): Finding {
+  if (config.onTargetMismatch === "fail") {
+    return problem("target", new MigratekitError("target-mismatch", `${diskId}: ${reason}`));
+  }
+  return warning(
+    "target",
+    `${diskId}: ${reason}; everything would be copied`,
+    "Check that the volume is the right one; --on-target-mismatch fail refuses it.",
+  );
+}
+
+function bytesAtMost(
+  plan: DiskPlan,
+  capacityBytes: number,
+  finished: Float64Array | undefined,
+): number | undefined {
+  if (plan.type === "full") return capacityBytes;
+  if (plan.type === "incremental" || plan.mode === "incremental") return undefined;
+  return totalBytes(complement(finished ?? new Float64Array(0), capacityBytes));
+}
+
+/** Completed syncs, the newest first; verifications copy nothing and tell nothing. */
+function pastRuns(state: StateDatabase, identity: VmIdentity): RunRecord[] {
+  const runs = new RunStore(state).lastSuccessfulRuns(identity, 50);
+  return runs.filter((run) => run.disks.length > 0);
+}
+
+function usualBytes(past: readonly RunRecord[], key: number): number | undefined {
+  const bytes = past
+    .flatMap((run) => run.disks)
+    .filter((disk) => disk.deviceKey === key && disk.syncType === "incremental" && !disk.resumed)
+    .map((disk) => disk.plannedBytes);
+  return median(bytes);
+}
+
+function estimateTime(
+  disks: readonly PlannedDisk[],
+  past: readonly RunRecord[],
+): Estimate | undefined {
+  if (disks.length === 0) return undefined;
+  const full = disks.some((disk) => disk.type === "full");
+  const alike = past.filter((run) => {
+    const wasFull = run.disks.some((disk) => disk.syncType === "full");
+    const resumed = run.disks.some((disk) => disk.resumed);
+    return !resumed && wasFull === full && run.durationMs !== undefined;
+  });
+  const durationMs = median(alike.map((run) => run.durationMs ?? 0));
+  if (durationMs === undefined) return undefined;
+  return { seconds: Math.round(durationMs / 100) / 10, runs: alike.length };
+}
+
+function median(values: readonly number[]): number | undefined {
+  return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
+}

@@ -1,0 +1,149 @@
+/** The part of a preflight that looks at the targets: all of them, whatever is wrong with the first. */
+import type { Config } from "../../config.ts";
+import { MigratekitError } from "../../errors.ts";
+import { digestRanges, type ExportInfo, NbdError } from "../../nbd/copy-engine/copy-engine.ts";
+import { checkTargets, type TargetToCheck } from "../../nbd/target/check.ts";
+import { parseTargets, sizeText, targetIdentity } from "../../nbd/target/target.ts";
+import { displayUri } from "../../nbd/target/uri.ts";
+import type { VirtualDisk } from "../../vmware/virtual-disk.ts";
+import { diskIdOf } from "../vm/site.ts";
+import type { CheckedTarget } from "../vm/targets.ts";
+import { targetEndpoints } from "../vm/targets.ts";
+import type { UndoStack } from "../vm/undo.ts";
+import { type Finding, ok, problem, warning, warningsOf } from "./finding.ts";
+
+const probeTimeoutMs = 10_000;
+
+export interface TargetFindings {
+  readonly findings: Finding[];
+  /** The targets without a problem. */
+  readonly targets: CheckedTarget[];
+}
+
+/**
+ * Assigns and probes. Where the VM could not be read, the exports that the flags name are still
+ * tried, with a disk of no size.
+ * @throws MigratekitError `usage` for an assignment that cannot be
+ */
+export async function checkAllTargets(
+  config: Config,
+  allDisks: readonly VirtualDisk[] | undefined,
+  skip: readonly number[],
+  undo: UndoStack,
+  signal: AbortSignal,
+): Promise<TargetFindings> {
+  const known = allDisks?.filter(({ key }) => !skip.includes(key));
+  const disks = known ?? disksOfFlags(config, skip);
+  if (disks.length === 0) return { findings: [], targets: [] };
+  const endpoints = await targetEndpoints(config, allDisks ?? disks, disks, undo);
+  const wanted = disks.map((disk) => ({ ...disk, endpoint: endpoints.get(disk.key)! }));
+  const findings: Finding[] = [];
+  const logger = warningsOf((message) =>
+    findings.push(warning("target", message, "Use nbds:// or the tunnel.")),
+  );
+  const options = { logger, signal, timeoutMs: probeTimeoutMs };
+  const infos = await checkTargets(wanted, options).catch(async (error: unknown) => {
+    signal.throwIfAborted();
+    findings.length = 0; // said again below
+    return await checkEach(wanted, options, error, findings);
+  });
+  const targets: CheckedTarget[] = [];
+  for (const disk of disks) {
+    const info = infos.get(disk.key);
+    const endpoint = endpoints.get(disk.key)!;
+    if (info === undefined) continue;
+    const unreadable = await tryToRead(endpoint, info, disk, signal);
+    if (unreadable) {
+      findings.push(unreadable);
+      continue;
+    }
+    findings.push(
+      ok("target", `${diskIdOf(disk)} -> ${displayUri(endpoint.uri)}: ${offers(info)}`),
+    );
+    targets.push({ disk, endpoint, info, identity: targetIdentity(endpoint.uri) });
+  }
+  return { findings, targets };
+}
+
+/** One by one, so that one bad target does not hide the next. */
+async function checkEach(
+  wanted: readonly (TargetToCheck & VirtualDisk)[],
+  options: Parameters<typeof checkTargets>[1],
+  together: unknown,
+  findings: Finding[],
+): Promise<Map<number, ExportInfo>> {
+  const infos = new Map<number, ExportInfo>();
+  const results = await Promise.allSettled(wanted.map((one) => checkTargets([one], options)));
+  options.signal?.throwIfAborted();
+  for (const result of results) {
+    if (result.status === "rejected") findings.push(problem("target", result.reason));
+    else for (const [key, info] of result.value) infos.set(key, info);
+  }
+  // Each alone is well: it is the combination, such as two disks on one volume.
+  if (infos.size === wanted.length) {
+    findings.push(problem("target", together));
+    infos.clear();
+  }
+  return infos;
+}
+
+function offers(info: ExportInfo): string {
+  const offered = [
+    info.canFlush && "flush",
+    info.canZero && "zero",
+    info.canFastZero && "fast-zero",
+    info.canTrim && "trim",
+    info.canMultiConn && "multi-conn",
+    info.canExtents && "extents",
+    info.tls && "TLS",
+  ].filter(Boolean);
+  const list = offered.length === 0 ? "nothing but reads and writes" : offered.join(", ");
+  return `${sizeText(info.sizeBytes)}, offers ${list}`;
+}
+
+async function tryToRead(
+  endpoint: CheckedTarget["endpoint"],
+  info: ExportInfo,
+  disk: VirtualDisk,
+  signal: AbortSignal,
+): Promise<Finding | undefined> {
+  const lengthBytes = Math.min(4096, info.sizeBytes);
+  if (lengthBytes === 0) return undefined;
+  try {
+    const range = Float64Array.of(0, lengthBytes);
+    await digestRanges(endpoint, range, { signal, timeoutMs: probeTimeoutMs });
+    return undefined;
+  } catch (error) {
+    signal.throwIfAborted();
+    if (!(error instanceof NbdError)) return problem("target", error);
+    return problem(
+      "target",
+      new MigratekitError(
+        "target-io",
+        `${displayUri(endpoint.uri)}, the target of ${diskIdOf(disk)}, cannot be read: ${error.message}`,
+        { cause: error, remedy: "Check the volume behind the export and the server's log." },
+      ),
+    );
+  }
+}
+
+function disksOfFlags(config: Config, skip: readonly number[]): VirtualDisk[] {
+  const keys =
+    config.nbdTargets === undefined
+      ? /\{(?:key|index)\}/.test(config.nbdExportName)
+        ? [] // which ones, only the VM could tell
+        : [2000]
+      : [...parseTargets(config.nbdTargets).keys()];
+  return keys
+    .filter((key) => !skip.includes(key))
+    .map((key) => ({
+      key,
+      label: "not read",
+      capacityBytes: 0,
+      controllerKey: 0,
+      unitNumber: 0,
+      fileName: "",
+      backing: "other",
+      diskMode: "",
+    }));
+}

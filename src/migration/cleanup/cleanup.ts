@@ -1,0 +1,235 @@
+/** What dead runs left behind: found, listed, removed. Nothing of a living run or of anybody else. */
+import type { Logger } from "pino";
+import { type Config, requireSettings } from "../../config.ts";
+import { MigratekitError, messageOf } from "../../errors.ts";
+import { findNbdkitLeftovers, removeNbdkitLeftovers } from "../../nbd/nbdkit/workspace.ts";
+import { formatBytes } from "../../progress/format.ts";
+import { totalBytes } from "../../ranges.ts";
+import { StateDatabase } from "../../state/database/database.ts";
+import { DiskRecords } from "../../state/disk-records.ts";
+import { JournalStore } from "../../state/journal.ts";
+import { isVmLocked, VmLock } from "../../state/lock/lock.ts";
+import { RunStore } from "../../state/runs.ts";
+import { TrustStore } from "../../state/trust.ts";
+import { listVms, normalEndpoint, type VmIdentity } from "../../state/vm-identity.ts";
+import type { VmDetails } from "../../vmware/vm-details.ts";
+import type { VsphereClient } from "../../vmware/vmware.ts";
+import { connectReadOnly } from "../check/vsphere.ts";
+import { findLeftovers } from "../cycle/snapshot.ts";
+import { diskIdOf, endpointText } from "../vm/site.ts";
+import { UndoStack } from "../vm/undo.ts";
+
+/** Part of `--json`. */
+export interface Leftover {
+  readonly kind: "snapshot" | "run" | "journal" | "nbdkit";
+  readonly what: string;
+  readonly outcome: "removed" | "would be removed" | "kept" | "failed";
+  /** Why it is kept, or could not be removed. */
+  readonly reason?: string;
+}
+
+export interface VmCleanup {
+  readonly vm: string;
+  /** Why nothing of this VM was looked at. */
+  readonly skipped?: string;
+  readonly leftovers: readonly Leftover[];
+}
+
+export interface CleanupSummary {
+  readonly dry_run: boolean;
+  /** Of this machine, whatever VM they were for. */
+  readonly local: readonly Leftover[];
+  readonly vms: readonly VmCleanup[];
+}
+
+export interface CleanupContext {
+  readonly config: Config;
+  readonly logger: Logger;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * One VM, or with `--all` every VM of the endpoint that the state knows.
+ * @throws MigratekitError `usage`, `vsphere-…`, `state-unusable`; for a single VM `locked`
+ */
+export async function runCleanup(context: CleanupContext): Promise<CleanupSummary> {
+  const { config, logger, signal } = context;
+  requireSettings(config, "vmware-endpoint", "vmware-username", "vmware-password");
+  if (!config.all) requireSettings(config, "vmware-path");
+  const undo = new UndoStack(logger);
+  try {
+    const state = config.dryRun
+      ? StateDatabase.openExisting(config.stateDir)
+      : StateDatabase.open(config.stateDir);
+    if (state) undo.use("close the state database", state);
+    const endpoint = endpointText(config);
+    const pinned = state && new TrustStore(state).readPin(endpoint);
+    const client = await connectReadOnly(config, pinned, logger, signal);
+    undo.defer("end the vSphere session", () => client.close());
+    if (client.certificate.trust === "first-use") {
+      logger.warn(
+        { endpoint, sha256: client.certificate.sha256 },
+        "no run has remembered the endpoint's certificate yet, and it was not checked; " +
+          "--vmware-thumbprint makes sure",
+      );
+    }
+    const vms: VmCleanup[] = [];
+    for (const wanted of wantedVms(config, state)) {
+      signal.throwIfAborted();
+      vms.push(await cleanVm(context, state, client, wanted));
+    }
+    return { dry_run: config.dryRun, local: await cleanLocal(context), vms };
+  } finally {
+    await undo.unwind();
+  }
+}
+
+interface WantedVm {
+  readonly vmPath: string;
+  /** Undefined for a VM that is named by its path alone. */
+  readonly instanceUuid?: string;
+}
+
+function wantedVms(config: Config, state: StateDatabase | undefined): WantedVm[] {
+  if (!config.all) return [{ vmPath: config.vmwarePath! }];
+  const endpoint = normalEndpoint(endpointText(config));
+  return state ? listVms(state).filter((vm) => normalEndpoint(vm.endpoint) === endpoint) : [];
+}
+
+async function cleanVm(
+  context: CleanupContext,
+  state: StateDatabase | undefined,
+  client: VsphereClient,
+  { vmPath, instanceUuid }: WantedVm,
+): Promise<VmCleanup> {
+  const { config, signal } = context;
+  try {
+    const vm = await client.readVm(await client.findVm(vmPath));
+    if (instanceUuid !== undefined && instanceUuid !== vm.instanceUuid.toLowerCase()) {
+      const skipped = "another VM has its place in the inventory now; give the path of this one";
+      return { vm: vmPath, skipped, leftovers: [] };
+    }
+    const identity = { endpoint: endpointText(config), instanceUuid: vm.instanceUuid, vmPath };
+    using held = holdVm(config, identity);
+    const leftovers = await cleanHeldVm(context, state, client, vm, identity, held.holder);
+    return { vm: vmPath, leftovers };
+  } catch (error) {
+    signal.throwIfAborted();
+    if (!config.all || !(error instanceof MigratekitError)) throw error;
+    return { vm: vmPath, skipped: error.message, leftovers: [] };
+  }
+}
+
+/** A dry run takes no lock, so that it writes nothing; it looks whether somebody holds it. */
+function holdVm(
+  config: Config,
+  identity: VmIdentity,
+): Disposable & { readonly holder: { readonly token: string } | undefined } {
+  if (!config.dryRun) {
+    const lock = VmLock.acquire(config.stateDir, identity.instanceUuid, identity);
+    return { holder: lock, [Symbol.dispose]: () => lock.release() };
+  }
+  const holder = isVmLocked(config.stateDir, identity.instanceUuid);
+  if (holder === undefined) return { holder, [Symbol.dispose]: () => {} };
+  throw new MigratekitError(
+    "locked",
+    `another run is working on ${identity.vmPath}: process ${holder.pid} on ${holder.host}`,
+  );
+}
+
+async function cleanHeldVm(
+  context: CleanupContext,
+  state: StateDatabase | undefined,
+  client: VsphereClient,
+  vm: VmDetails,
+  identity: VmIdentity,
+  holder: { readonly token: string } | undefined,
+): Promise<Leftover[]> {
+  const { config } = context;
+  const runs = state && new RunStore(state);
+  const withSnapshots = runs?.runsWithLeftoverSnapshots(identity, holder) ?? [];
+  const deadRunIds = new Set(withSnapshots.map(({ runId }) => runId));
+  const found = await removeSnapshots(context, client, vm, deadRunIds);
+  if (!config.dryRun && !found.some(({ outcome }) => outcome === "failed")) {
+    for (const runId of deadRunIds) runs?.finishSnapshot(runId);
+  }
+  for (const dead of runs?.deadRuns(identity, holder) ?? []) {
+    if (!config.dryRun) runs?.finishRun(dead.runId, { status: "died" });
+    found.push({
+      kind: "run",
+      what: `${dead.command} of ${dead.startedAt}, process ${dead.pid}`,
+      outcome: config.dryRun ? "would be removed" : "removed",
+      reason: "it died; the history keeps it as that",
+    });
+  }
+  return [...found, ...(state ? cleanJournals(config, state, vm, identity) : [])];
+}
+
+async function removeSnapshots(
+  { config, logger, signal }: CleanupContext,
+  client: VsphereClient,
+  vm: VmDetails,
+  deadRunIds: ReadonlySet<string>,
+): Promise<Leftover[]> {
+  const found: Leftover[] = [];
+  const query = { client, vmMoref: vm.moref, deadRunIds, logger, signal };
+  for (const snapshot of await findLeftovers(query)) {
+    const one = { kind: "snapshot", what: `${snapshot.name} (${snapshot.moref})` } as const;
+    if (config.dryRun) {
+      found.push({ ...one, outcome: "would be removed" });
+      continue;
+    }
+    try {
+      await client.removeSnapshot(snapshot.moref, { vmMoref: vm.moref, signal });
+      found.push({ ...one, outcome: "removed" });
+    } catch (error) {
+      signal.throwIfAborted();
+      found.push({ ...one, outcome: "failed", reason: messageOf(error) });
+    }
+  }
+  return found;
+}
+
+/** A journal spares the next run what was copied already: it is no rubbish while its disk exists. */
+function cleanJournals(
+  config: Config,
+  state: StateDatabase,
+  vm: VmDetails,
+  identity: VmIdentity,
+): Leftover[] {
+  const journals = new JournalStore(state);
+  const found: Leftover[] = [];
+  for (const { deviceKey } of new DiskRecords(state).listDisks(identity)) {
+    const journal = journals.openJournal(identity, deviceKey);
+    if (journal === undefined) continue;
+    const done = formatBytes(totalBytes(journal.finished));
+    const what = `interrupted ${journal.mode} copy of ${diskIdOf({ key: deviceKey })}, ${done} done`;
+    const diskIsGone = !vm.disks.some((disk) => disk.key === deviceKey);
+    if (!diskIsGone && !config.discardJournals) {
+      const reason = "the next run goes on from there; --discard-journals begins anew";
+      found.push({ kind: "journal", what, outcome: "kept", reason });
+      continue;
+    }
+    if (!config.dryRun) journals.discardJournal(identity, deviceKey);
+    found.push({
+      kind: "journal",
+      what,
+      outcome: config.dryRun ? "would be removed" : "removed",
+      ...(diskIsGone ? { reason: "the VM has this disk no more" } : {}),
+    });
+  }
+  return found;
+}
+
+async function cleanLocal({ config, logger }: CleanupContext): Promise<Leftover[]> {
+  const found = await findNbdkitLeftovers();
+  if (config.dryRun) {
+    return found.map((dir) => ({ kind: "nbdkit", what: dir, outcome: "would be removed" }));
+  }
+  const removed = await removeNbdkitLeftovers(logger);
+  return [...new Set([...found, ...removed])].map((dir) =>
+    removed.includes(dir)
+      ? { kind: "nbdkit", what: dir, outcome: "removed" }
+      : { kind: "nbdkit", what: dir, outcome: "kept", reason: "it is still served or in use" },
+  );
+}

@@ -1,0 +1,36 @@
+import { randomUUID } from "node:crypto";
+import { buildInfo } from "../../build-info.ts";
+import { MigratekitError, messageOf } from "../../errors.ts";
+import { StateDatabase } from "../../state/database/database.ts";
+import { RunStore } from "../../state/runs.ts";
+import { listVms, normalEndpoint } from "../../state/vm-identity.ts";
+import { type CycleContext, endOf } from "./run.ts";
+import { endpointText } from "./site.ts";
+
+/**
+ * A run that ended before its VM was found and locked is part of that VM's history too: an operator
+ * who looks there must see that nothing came through since. Where the VM is not known, or the state
+ * is what failed, nothing is recorded; a mistake in the flags and another run at work are no failures.
+ */
+export function recordEarlyFailure(context: CycleContext, error: unknown): void {
+  const { config, signal, logger } = context;
+  const code = error instanceof MigratekitError ? error.code : "bug";
+  if (signal.aborted || ["usage", "locked", "state-unusable"].includes(code)) return;
+  try {
+    using state = StateDatabase.openExisting(config.stateDir);
+    const endpoint = normalEndpoint(endpointText(config));
+    const vm = (state ? listVms(state) : []).findLast(
+      (known) => known.vmPath === config.vmwarePath && normalEndpoint(known.endpoint) === endpoint,
+    );
+    if (state === undefined || vm === undefined) return;
+    const runs = new RunStore(state);
+    const start = {
+      command: config.command,
+      version: buildInfo.version,
+      lockToken: randomUUID(),
+    };
+    runs.finishRun(runs.startRun(vm, start), endOf(error, signal));
+  } catch (failure) {
+    logger.debug(`the failure is not in the history: ${messageOf(failure)}`);
+  }
+}

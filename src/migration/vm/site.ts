@@ -1,0 +1,158 @@
+import type { Logger } from "pino";
+import type { Config } from "../../config.ts";
+import { requireSettings } from "../../config.ts";
+import { MigratekitError } from "../../errors.ts";
+import type { StateDatabase } from "../../state/database/database.ts";
+import { TrustStore } from "../../state/trust.ts";
+import type { VirtualDisk } from "../../vmware/virtual-disk.ts";
+import type { VmDetails } from "../../vmware/vm-details.ts";
+import { VsphereClient, type VsphereConnectOptions } from "../../vmware/vmware.ts";
+import type { TrustedCertificate } from "../../vmware/wire/certificate.ts";
+
+/** The vSphere session of a run and the VM that it is about. */
+export interface Site {
+  readonly client: VsphereClient;
+  readonly vm: VmDetails;
+  /** As given on the command line. */
+  readonly vmPath: string;
+  /** `host:port` */
+  readonly endpoint: string;
+}
+
+/** `disk-2000`: how the VMA and OMA APIs name a disk. */
+export function diskIdOf(disk: { readonly key: number }): string {
+  return `disk-${disk.key}`;
+}
+
+/** @throws MigratekitError `usage` naming every setting that is missing to reach the VM */
+export function requireConnection(config: Config): void {
+  requireSettings(config, "vmware-endpoint", "vmware-username", "vmware-password", "vmware-path");
+}
+
+/**
+ * Connects and reads the VM.
+ * @throws MigratekitError `usage`, `vsphere-…`, `vm-not-found`
+ */
+export async function findSite(
+  config: Config,
+  logger: Logger,
+  signal: AbortSignal,
+  state: StateDatabase,
+): Promise<Site> {
+  requireConnection(config);
+  const { vmwarePath } = config;
+  const endpoint = endpointText(config);
+  const trust = new TrustStore(state);
+  const pinned = trust.readPin(endpoint);
+  const client = await VsphereClient.connect(connectOptions(config, pinned, logger, signal));
+  try {
+    settleTrust(client.certificate, endpoint, trust, logger);
+    const moref = await client.findVm(vmwarePath!);
+    const vm = await client.readVm(moref);
+    return { client, vm, vmPath: vmwarePath!, endpoint };
+  } catch (error) {
+    await client.close().catch(() => {});
+    throw error;
+  }
+}
+
+/** Who logs in where, and whom to trust; endpoint, user and password must be given. */
+export function connectOptions(
+  config: Config,
+  pinned: string | undefined,
+  logger: Logger,
+  signal: AbortSignal,
+): VsphereConnectOptions {
+  const { vmwareEndpoint, vmwareUsername, vmwarePassword } = config;
+  return {
+    host: vmwareEndpoint!.host,
+    port: vmwareEndpoint!.port,
+    username: vmwareUsername!,
+    password: vmwarePassword!.reveal(),
+    trust: {
+      thumbprint: config.vmwareThumbprint,
+      caFile: config.vmwareCaFile,
+      insecure: config.vmwareInsecure,
+      pinned,
+    },
+    logger,
+    signal,
+  };
+}
+
+/** Remembers what later runs are to hold the endpoint to, and tells how far its certificate was checked. */
+function settleTrust(
+  { trust: basis, sha256 }: TrustedCertificate,
+  endpoint: string,
+  trust: TrustStore,
+  logger: Logger,
+): void {
+  const pinned = trust.readPin(endpoint);
+  if (basis === "first-use") {
+    trust.writePin(endpoint, sha256);
+    logger.warn(
+      { endpoint, sha256 },
+      `the certificate of ${endpoint} is trusted on first use and remembered: SHA-256 ${sha256}; ` +
+        "compare it with the host's own, and give --vmware-thumbprint to be sure",
+    );
+  } else if (basis === "thumbprint") {
+    if (pinned !== undefined && pinned !== sha256) {
+      logger.warn(
+        { endpoint, sha256, previous: pinned },
+        `the certificate that was remembered for ${endpoint} is replaced by the one given: SHA-256 ${sha256}`,
+      );
+    }
+    trust.replacePin(endpoint, sha256);
+  } else if (basis === "insecure") {
+    const changed = pinned !== undefined && pinned !== sha256;
+    logger.warn(
+      { endpoint, sha256, ...(changed ? { remembered: pinned } : {}) },
+      `--vmware-insecure: THE CERTIFICATE OF ${endpoint} WAS NOT CHECKED; whoever stands between here ` +
+        `and there has the password now. Seen: SHA-256 ${sha256}${changed ? `, remembered was SHA-256 ${pinned}` : ""}`,
+    );
+  }
+}
+
+export function endpointText(config: Config): string {
+  const { host = "", port = 443 } = config.vmwareEndpoint ?? {};
+  return `${host.includes(":") ? `[${host}]` : host}:${port}`;
+}
+
+/**
+ * The disks that take part.
+ * @throws MigratekitError `vm-unsuitable` naming the disk that a snapshot would not hold
+ */
+export function selectDisks(vm: VmDetails, skip: readonly number[] | undefined): VirtualDisk[] {
+  const unknown = (skip ?? []).find((key) => !vm.disks.some((disk) => disk.key === key));
+  if (unknown !== undefined) {
+    throw new MigratekitError(
+      "usage",
+      `--skip-disks names ${unknown}, which the VM does not have`,
+      {
+        remedy: `Its disks are ${vm.disks.map((disk) => disk.key).join(", ")}.`,
+      },
+    );
+  }
+  const disks = vm.disks.filter((disk) => !skip?.includes(disk.key));
+  if (disks.length === 0) {
+    throw new MigratekitError("vm-unsuitable", `${vm.name} has no disk to migrate`);
+  }
+  for (const disk of disks) {
+    const obstacle = obstacleToSnapshot(disk);
+    if (obstacle === undefined) continue;
+    throw new MigratekitError(
+      "vm-unsuitable",
+      `${diskIdOf(disk)} (${disk.label}) ${obstacle}: a snapshot does not hold it`,
+      { remedy: `Change the disk, or leave it out with --skip-disks ${disk.key}.` },
+    );
+  }
+  return disks;
+}
+
+/** Why a snapshot would not contain this disk, or cannot be taken because of it. */
+export function obstacleToSnapshot(disk: VirtualDisk): string | undefined {
+  if (disk.diskMode.startsWith("independent")) return `is in ${disk.diskMode} mode`;
+  if (disk.backing === "rdmPhysical") return "is a raw device mapping in physical mode";
+  if (disk.sharing !== undefined) return `is shared between VMs (${disk.sharing})`;
+  return undefined;
+}

@@ -1,0 +1,342 @@
+/**
+ * The face of the native copy engine: probe an export, copy or compare two exports, hash ranges.
+ * Disk bytes never enter JavaScript. The only module that talks to the addon.
+ */
+import { checkCopyOptions, checkEndpoint, checkPage, checkRange } from "./checks.ts";
+import { NbdError, type Side } from "./errors.ts";
+import { loadNative } from "./native.ts";
+import type { NativeCopy, NativeEndpoint, NativeEngine, NativeTrouble } from "./native-types.ts";
+import { runNative } from "./run.ts";
+
+export { NbdError } from "./errors.ts";
+/** For a single executable: where it extracted the addon to. To be called before first use. */
+export { setNativePath } from "./native.ts";
+
+export interface NbdEndpoint {
+  /** nbd://host:port/export, nbds://, nbd+unix:///export?socket=… */
+  uri: string;
+  /** 1-64; absent: as many as measuring finds worthwhile */
+  connections?: number;
+  /** Directory with ca-cert.pem, and client-cert.pem and client-key.pem for client certificates */
+  tlsCertDir?: string;
+  tlsPskFile?: string;
+  tlsUsername?: string;
+}
+
+/** What the server said about an export. */
+export interface ExportInfo {
+  sizeBytes: number;
+  minimumBlockBytes: number;
+  preferredBlockBytes: number;
+  /** 0: the server did not say */
+  maximumBlockBytes: number;
+  readOnly: boolean;
+  canFlush: boolean;
+  canFua: boolean;
+  canTrim: boolean;
+  canZero: boolean;
+  canFastZero: boolean;
+  canMultiConn: boolean;
+  /** base:allocation was negotiated */
+  canExtents: boolean;
+  structuredReplies: boolean;
+  tls: boolean;
+  protocol: string;
+}
+
+/** The third number of a chunk. */
+export const chunkKind = {
+  data: 0,
+  /** Read and seen to be zero; zeroed or skipped on the target. */
+  zero: 1,
+  /** Not read: the source's extents said that it is zero. */
+  hole: 2,
+} as const;
+
+export interface RetryEvent {
+  side: Side;
+  message: string;
+  /** Counts from 1 since the last success. */
+  attempt: number;
+  offset?: number;
+  length?: number;
+}
+
+export interface EngineNote {
+  side: Side;
+  message: string;
+}
+
+interface TransferOptions {
+  source: NbdEndpoint;
+  target: NbdEndpoint;
+  capacityBytes: number;
+  /** Pairs [offset, length, …], sorted and disjoint over all pages; absent: the whole disk. */
+  extents?: Float64Array | AsyncIterable<Float64Array>;
+  /** Ask the source for holes instead of reading them, where it offers base:allocation [true]. */
+  sourceExtents?: boolean;
+  /** Largest read, at most 2 MiB; absent: 512 KiB to 2 MiB, as measured. */
+  requestBytes?: number;
+  /** Reads are merged across gaps of up to this; absent: as measured. Gaps are never written. */
+  gapBytes?: number;
+  /** A server that leaves requests unanswered for so long counts as lost [60 000]. */
+  stallTimeoutMs?: number;
+  /** Per range, and per side since the last success [10 attempts, 300 000 ms]. */
+  retry?: { attempts: number; maxElapsedMs: number };
+  signal?: AbortSignal;
+  /** Triples [offset, length, kind, …] of finished ranges, in the order in which they finished. */
+  onChunks?(chunks: Float64Array): void;
+  onRetry?(event: RetryEvent): void;
+  /** Something was done another way than usual, e.g. read because extents failed. For the log. */
+  onNote?(note: EngineNote): void;
+}
+
+export interface CopyOptions extends TransferOptions {
+  /** The operator vouches that the target is zero: zeroes are skipped. */
+  targetIsZero?: boolean;
+  /** [5 000] */
+  checkpointIntervalMs?: number;
+  /** Every chunk that was given to onChunks before this call is flushed on the target. */
+  onCheckpoint?(): void;
+}
+
+export interface CopyResult {
+  readBytes: number;
+  writtenBytes: number;
+  zeroedBytes: number;
+  /** Had to be zero on the target and was known, or seen, to be so already. */
+  skippedBytes: number;
+  /** Read from the target, to see what is zero there already. */
+  targetReadBytes: number;
+  retries: number;
+  /** The most that were in use. */
+  sourceConnections: number;
+  targetConnections: number;
+  /** How zeroes were last dealt with: none, skip, fast-zero, read, write-zeroes, trim, data. */
+  zeroMethod: string;
+  sourceExtentsUsed: boolean;
+  durationMs: number;
+}
+
+export interface CompareOptions extends TransferOptions {
+  /** How many differing ranges are listed [1000] */
+  differencesMaximum?: number;
+}
+
+export interface CompareResult {
+  comparedBytes: number;
+  /** Pairs [offset, length, …] in steps of 512 bytes, the lowest first. */
+  differences: Float64Array;
+  differingBytes: number;
+  /** There are more differences than listed. */
+  truncated: boolean;
+  retries: number;
+  durationMs: number;
+}
+
+/**
+ * Connects, reads what the server says about the export, and parts.
+ * @throws NbdError ENGINE_CONNECT, ENGINE_REFUSED, ENGINE_TIMEOUT; the signal's reason
+ */
+export async function probeExport(
+  endpoint: NbdEndpoint,
+  options: { signal?: AbortSignal; timeoutMs?: number; side?: Side } = {},
+): Promise<ExportInfo> {
+  const { signal, timeoutMs = 30_000, side = "target" } = options;
+  const native = nativeEndpoint(endpoint);
+  const info = await runNative<ExportInfo>({ signal, side }, (callback) =>
+    loadNative().probe(native, timeoutMs, callback),
+  );
+  if (Number.isSafeInteger(info.sizeBytes)) return info;
+  const message = `the server says that the export has ${info.sizeBytes} bytes, which cannot be true`;
+  throw new NbdError("ENGINE_REFUSED", message, { side });
+}
+
+/**
+ * SHA-256 (hex) of each range [offset, length, …], in order.
+ * @throws NbdError; the signal's reason
+ */
+export async function digestRanges(
+  endpoint: NbdEndpoint,
+  ranges: Float64Array,
+  options: { signal?: AbortSignal; timeoutMs?: number; side?: Side } = {},
+): Promise<string[]> {
+  const { signal, timeoutMs = 60_000, side = "target" } = options;
+  const native = nativeEndpoint(endpoint);
+  checkRange(ranges);
+  return await runNative<string[]>({ signal, side }, (callback) =>
+    loadNative().digest(native, ranges, timeoutMs, callback),
+  );
+}
+
+/** @throws MigratekitError native-missing */
+export function libnbdVersion(): string {
+  return loadNative().libnbdVersion();
+}
+
+/** What all disks of a run share: the memory that is read into, and the rate limit. */
+export class Engine implements Disposable {
+  #native: NativeEngine | undefined;
+  readonly #running = new Set<AbortController>();
+
+  constructor(options: { memoryBytes?: number; maxBytesPerSecond?: number } = {}) {
+    const { memoryBytes = 32 * 1024 * 1024, maxBytesPerSecond = 0 } = options;
+    checkRange(Float64Array.of(memoryBytes, maxBytesPerSecond));
+    this.#native = new (loadNative().Engine)(memoryBytes, maxBytesPerSecond);
+  }
+
+  /**
+   * Resolves when every byte of the ranges is on the target and flushed.
+   * @throws NbdError; the signal's reason; whatever a callback or the extents threw
+   */
+  async copy(options: CopyOptions): Promise<CopyResult> {
+    const startedAt = performance.now();
+    const result = await this.#transfer<CopyResult>("copy", options, options);
+    return { ...result, durationMs: performance.now() - startedAt };
+  }
+
+  /** Reads both sides and compares. Writes nothing. Errors as copy(). */
+  async compare(options: CompareOptions): Promise<CompareResult> {
+    const startedAt = performance.now();
+    const result = await this.#transfer<CompareResult>("compare", options, options);
+    return { ...result, durationMs: performance.now() - startedAt };
+  }
+
+  async #transfer<Result>(
+    mode: "copy" | "compare",
+    options: TransferOptions,
+    extra: Partial<CopyOptions & CompareOptions>,
+  ): Promise<Result> {
+    checkCopyOptions(options);
+    const native = this.#native;
+    if (!native)
+      throw new NbdError("ENGINE_CLOSED", "the copy engine was closed", { side: "target" });
+    const controller = new AbortController();
+    this.#running.add(controller);
+    const signal = options.signal
+      ? AbortSignal.any([options.signal, controller.signal])
+      : controller.signal;
+    const feeder = new Feeder(options.extents, controller);
+    try {
+      return await runNative<Result>(
+        {
+          signal,
+          events: {
+            chunks: (value) => options.onChunks?.(value as Float64Array),
+            checkpoint: () => extra.onCheckpoint?.(),
+            retry: (value) => options.onRetry?.(value as NativeTrouble),
+            note: (value) => options.onNote?.(value as EngineNote),
+            hungry: () => feeder.hungry(),
+          },
+        },
+        (callback) => {
+          const task = native.start(
+            {
+              mode,
+              source: nativeEndpoint(options.source),
+              target: nativeEndpoint(options.target),
+              capacityBytes: options.capacityBytes,
+              wholeDisk: options.extents === undefined,
+              sourceExtents: options.sourceExtents ?? true,
+              targetIsZero: extra.targetIsZero ?? false,
+              requestBytes: options.requestBytes,
+              gapBytes: options.gapBytes,
+              stallTimeoutMs: options.stallTimeoutMs,
+              retryAttempts: options.retry?.attempts,
+              retryMaxElapsedMs: options.retry?.maxElapsedMs,
+              checkpointIntervalMs: extra.checkpointIntervalMs,
+              checkpoints: extra.onCheckpoint !== undefined,
+              differencesMaximum: extra.differencesMaximum,
+            },
+            callback,
+          );
+          feeder.start(task);
+          return task;
+        },
+      );
+    } finally {
+      this.#running.delete(controller);
+      feeder.stop();
+    }
+  }
+
+  /** Copies that still run are aborted. */
+  [Symbol.dispose](): void {
+    this.#native = undefined;
+    for (const controller of this.#running)
+      controller.abort(
+        new NbdError("ENGINE_CLOSED", "the copy engine was closed", { side: "target" }),
+      );
+  }
+}
+
+const pageValues = 2 * 4096;
+
+/** Hands extents to the native job page by page, as fast as it takes them. */
+class Feeder {
+  readonly #extents: Float64Array | AsyncIterable<Float64Array> | undefined;
+  readonly #controller: AbortController;
+  #stopped = false;
+  #wake: (() => void) | undefined;
+
+  constructor(
+    extents: Float64Array | AsyncIterable<Float64Array> | undefined,
+    controller: AbortController,
+  ) {
+    this.#extents = extents;
+    this.#controller = controller;
+  }
+
+  start(task: NativeCopy): void {
+    if (this.#extents === undefined) return;
+    this.#feed(this.#extents, task).catch((error) => this.#controller.abort(error));
+  }
+
+  hungry(): void {
+    this.#wake?.();
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    this.#wake?.();
+  }
+
+  async #feed(
+    extents: Float64Array | AsyncIterable<Float64Array>,
+    task: NativeCopy,
+  ): Promise<void> {
+    let end = 0;
+    if (extents instanceof Float64Array) {
+      checkPage(extents, end);
+      await this.#page(extents, task);
+    } else {
+      for await (const page of extents) {
+        end = checkPage(page, end);
+        await this.#page(page, task);
+        if (this.#stopped) return;
+      }
+    }
+    if (!this.#stopped) task.end();
+  }
+
+  async #page(page: Float64Array, task: NativeCopy): Promise<void> {
+    for (let at = 0; at < page.length && !this.#stopped; at += pageValues) {
+      const part = page.subarray(at, at + pageValues);
+      // The promise is made first: the event may come before push() has returned.
+      const { promise, resolve } = Promise.withResolvers<void>();
+      this.#wake = resolve;
+      if (!task.push(part)) await promise;
+    }
+  }
+}
+
+function nativeEndpoint(endpoint: NbdEndpoint): NativeEndpoint {
+  checkEndpoint(endpoint);
+  return {
+    uri: endpoint.uri,
+    connections: endpoint.connections ?? 0,
+    tlsCertDir: endpoint.tlsCertDir ?? "",
+    tlsPskFile: endpoint.tlsPskFile ?? "",
+    tlsUsername: endpoint.tlsUsername ?? "",
+  };
+}

@@ -1,0 +1,69 @@
+/** Running a short program to its end, with limits on time and output. */
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import type { Readable } from "node:stream";
+import { stopProcess } from "./stop.ts";
+
+export interface RunOptions {
+  /** The whole environment of the program. */
+  readonly env: Readonly<Record<string, string>>;
+  readonly timeoutMs?: number;
+  readonly signal?: AbortSignal;
+}
+
+export interface RunResult {
+  /** Absent when a signal ended it. */
+  readonly exitCode: number | undefined;
+  readonly timedOut: boolean;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+const outputCharsMax = 256 * 1024;
+
+/**
+ * Runs a program without a shell and without input. It is stopped when it takes too long; output
+ * past 256 Ki characters is dropped.
+ * @throws the system's own error (ENOENT, EACCES …) when it cannot be started, or the signal's reason.
+ */
+export async function runBriefly(
+  program: string,
+  args: readonly string[],
+  options: RunOptions,
+): Promise<RunResult> {
+  const { timeoutMs = 15_000, signal } = options;
+  signal?.throwIfAborted();
+  const child = spawn(program, args, {
+    detached: true,
+    env: options.env,
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  const stdout = collect(child.stdout);
+  const stderr = collect(child.stderr);
+  let timedOut = false;
+  const stop = () => void stopProcess(child, { termTimeoutMs: 500 }).then(dropPipes);
+  // A grandchild may hold the pipes open: `close` would never come.
+  const dropPipes = () => [child.stdout, child.stderr].map((stream) => stream.destroy());
+  const timer = setTimeout(() => {
+    timedOut = true;
+    stop();
+  }, timeoutMs);
+  signal?.addEventListener("abort", stop, { once: true });
+  try {
+    await once(child, "close");
+  } finally {
+    clearTimeout(timer);
+    signal?.removeEventListener("abort", stop);
+  }
+  signal?.throwIfAborted();
+  return { exitCode: child.exitCode ?? undefined, timedOut, stdout: stdout(), stderr: stderr() };
+}
+
+function collect(stream: Readable): () => string {
+  let text = "";
+  stream.setEncoding("utf8");
+  stream.on("data", (chunk: string) => {
+    if (text.length < outputCharsMax) text += chunk.slice(0, outputCharsMax - text.length);
+  });
+  return () => text;
+}

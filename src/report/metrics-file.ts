@@ -1,0 +1,224 @@
+/**
+ * `--metrics-file`: what node_exporter's textfile collector reads. Made anew at the end of every run
+ * from the state directory, so that the runs of many VMs may share one file.
+ */
+import { chmodSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import type { Logger } from "pino";
+import { buildInfo } from "../build-info.ts";
+import type { Config } from "../config.ts";
+import { messageOf } from "../errors.ts";
+import { endpointText } from "../migration/vm/site.ts";
+import { type Labels, type Metric, metricsText, samplesOf } from "../progress/metrics.ts";
+import { StateDatabase } from "../state/database/database.ts";
+import { type DiskTotals, readSyncTotals, type VmTotals } from "../state/sync-totals.ts";
+import { normalEndpoint } from "../state/vm-identity.ts";
+
+const prefix = "migratekit_";
+
+/** Never fails a run: what goes wrong is a warning. `failed`: how the run just ended. */
+export function writeMetrics(config: Config, failed: boolean, logger: Logger): void {
+  const path = config.metricsFile;
+  if (path === undefined) return;
+  const partial = `${path}.${process.pid}.partial`;
+  try {
+    const text = metricsText(collectMetrics(config, failed, readOld(path)));
+    // Others may write to the directory: a link put there beforehand is not followed.
+    rmSync(partial, { force: true });
+    writeFileSync(partial, text, { flag: "wx" });
+    // The collector runs as another user, whatever our umask is; the file holds no secret.
+    chmodSync(partial, 0o644);
+    renameSync(partial, path);
+  } catch (error) {
+    logger.warn(`the metrics file ${path} was not written: ${messageOf(error)}`);
+    rmSync(partial, { force: true });
+  }
+}
+
+function readOld(path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch {
+    return "";
+  }
+}
+
+function collectMetrics(config: Config, failed: boolean, old: string): Metric[] {
+  using state = StateDatabase.openExisting(config.stateDir);
+  const vms = onePerPath(state === undefined ? [] : readSyncTotals(state));
+  const known = new Set(vms.map((vm) => keyOf(labelsOf(vm))));
+  const strangers = unknownVms(config, failed, known, old);
+  return [
+    {
+      name: `${prefix}build_info`,
+      help: "Version that wrote this file.",
+      type: "gauge",
+      samples: [{ labels: { version: buildInfo.version }, value: 1 }],
+    },
+    ...vmMetrics(vms, strangers),
+    ...diskMetrics(vms),
+  ];
+}
+
+/** A VM that took another's place goes by the same labels, and a series may be there only once. */
+function onePerPath(vms: readonly VmTotals[]): VmTotals[] {
+  const newest = new Map<string, VmTotals>();
+  for (const vm of vms) {
+    const key = keyOf(labelsOf(vm));
+    const other = newest.get(key);
+    const later = (vm.lastRun?.endedAtMs ?? 0) >= (other?.lastRun?.endedAtMs ?? 0);
+    if (other === undefined || later) newest.set(key, vm);
+  }
+  return [...newest.values()];
+}
+
+interface Stranger {
+  readonly labels: Labels;
+  readonly failures: number;
+  readonly atSeconds: number;
+}
+
+const failuresName = `${prefix}failures_total`;
+const lastRunName = `${prefix}last_run_timestamp_seconds`;
+
+/**
+ * VMs that no run ever got as far as to find: their identity is not known, so the state has nothing
+ * of them. Their failures are counted on in the file itself.
+ */
+function unknownVms(
+  config: Config,
+  failed: boolean,
+  known: ReadonlySet<string>,
+  old: string,
+): Stranger[] {
+  const times = new Map(
+    samplesOf(old, lastRunName).map(({ labels, value }) => [keyOf(labels), value]),
+  );
+  const strangers = new Map<string, Stranger>();
+  for (const { labels, value } of samplesOf(old, failuresName)) {
+    const key = keyOf(labels);
+    if (!known.has(key)) {
+      strangers.set(key, { labels, failures: value, atSeconds: times.get(key) ?? 0 });
+    }
+  }
+  if (config.vmwarePath !== undefined && config.vmwareEndpoint !== undefined && failed) {
+    const labels = labelsOf({ vmPath: config.vmwarePath, endpoint: endpointText(config) });
+    const key = keyOf(labels);
+    if (!known.has(key)) {
+      const failures = (strangers.get(key)?.failures ?? 0) + 1;
+      strangers.set(key, { labels, failures, atSeconds: seconds(Date.now()) });
+    }
+  }
+  return [...strangers.values()];
+}
+
+function vmMetrics(vms: readonly VmTotals[], strangers: readonly Stranger[]): Metric[] {
+  const of = (value: (vm: VmTotals) => number | undefined) =>
+    vms.flatMap((vm) => {
+      const number = value(vm);
+      return number === undefined ? [] : [{ labels: labelsOf(vm), value: number }];
+    });
+  const add = (value: (stranger: Stranger) => number) =>
+    strangers.map((stranger) => ({ labels: stranger.labels, value: value(stranger) }));
+  return [
+    gauge("last_success_timestamp_seconds", "End of the last sync of all disks.", [
+      ...of((vm) => vm.lastSuccess && seconds(vm.lastSuccess.endedAtMs)),
+    ]),
+    gauge("last_run_timestamp_seconds", "End of the last sync, well or not.", [
+      ...of((vm) => vm.lastRun && seconds(vm.lastRun.endedAtMs)),
+      ...add(({ atSeconds }) => atSeconds),
+    ]),
+    gauge("last_run_success", "Whether the last sync completed (1) or not (0).", [
+      ...of((vm) => vm.lastRun && (vm.lastRun.completed ? 1 : 0)),
+      ...add(() => 0),
+    ]),
+    gauge("last_run_duration_seconds", "Time that the last sync took.", [
+      ...of((vm) => vm.lastRun && seconds(vm.lastRun.durationMs)),
+    ]),
+    {
+      name: failuresName,
+      help: "Syncs that failed or died.",
+      type: "counter",
+      samples: [...of((vm) => vm.failures), ...add(({ failures }) => failures)],
+    },
+  ];
+}
+
+function diskMetrics(vms: readonly VmTotals[]): Metric[] {
+  const disks = vms.flatMap((vm) => vm.disks.map((disk) => ({ vm, disk })));
+  const of = (value: (last: NonNullable<DiskTotals["last"]>) => number) =>
+    disks.flatMap(({ vm, disk }) =>
+      disk.last === undefined ? [] : [{ labels: labelsOf(vm, disk), value: value(disk.last) }],
+    );
+  return [
+    gauge(
+      "disk_last_success_timestamp_seconds",
+      "End of the last sync that completed this disk.",
+      of((last) => seconds(last.endedAtMs)),
+    ),
+    gauge(
+      "disk_last_duration_seconds",
+      "Time that it took.",
+      of((last) => last.durationMs / 1000),
+    ),
+    gauge(
+      "disk_last_planned_bytes",
+      "Bytes it planned.",
+      of((last) => last.plannedBytes),
+    ),
+    gauge(
+      "disk_last_copied_bytes",
+      "Bytes of data it copied.",
+      of((last) => last.copiedBytes),
+    ),
+    gauge(
+      "disk_last_zeroed_bytes",
+      "Bytes it made zero.",
+      of((last) => last.zeroedBytes),
+    ),
+    gauge(
+      "disk_last_retries",
+      "Retries it needed.",
+      of((last) => last.retries),
+    ),
+    gauge(
+      "disk_capacity_bytes",
+      "Capacity of the disk.",
+      of((last) => last.capacityBytes),
+    ),
+    gauge(
+      "disk_last_sync_info",
+      "Its type: full or incremental.",
+      disks.flatMap(({ vm, disk }) =>
+        disk.last === undefined
+          ? []
+          : [{ labels: { ...labelsOf(vm, disk), sync_type: disk.last.syncType }, value: 1 }],
+      ),
+    ),
+    {
+      name: `${prefix}disk_failures_total`,
+      help: "Syncs that failed while copying this disk.",
+      type: "counter",
+      samples: disks.map(({ vm, disk }) => ({ labels: labelsOf(vm, disk), value: disk.failures })),
+    },
+  ];
+}
+
+function gauge(name: string, help: string, samples: Metric["samples"]): Metric {
+  return { name: prefix + name, help, type: "gauge", samples };
+}
+
+function labelsOf(vm: Pick<VmTotals, "vmPath" | "endpoint">, disk?: DiskTotals): Labels {
+  return {
+    vm: vm.vmPath,
+    endpoint: normalEndpoint(vm.endpoint),
+    ...(disk === undefined ? {} : { disk: `disk-${disk.deviceKey}` }),
+  };
+}
+
+function keyOf({ vm, endpoint }: Labels): string {
+  return `${vm}\n${endpoint}`;
+}
+
+function seconds(ms: number): number {
+  return Math.round(ms) / 1000;
+}

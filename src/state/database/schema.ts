@@ -1,0 +1,157 @@
+import type { DatabaseSync } from "node:sqlite";
+
+/** Marks a database file as ours ("MKIT" in ASCII); file(1) and our own check can see it. */
+export const applicationId = 0x4d4b4954;
+
+/**
+ * The schema as the list of steps that led to it: step N brings version N to N+1. A released step
+ * is never edited, only followed by another; test/state/database/database.schema.test.ts holds version 1.
+ * Rows of growing tables are bounded by their owners (journal.ts, runs.ts).
+ */
+export const migrations: readonly string[] = [
+  `
+  CREATE TABLE vm (
+    id INTEGER PRIMARY KEY,
+    endpoint TEXT NOT NULL,
+    instance_uuid TEXT NOT NULL,
+    vm_path TEXT NOT NULL,
+    UNIQUE (endpoint, instance_uuid)
+  ) STRICT;
+
+  CREATE TABLE disk (
+    vm_id INTEGER NOT NULL REFERENCES vm (id),
+    device_key INTEGER NOT NULL,
+    sequence INTEGER NOT NULL,
+    origin TEXT NOT NULL CHECK (origin IN ('migratekit', 'imported')),
+    change_id TEXT,
+    capacity_bytes INTEGER,
+    target_uri TEXT,
+    target_size_bytes INTEGER,
+    synced_at TEXT,
+    samples TEXT NOT NULL,
+    unfinished TEXT CHECK (unfinished IN ('full', 'incremental')),
+    PRIMARY KEY (vm_id, device_key)
+  ) STRICT;
+
+  CREATE TABLE pending_upload (
+    vm_id INTEGER NOT NULL REFERENCES vm (id),
+    device_key INTEGER NOT NULL,
+    change_id TEXT NOT NULL,
+    previous_change_id TEXT,
+    since TEXT NOT NULL,
+    PRIMARY KEY (vm_id, device_key)
+  ) STRICT;
+
+  CREATE TABLE journal (
+    vm_id INTEGER NOT NULL REFERENCES vm (id),
+    device_key INTEGER NOT NULL,
+    run_id TEXT NOT NULL,
+    mode TEXT NOT NULL CHECK (mode IN ('full', 'incremental')),
+    base_change_id TEXT NOT NULL,
+    from_change_id TEXT,
+    capacity_bytes INTEGER NOT NULL,
+    target_uri TEXT NOT NULL,
+    target_size_bytes INTEGER NOT NULL,
+    started_at TEXT NOT NULL,
+    PRIMARY KEY (vm_id, device_key)
+  ) STRICT;
+
+  CREATE TABLE journal_segment (
+    vm_id INTEGER NOT NULL,
+    device_key INTEGER NOT NULL,
+    sequence INTEGER NOT NULL,
+    ranges BLOB NOT NULL,
+    PRIMARY KEY (vm_id, device_key, sequence),
+    FOREIGN KEY (vm_id, device_key) REFERENCES journal (vm_id, device_key) ON DELETE CASCADE
+  ) STRICT;
+
+  CREATE TABLE journal_sample (
+    vm_id INTEGER NOT NULL,
+    device_key INTEGER NOT NULL,
+    offset INTEGER NOT NULL,
+    length INTEGER NOT NULL,
+    digest TEXT NOT NULL,
+    PRIMARY KEY (vm_id, device_key, offset),
+    FOREIGN KEY (vm_id, device_key) REFERENCES journal (vm_id, device_key) ON DELETE CASCADE
+  ) STRICT;
+
+  CREATE TABLE run (
+    sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    vm_id INTEGER NOT NULL REFERENCES vm (id),
+    command TEXT NOT NULL,
+    version TEXT NOT NULL,
+    lock_token TEXT NOT NULL,
+    pid INTEGER NOT NULL,
+    host TEXT NOT NULL,
+    started_at TEXT NOT NULL,
+    status TEXT NOT NULL,
+    duration_ms REAL,
+    error_code TEXT,
+    message TEXT
+  ) STRICT;
+  CREATE INDEX run_by_vm ON run (vm_id, sequence);
+
+  CREATE TABLE run_stage (
+    run_sequence INTEGER NOT NULL REFERENCES run (sequence) ON DELETE CASCADE,
+    position INTEGER NOT NULL,
+    stage TEXT NOT NULL,
+    started_at TEXT NOT NULL,
+    duration_ms REAL NOT NULL,
+    PRIMARY KEY (run_sequence, position)
+  ) STRICT;
+
+  CREATE TABLE run_disk (
+    run_sequence INTEGER NOT NULL REFERENCES run (sequence) ON DELETE CASCADE,
+    device_key INTEGER NOT NULL,
+    sync_type TEXT NOT NULL CHECK (sync_type IN ('full', 'incremental')),
+    resumed INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    capacity_bytes INTEGER NOT NULL,
+    planned_bytes INTEGER NOT NULL,
+    copied_bytes INTEGER NOT NULL,
+    zeroed_bytes INTEGER NOT NULL,
+    skipped_bytes INTEGER NOT NULL,
+    retries INTEGER NOT NULL,
+    duration_ms REAL NOT NULL,
+    finished INTEGER NOT NULL,
+    PRIMARY KEY (run_sequence, device_key)
+  ) STRICT;
+
+  CREATE TABLE run_snapshot (
+    run_sequence INTEGER NOT NULL REFERENCES run (sequence) ON DELETE CASCADE,
+    name TEXT NOT NULL,
+    moref TEXT,
+    finished INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (run_sequence, name)
+  ) STRICT;
+
+  CREATE TABLE pin (
+    endpoint TEXT PRIMARY KEY,
+    sha256 TEXT NOT NULL,
+    remembered_at TEXT NOT NULL
+  ) STRICT;
+  `,
+  // Runs are forgotten in time, their failures are counted on. Device key -1: the VM as a whole.
+  `
+  CREATE TABLE failure_count (
+    vm_id INTEGER NOT NULL REFERENCES vm (id),
+    device_key INTEGER NOT NULL,
+    failures INTEGER NOT NULL,
+    PRIMARY KEY (vm_id, device_key)
+  ) STRICT;
+  INSERT INTO failure_count
+    SELECT vm_id, -1, count(*) FROM run
+    WHERE status IN ('failed', 'died') AND command IN ('migrate', 'cutover') GROUP BY vm_id;
+  `,
+];
+
+/** The version that this program writes and reads. */
+export const schemaVersion = migrations.length;
+
+/** Brings an open database to the newest of `steps`, all of it in the caller's transaction. */
+export function migrate(db: DatabaseSync, fromVersion: number, steps: readonly string[]): void {
+  for (const step of steps.slice(fromVersion)) db.exec(step);
+  db.exec(`PRAGMA application_id = ${applicationId}`);
+  db.exec(`PRAGMA user_version = ${steps.length}`);
+}

@@ -1,0 +1,203 @@
+/** The vSphere client: what a migration asks of a vCenter or ESXi host, without any wire detail. */
+
+import type { Logger } from "pino";
+import type { MigratekitError } from "../errors.ts";
+import { type ChangedAreasQuery, changedAreas } from "./changed-areas.ts";
+import { findVm } from "./inventory.ts";
+import { missingPrivileges, readLicenseEditions } from "./privileges.ts";
+import {
+  createSnapshot,
+  type RemoveOptions,
+  removeSnapshot,
+  type SnapshotNode,
+  type SnapshotSpec,
+  snapshotTree,
+  type TaskOptions,
+} from "./snapshots.ts";
+import { runTask } from "./tasks.ts";
+import type { VirtualDisk } from "./virtual-disk.ts";
+import {
+  enableChangeTracking,
+  type PowerState,
+  readPowerState,
+  readSnapshotDisks,
+  readVm,
+  type VmDetails,
+} from "./vm-details.ts";
+import { type TrustedCertificate, type TrustOptions, TrustPolicy } from "./wire/certificate.ts";
+import { asMigratekitError, EndpointError } from "./wire/faults.ts";
+import { endpointText, HttpsTransport } from "./wire/https-transport.ts";
+import type { About } from "./wire/service-content.ts";
+import { Session } from "./wire/session.ts";
+import { argumentReference, SoapChannel } from "./wire/soap-channel.ts";
+
+export interface VsphereConnectOptions {
+  readonly host: string;
+  readonly port: number;
+  readonly username: string;
+  readonly password: string;
+  readonly trust: TrustOptions;
+  readonly logger: Logger;
+  /** Aborts connecting and logging in; the calls take their own. */
+  readonly signal?: AbortSignal | undefined;
+  /** Default 5 minutes; vCenter drops sessions that were idle for 30. */
+  readonly keepAliveMs?: number | undefined;
+  /** Bound of each single exchange; default 2 minutes. */
+  readonly requestTimeoutMs?: number | undefined;
+  /** How long a restarting endpoint is waited for, once logged in; default 10 minutes. */
+  readonly outageMs?: number | undefined;
+}
+
+/** Every method rejects with `MigratekitError` (exit class vsphere) or the signal's reason. */
+export class VsphereClient implements AsyncDisposable {
+  readonly endpoint: string;
+  readonly about: About;
+  readonly #session: Session;
+  readonly #transport: HttpsTransport;
+  readonly #policy: TrustPolicy;
+
+  private constructor(session: Session, transport: HttpsTransport, policy: TrustPolicy) {
+    this.endpoint = transport.endpoint;
+    this.about = session.content.about;
+    this.#session = session;
+    this.#transport = transport;
+    this.#policy = policy;
+  }
+
+  static async connect(options: VsphereConnectOptions): Promise<VsphereClient> {
+    const { host, port, logger, requestTimeoutMs = 120_000 } = options;
+    const policy = new TrustPolicy(endpointText(host, port), options.trust);
+    const transport = new HttpsTransport({ host, port, policy, requestTimeoutMs });
+    try {
+      const session = await Session.open(await SoapChannel.open(transport), {
+        username: options.username,
+        password: options.password,
+        logger,
+        signal: options.signal,
+        keepAliveMs: options.keepAliveMs ?? 5 * 60_000,
+        outageMs: options.outageMs ?? 10 * 60_000,
+      });
+      return new VsphereClient(session, transport, policy);
+    } catch (error) {
+      transport.close();
+      throw asMigratekitError(error, "connect to vSphere");
+    }
+  }
+
+  /** The accepted certificate and what the trust in it rests on; its SHA-1 is what VDDK is given. */
+  get certificate(): TrustedCertificate {
+    const { accepted } = this.#policy;
+    if (!accepted) throw new Error("a client exists without a certificate");
+    return accepted;
+  }
+
+  /** Moref of the machine at an inventory path; `vm-not-found` lists near matches. */
+  async findVm(path: string): Promise<string> {
+    return await this.#try(`look up ${path}`, findVm(this.#session, path));
+  }
+
+  async readVm(moref: string): Promise<VmDetails> {
+    return await this.#try(`read the properties of ${moref}`, readVm(this.#session, moref));
+  }
+
+  async enableChangeTracking(moref: string, signal?: AbortSignal): Promise<void> {
+    const enabled = enableChangeTracking(this.#session, moref, signal);
+    await this.#try(`turn on change tracking of ${moref}`, enabled, "cbt-unavailable");
+  }
+
+  /** See `createSnapshot` in snapshots.ts: falls back to not quiesced, with a warning. */
+  async createSnapshot(
+    moref: string,
+    spec: SnapshotSpec,
+    options: TaskOptions = {},
+  ): Promise<{ moref: string; quiesced: boolean }> {
+    return await createSnapshot(this.#session, moref, spec, options);
+  }
+
+  async readSnapshotDisks(snapshotMoref: string): Promise<VirtualDisk[]> {
+    const disks = readSnapshotDisks(this.#session, snapshotMoref);
+    return await this.#try(`read the disks of ${snapshotMoref}`, disks);
+  }
+
+  /** Removes this one snapshot; resolves also when it was gone already. */
+  async removeSnapshot(
+    snapshotMoref: string,
+    options: RemoveOptions = {},
+  ): Promise<{ consolidationNeeded: boolean }> {
+    return await removeSnapshot(this.#session, snapshotMoref, options);
+  }
+
+  async snapshotTree(vmMoref: string): Promise<SnapshotNode[]> {
+    return await this.#try(
+      `read the snapshots of ${vmMoref}`,
+      snapshotTree(this.#session, vmMoref),
+    );
+  }
+
+  /** See `changedAreas` in changed-areas.ts. */
+  changedAreas(query: ChangedAreasQuery): AsyncIterable<Float64Array> {
+    return changedAreas(this.#session, query);
+  }
+
+  async readPowerState(moref: string): Promise<PowerState> {
+    return await this.#try(
+      `read the power state of ${moref}`,
+      readPowerState(this.#session, moref),
+    );
+  }
+
+  /** Asks the guest's Tools to shut it down; returns before it is off. */
+  async shutdownGuest(moref: string): Promise<void> {
+    const args = { _this: argumentReference("VirtualMachine", moref) };
+    await this.#try(`shut down the guest of ${moref}`, this.#session.send("ShutdownGuest", args));
+  }
+
+  async powerOff(moref: string, options: TaskOptions = {}): Promise<void> {
+    const isOff = async () =>
+      (await readPowerState(this.#session, moref)) === "poweredOff" ? true : undefined;
+    const off = runTask(this.#session, {
+      operation: "PowerOffVM_Task",
+      args: { _this: argumentReference("VirtualMachine", moref) },
+      vmMoref: moref,
+      outcomeOf: () => true,
+      lookUp: isOff,
+      ...options,
+    });
+    await this.#try(`power off ${moref}`, off, "vsphere-task-failed");
+  }
+
+  /** Those of `names` that the account does not hold on the object. */
+  async missingPrivileges(
+    moref: string,
+    names: readonly string[],
+    type = "VirtualMachine",
+  ): Promise<string[]> {
+    const missing = missingPrivileges(this.#session, { type, moref }, names);
+    return await this.#try(`read the privileges on ${moref}`, missing);
+  }
+
+  /** See `readLicenseEditions` in privileges.ts. */
+  async readLicenseEditions(): Promise<string[]> {
+    return await this.#try("read the licences", readLicenseEditions(this.#session));
+  }
+
+  /** Logs out and closes every connection. Does not reject; may be called twice. */
+  async close(): Promise<void> {
+    await this.#session.close();
+    this.#transport.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  async #try<T>(what: string, work: Promise<T>, code?: MigratekitError["code"]): Promise<T> {
+    try {
+      return await work;
+    } catch (error) {
+      // An EndpointError names the endpoint itself.
+      const where = error instanceof EndpointError ? "" : ` on ${this.endpoint}`;
+      throw asMigratekitError(error, `${what}${where}`, code);
+    }
+  }
+}

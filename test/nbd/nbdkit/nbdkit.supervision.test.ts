@@ -1,0 +1,188 @@
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { access, mkdir, readFile, symlink, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { test } from "node:test";
+import { startNbdkit } from "../../../src/nbd/nbdkit/nbdkit.ts";
+import { removeNbdkitLeftovers } from "../../../src/nbd/nbdkit/workspace.ts";
+import {
+  anyInspection,
+  exportSize,
+  makeVddkFixture,
+  processesWith,
+  fixture as program,
+  run,
+  until,
+} from "../vddk-fixture.ts";
+
+test("an nbdkit that was killed serves again on the same socket, with its password", async () => {
+  await using fixture = await makeVddkFixture();
+  const { source, scratch, log } = fixture;
+  await using nbdkit = await startNbdkit(source, { logger: log.logger, tempDir: scratch.dir });
+  for (const signal of ["SIGKILL", "SIGABRT", "SIGTERM"] as const) {
+    const before = nbdkit.pid;
+    const { uri } = nbdkit;
+    process.kill(before, signal);
+    await until("another process", () => nbdkit.pid !== before);
+    assert.equal(nbdkit.uri, uri);
+    assert.equal(await exportSize(nbdkit.uri), 3 * 1024 * 1024 + 512);
+  }
+  const warnings = log.lines.filter(({ level }) => level === 40);
+  assert.equal(warnings.length, 3);
+  assert.match(warnings[0]?.msg ?? "", /nbdkit died \(SIGKILL\).*attempt 1 of 8/);
+  assert.ok(!log.text().includes("m4rk"));
+});
+
+test("a library that crashes while reading costs a restart, not the export", async () => {
+  await using fixture = await makeVddkFixture();
+  const { source, scratch, log } = fixture;
+  await fixture.lab.setFaults({ crash_after: 1, crash_after_count: 1 });
+  await using nbdkit = await startNbdkit(source, { logger: log.logger, tempDir: scratch.dir });
+  const before = nbdkit.pid;
+  await assert.rejects(run("nbdcopy", [nbdkit.uri, "null:"]));
+  await until("another process", () => nbdkit.pid !== before);
+  const copy = join(scratch.dir, "copy.img");
+  await run("nbdcopy", [nbdkit.uri, copy]);
+  await run("cmp", [copy, fixture.image]);
+});
+
+test("an nbdkit that keeps dying is given up after the allowed number of restarts", async () => {
+  await using fixture = await makeVddkFixture();
+  const { source, scratch, log } = fixture;
+  await using nbdkit = await startNbdkit(source, {
+    logger: log.logger,
+    tempDir: scratch.dir,
+    restartsMax: 2,
+  });
+  let last = 0;
+  for (let deaths = 0; deaths < 3; deaths++) {
+    await until("a process", () => nbdkit.pid !== last);
+    last = nbdkit.pid;
+    process.kill(last, "SIGKILL");
+  }
+  await until("giving up", () => nbdkit.rootCause());
+  assert.equal(nbdkit.rootCause()?.code, "source-io");
+  assert.match(nbdkit.rootCause()?.message ?? "", /nbdkit died 3 times in a row/);
+  await assert.rejects(exportSize(nbdkit.uri));
+});
+
+test("a restart that fails each time is bounded, too", async () => {
+  await using fixture = await makeVddkFixture();
+  const { source, scratch, log } = fixture;
+  const nbdkitLink = join(scratch.dir, "nbdkit");
+  await symlink("/usr/bin/nbdkit", nbdkitLink);
+  await using nbdkit = await startNbdkit(
+    { ...source, nbdkit: nbdkitLink },
+    { logger: log.logger, tempDir: scratch.dir, restartsMax: 2 },
+  );
+  await run("ln", ["-sfn", program("exits-at-once.sh"), nbdkitLink]);
+  process.kill(nbdkit.pid, "SIGKILL");
+  await until("giving up", () => nbdkit.rootCause());
+  assert.match(nbdkit.rootCause()?.message ?? "", /Address already in use/);
+});
+
+test("a stop while nbdkit waits to be started again starts nothing any more", async () => {
+  await using fixture = await makeVddkFixture();
+  const { source, scratch, log } = fixture;
+  for (const when of ["at once", "while waiting"]) {
+    await using nbdkit = await startNbdkit(source, { logger: log.logger, tempDir: scratch.dir });
+    const warningsBefore = log.text().split("starting it again").length;
+    process.kill(nbdkit.pid, "SIGKILL");
+    if (when === "while waiting") {
+      await until("a warning", () => log.text().split("starting it again").length > warningsBefore);
+    }
+    await nbdkit.stop();
+    assert.deepEqual(await processesWith(scratch.dir), []);
+  }
+});
+
+test("nbdkit dies with a parent that is killed, and the next start removes its directory", async () => {
+  await using fixture = await makeVddkFixture();
+  const { scratch, log, source } = fixture;
+  const parent = await startParent(scratch.dir, source);
+  process.kill(parent.pid, "SIGKILL");
+  await until("the end of nbdkit", async () => !(await isRunning(parent.nbdkitPid)));
+  await access(parent.dir);
+  await using _next = await startNbdkit(source, { logger: log.logger, tempDir: scratch.dir });
+  await assert.rejects(access(parent.dir), { code: "ENOENT" });
+});
+
+test("an nbdkit that hangs in a read when its parent is killed is ended by the next run", async () => {
+  await using fixture = await makeVddkFixture();
+  const { scratch, log, source } = fixture;
+  const parent = await startParent(scratch.dir, source);
+  await fixture.lab.setFaults({ hang_after: 0 });
+  const reader = run("nbdcopy", [parent.uri, "null:"]);
+  reader.catch(() => {});
+  await until("an open disk", () => fixture.nfc.connectionCount > 0);
+  process.kill(parent.pid, "SIGKILL");
+  await until("a dead parent", async () => !(await isRunning(parent.pid)));
+  await removeNbdkitLeftovers(log.logger, scratch.dir);
+  await until("the end of nbdkit", async () => !(await isRunning(parent.nbdkitPid)));
+  await assert.rejects(access(parent.dir), { code: "ENOENT" });
+  await assert.rejects(reader);
+});
+
+test("only directories of dead owners are removed, and never through a symlink", async () => {
+  await using fixture = await makeVddkFixture();
+  const { scratch, log } = fixture;
+  const deadPid = 4_194_303;
+  const names = {
+    ours: `migratekit-nbdkit-${process.pid}-AbCdEf`,
+    dead: `migratekit-nbdkit-${deadPid}-AbCdEf`,
+    link: `migratekit-nbdkit-${deadPid}-AbCdEg`,
+    other: "migratekit-nbdkit-notours",
+  };
+  const path = (name: string) => join(scratch.dir, name);
+  await mkdir(path("precious"));
+  await writeFile(join(path("precious"), "file"), "");
+  for (const name of [names.ours, names.dead, names.other]) await mkdir(path(name));
+  await symlink(path("precious"), path(names.link));
+  await removeNbdkitLeftovers(log.logger, scratch.dir);
+  await assert.rejects(access(path(names.dead)), { code: "ENOENT" });
+  for (const name of [names.ours, names.other, names.link]) await access(path(name));
+  await access(join(path("precious"), "file"));
+  await run("rm", ["-r", path(names.ours), path(names.other), path(names.link)]);
+});
+
+test("stopping ends nbdkit in the time limit even when it ignores TERM", async () => {
+  await using fixture = await makeVddkFixture();
+  const { source, scratch, log } = fixture;
+  const abort = new AbortController();
+  const starting = startNbdkit(
+    { ...source, nbdkit: program("never-listens.sh") },
+    { logger: log.logger, tempDir: scratch.dir, inspection: anyInspection, signal: abort.signal },
+  );
+  starting.catch(() => {});
+  await until("its first words", () => log.text().includes("warming up"));
+  abort.abort(new Error("interrupted"));
+  await assert.rejects(starting, /interrupted/);
+});
+
+/** Another Node process that starts an nbdkit and then does nothing, so that it can be killed. */
+async function startParent(tempDir: string, source: object) {
+  const script = `
+    import { pino } from "pino";
+    import { startNbdkit } from "${join(import.meta.dirname, "../../../src/nbd/nbdkit/nbdkit.ts")}";
+    const source = JSON.parse(await new Response(process.stdin).text());
+    const logger = pino({ level: "silent" });
+    const nbdkit = await startNbdkit(source, { logger, tempDir: ${JSON.stringify(tempDir)} });
+    console.log(JSON.stringify({ nbdkitPid: nbdkit.pid, uri: nbdkit.uri }));
+    setInterval(() => {}, 1000);
+  `;
+  const child = spawn(process.execPath, ["--input-type=module", "-e", script], {
+    stdio: ["pipe", "pipe", "inherit"],
+  });
+  child.stdin.end(JSON.stringify(source));
+  const [line] = await once(createInterface(child.stdout), "line");
+  const { nbdkitPid, uri } = JSON.parse(line) as { nbdkitPid: number; uri: string };
+  const socketPath = new URL(uri).searchParams.get("socket") ?? "";
+  return { pid: child.pid!, nbdkitPid, uri, dir: join(socketPath, "..") };
+}
+
+async function isRunning(pid: number): Promise<boolean> {
+  const status = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => "");
+  return status !== "" && !/\) [ZX] /.test(status);
+}

@@ -1,0 +1,214 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import * as extents from "../../src/ranges.ts";
+
+/**
+ * Every function is compared with a model that is obviously right: one boolean per byte of a small
+ * disk. Lists are random; the seed is fixed so that a failure can be repeated.
+ */
+const diskBytes = 96;
+const rounds = 4000;
+const random = mulberry32(20_250_906);
+
+test("normalize keeps exactly the bytes of a list in any order, overlapping or empty", () => {
+  for (let round = 0; round < rounds; round++) {
+    const pairs = randomPairs();
+    checkEqual(extents.normalize(pairs), bitmapOf(pairs));
+  }
+});
+
+test("union holds a byte when either list does", () => {
+  forPairs((a, b) =>
+    checkEqual(
+      extents.union(a, b),
+      model((byte) => has(a, byte) || has(b, byte)),
+    ),
+  );
+});
+
+test("intersect holds a byte when both lists do", () => {
+  forPairs((a, b) =>
+    checkEqual(
+      extents.intersect(a, b),
+      model((byte) => has(a, byte) && has(b, byte)),
+    ),
+  );
+});
+
+test("subtract holds a byte of the first list that the second lacks", () => {
+  forPairs((a, b) =>
+    checkEqual(
+      extents.subtract(a, b),
+      model((byte) => has(a, byte) && !has(b, byte)),
+    ),
+  );
+});
+
+test("complement holds what the list lacks before the capacity", () => {
+  forPairs((a) => {
+    const capacity = below(diskBytes + 1);
+    checkEqual(
+      extents.complement(a, capacity),
+      model((byte) => byte < capacity && !has(a, byte)),
+    );
+  });
+});
+
+test("clip drops everything at or past the capacity", () => {
+  forPairs((a) => {
+    const capacity = below(diskBytes + 1);
+    checkEqual(
+      extents.clip(a, capacity),
+      model((byte) => byte < capacity && has(a, byte)),
+    );
+  });
+});
+
+test("coalesce fills the gaps up to the given size and no other byte", () => {
+  forPairs((a) => {
+    const gapBytes = below(6);
+    checkEqual(extents.coalesce(a, gapBytes), filledGaps(a, gapBytes));
+  });
+});
+
+test("alignTo holds every aligned block that the list touches, up to the capacity", () => {
+  forPairs((a) => {
+    const blockBytes = 1 + below(9);
+    const capacity = diskBytes - below(8);
+    const clipped = extents.clip(a, capacity);
+    const touched = new Set<number>();
+    for (let byte = 0; byte < capacity; byte++) {
+      if (has(clipped, byte)) touched.add(Math.floor(byte / blockBytes));
+    }
+    checkEqual(
+      extents.alignTo(clipped, blockBytes, capacity),
+      model((byte) => byte < capacity && touched.has(Math.floor(byte / blockBytes))),
+    );
+  });
+});
+
+test("totalBytes counts the bytes of the list", () => {
+  forPairs((a) => {
+    const bitmap = bitmapOf(a);
+    assert.equal(extents.totalBytes(a), bitmap.filter(Boolean).length);
+  });
+});
+
+test("no function changes its arguments", () => {
+  forPairs((a, b) => {
+    const [copyA, copyB] = [a.slice(), b.slice()];
+    extents.union(a, b);
+    extents.intersect(a, b);
+    extents.subtract(a, b);
+    extents.complement(a, diskBytes);
+    extents.coalesce(a, 3);
+    extents.alignTo(a, 8);
+    extents.normalize(a);
+    assert.deepEqual([a, b], [copyA, copyB]);
+  });
+});
+
+test("offsets of disks of 62 TiB keep their exact value", () => {
+  const capacity = 62 * 2 ** 40 + 512;
+  const tail = Float64Array.of(capacity - 512, 512);
+  assert.deepEqual(extents.complement(tail, capacity), Float64Array.of(0, 62 * 2 ** 40));
+  assert.deepEqual(extents.alignTo(tail, 65_536, capacity), tail);
+  assert.deepEqual(
+    extents.alignTo(Float64Array.of(2 ** 52 + 1, 1), 512),
+    Float64Array.of(2 ** 52, 512),
+  );
+});
+
+test("a list that is no list of byte ranges is refused", () => {
+  for (const pairs of [[1], [-1, 2], [0.5, 1], [0, Number.NaN], [2 ** 53, 1], [2 ** 53 - 1, 2]]) {
+    assert.throws(() => extents.normalize(Float64Array.from(pairs)), RangeError);
+  }
+});
+
+test("isNormal tells normal lists from all others", () => {
+  for (const pairs of [[0, 1, 1, 1], [2, 1, 0, 1], [0, 0], [0, 4, 2, 1], [-1, 2], [3]]) {
+    assert.equal(extents.isNormal(Float64Array.from(pairs)), false, String(pairs));
+  }
+  assert.equal(extents.isNormal(new Float64Array(0)), true);
+  assert.equal(extents.isNormal(Float64Array.of(0, 1, 2, 1)), true);
+});
+
+test("half a million extents are merged in linear time", () => {
+  const count = 500_000;
+  const even = new Float64Array(2 * count).map((_, at) => (at % 2 === 0 ? at * 65_536 : 65_536));
+  const odd = even.map((value, at) => (at % 2 === 0 ? value + 65_536 : value));
+  const startedMs = performance.now();
+  assert.deepEqual(extents.union(even, odd), Float64Array.of(0, 2 * count * 65_536));
+  assert.equal(extents.intersect(even, odd).length, 0);
+  assert.deepEqual(extents.subtract(even, odd), even);
+  assert.deepEqual(extents.complement(even, 2 * count * 65_536), odd);
+  // A quadratic merge would take minutes; this takes some tens of milliseconds.
+  assert.ok(performance.now() - startedMs < 20_000);
+});
+
+function forPairs(check: (a: Float64Array, b: Float64Array) => void): void {
+  for (let round = 0; round < rounds; round++) {
+    check(extents.normalize(randomPairs()), extents.normalize(randomPairs()));
+  }
+}
+
+function randomPairs(): Float64Array {
+  const pairs: number[] = [];
+  for (let count = below(9); count > 0; count--) {
+    const offset = below(diskBytes);
+    pairs.push(offset, below(Math.min(20, diskBytes - offset) + 1));
+  }
+  return Float64Array.from(pairs);
+}
+
+function checkEqual(actual: Float64Array, expected: boolean[]): void {
+  assert.ok(extents.isNormal(actual), `not normal: ${actual}`);
+  assert.deepEqual(bitmapOf(actual), expected);
+}
+
+function bitmapOf(pairs: Float64Array): boolean[] {
+  const bitmap = new Array<boolean>(diskBytes).fill(false);
+  for (let at = 0; at < pairs.length; at += 2) {
+    bitmap.fill(true, pairs[at]!, pairs[at]! + pairs[at + 1]!);
+  }
+  return bitmap;
+}
+
+function model(holds: (byte: number) => boolean): boolean[] {
+  return Array.from({ length: diskBytes }, (_, byte) => holds(byte));
+}
+
+function has(pairs: Float64Array, byte: number): boolean {
+  for (let at = 0; at < pairs.length; at += 2) {
+    if (byte >= pairs[at]! && byte < pairs[at]! + pairs[at + 1]!) return true;
+  }
+  return false;
+}
+
+function filledGaps(pairs: Float64Array, gapBytes: number): boolean[] {
+  const bitmap = bitmapOf(pairs);
+  const filled = [...bitmap];
+  const first = bitmap.indexOf(true);
+  const last = bitmap.lastIndexOf(true);
+  for (let byte = first; byte >= 0 && byte < last; byte++) {
+    if (bitmap[byte]) continue;
+    const end = bitmap.indexOf(true, byte);
+    if (end - byte <= gapBytes) filled.fill(true, byte, end);
+    byte = end;
+  }
+  return filled;
+}
+
+function below(limit: number): number {
+  return Math.floor(random() * limit);
+}
+
+function mulberry32(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
