@@ -2,11 +2,9 @@
 // checked in src/nbd/copy-engine/copy-engine.ts; here they are only unpacked.
 #include <napi.h>
 
-#include <cmath>
-
 #include "copier.h"
-#include "copy_job.h"
 #include "probe.h"
+#include "runner.h"
 
 namespace addon {
 

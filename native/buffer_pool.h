@@ -6,18 +6,9 @@
 #include <mutex>
 #include <vector>
 
-#include "range.h"
+#include "types.h"
 
 namespace engine {
-
-// Something that sleeps and can be woken from any thread.
-class Waker {
- public:
-  virtual void wake() = 0;
-
- protected:
-  ~Waker() = default;
-};
 
 class BufferPool {
  public:

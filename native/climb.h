@@ -7,7 +7,7 @@
 #include <optional>
 
 #include "machine_idle.h"
-#include "range.h"
+#include "types.h"
 
 namespace engine {
 

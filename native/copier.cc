@@ -1,4 +1,4 @@
-// The job's own thread: connect, supervise, settle. See adapt.cc for how many connections.
+// The job's own thread: connect, supervise, settle. See copier_adapt.cc for how many connections.
 #include "copier.h"
 
 #include <algorithm>

@@ -14,8 +14,8 @@
 
 #include "buffer_pool.h"
 #include "climb.h"
+#include "connection.h"
 #include "events.h"
-#include "nbd_handle.h"
 #include "rate_limit.h"
 #include "request_size.h"
 #include "side_health.h"

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "range.h"
+#include "types.h"
 
 namespace engine {
 

@@ -31,8 +31,6 @@ struct Task {
   int error = 0;
   Range failedRange;
   std::string message;
-
-  uint64_t tailBytes() const { return bufferBytes; }
 };
 
 class Loop final : public Waker {

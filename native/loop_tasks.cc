@@ -212,7 +212,7 @@ void Loop::writeOut(Task& task) {
   const Piece& piece = task.piece;
   if (isTail(piece)) {
     task.segments.push_back({piece.range, false});
-    send(*pick(Side::target, SIZE_MAX), Op::write, {job_.tailStart_, task.tailBytes()}, task.buffer,
+    send(*pick(Side::target, SIZE_MAX), Op::write, {job_.tailStart_, task.bufferBytes}, task.buffer,
          &task);
     return;
   }

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "nbd_handle.h"
+#include "connection.h"
 
 namespace engine {
 

@@ -4,7 +4,7 @@
 
 #include <mutex>
 
-#include "range.h"
+#include "types.h"
 
 namespace engine {
 

@@ -4,7 +4,7 @@
 #include <atomic>
 #include <cstdint>
 
-#include "range.h"
+#include "types.h"
 
 namespace engine {
 

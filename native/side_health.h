@@ -5,7 +5,7 @@
 #include <optional>
 #include <string>
 
-#include "range.h"
+#include "types.h"
 
 namespace engine {
 

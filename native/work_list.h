@@ -8,7 +8,7 @@
 #include <mutex>
 #include <vector>
 
-#include "range.h"
+#include "types.h"
 
 namespace engine {
 

@@ -5,7 +5,7 @@
 #include <cstddef>
 
 #include "machine_idle.h"
-#include "range.h"
+#include "types.h"
 
 namespace engine {
 

@@ -7,7 +7,7 @@
 #include <mutex>
 #include <optional>
 
-#include "range.h"
+#include "types.h"
 
 namespace engine {
 

@@ -4,7 +4,7 @@
 #include <cstddef>
 #include <vector>
 
-#include "range.h"
+#include "types.h"
 
 namespace engine {
 

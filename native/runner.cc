@@ -1,4 +1,4 @@
-#include "copy_job.h"
+#include "runner.h"
 
 #include <thread>
 

@@ -1,4 +1,4 @@
-// The words that every part of the engine uses: ranges of a disk, sides, failures, time.
+// The types that every part of the engine uses: ranges of a disk, sides, failures, time, wakers.
 #pragma once
 
 #include <chrono>
@@ -41,6 +41,15 @@ struct Failure {
   bool hasRange = false;
   Range range;
   unsigned attempts = 0;
+};
+
+// Something that sleeps and can be woken from any thread.
+class Waker {
+ public:
+  virtual void wake() = 0;
+
+ protected:
+  ~Waker() = default;
 };
 
 }  // namespace engine

@@ -1,4 +1,4 @@
-#include "nbd_handle.h"
+#include "connection.h"
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>

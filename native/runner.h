@@ -52,5 +52,4 @@ class Runner : public std::enable_shared_from_this<Runner> {
   OnJs settle_;
 };
 
-
 }  // namespace addon

@@ -12,7 +12,7 @@
 #include <string>
 #include <vector>
 
-#include "range.h"
+#include "types.h"
 
 namespace engine {
 
