@@ -3,24 +3,23 @@ import { endpointText } from "../migration/vm/site.ts";
 import { formatBytes, formatDuration, formatRate } from "../progress/format.ts";
 import type { CommandContext } from "../report/context.ts";
 import { printJson, shown, sparkline, table, terminalColumns } from "../report/output.ts";
-import { StateDatabase } from "../state/database/database.ts";
 import { isVmLocked } from "../state/lock/lock.ts";
 import type { RunRecord } from "../state/run-record.ts";
-import { RunStore } from "../state/runs.ts";
-import { listVms, normalEndpoint, type VmIdentity } from "../state/vm-identity.ts";
+import type { RunStore } from "../state/runs.ts";
+import { State } from "../state/state.ts";
+import { normalEndpoint, type VmIdentity } from "../state/vm-identity.ts";
 
 /** `migratekit history`: past runs, from the state directory alone. */
 export async function run({ config }: CommandContext): Promise<number> {
-  using state = StateDatabase.openExisting(config.stateDir);
-  const vms = state ? listVms(state).filter((vm) => isWanted(vm, config)) : [];
+  using state = State.openExisting(config.stateDir);
+  const vms = state?.listVms().filter((vm) => isWanted(vm, config)) ?? [];
   if (state === undefined || vms.length === 0) {
     const what = config.vmwarePath ?? "any VM";
     throw new MigratekitError("usage", `${config.stateDir} knows of no run of ${what}`, {
       remedy: "Check --state-dir, --vmware-path and --vmware-endpoint.",
     });
   }
-  const store = new RunStore(state);
-  const found = vms.map((vm) => ({ vm, runs: listRuns(store, vm, config) }));
+  const found = vms.map((vm) => ({ vm, runs: listRuns(state.runs, vm, config) }));
   if (config.json) printJson({ vms: found.map(({ vm, runs }) => ({ ...vm, runs })) });
   else process.stdout.write(found.map(({ vm, runs }) => historyText(vm, runs)).join("\n"));
   return exitCodes.success;

@@ -9,8 +9,8 @@ import type { Config } from "../config.ts";
 import { messageOf } from "../errors.ts";
 import { endpointText } from "../migration/vm/site.ts";
 import { type Labels, type Metric, metricsText, samplesOf } from "../progress/metrics.ts";
-import { StateDatabase } from "../state/database/database.ts";
-import { type DiskTotals, readSyncTotals, type VmTotals } from "../state/sync-totals.ts";
+import { State } from "../state/state.ts";
+import type { DiskTotals, VmTotals } from "../state/sync-totals.ts";
 import { normalEndpoint } from "../state/vm-identity.ts";
 
 const prefix = "migratekit_";
@@ -43,8 +43,8 @@ function readOld(path: string): string {
 }
 
 function collectMetrics(config: Config, failed: boolean, old: string): Metric[] {
-  using state = StateDatabase.openExisting(config.stateDir);
-  const vms = onePerPath(state === undefined ? [] : readSyncTotals(state));
+  using state = State.openExisting(config.stateDir);
+  const vms = onePerPath(state?.syncTotals() ?? []);
   const known = new Set(vms.map((vm) => keyOf(labelsOf(vm))));
   const strangers = unknownVms(config, failed, known, old);
   return [

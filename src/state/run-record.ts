@@ -14,7 +14,7 @@ const runStatuses = ["running", "completed", "failed", "interrupted", "died"] as
 /** `died` is set by a later run that finds a `running` one whose lock is gone. */
 export type RunStatus = (typeof runStatuses)[number];
 
-export interface RunEnd {
+export interface RunResult {
   readonly status: Exclude<RunStatus, "running">;
   readonly errorCode?: string;
   readonly message?: string;
@@ -42,7 +42,7 @@ export interface RunStage {
   readonly durationMs: number;
 }
 
-export interface RunSnapshot {
+export interface RecordedSnapshot {
   readonly name: string;
   /** Absent from the intent to create it until vCenter has answered. */
   readonly moref?: string;
@@ -63,7 +63,7 @@ export interface RunRecord extends RunStart {
   readonly stages: readonly RunStage[];
   readonly disks: readonly (RunDisk & { readonly deviceKey: number })[];
   /** Snapshots not yet known to be removed. */
-  readonly snapshots: readonly RunSnapshot[];
+  readonly snapshots: readonly RecordedSnapshot[];
 }
 
 /** Inside a view or transaction, as it reads the rows that belong to the run. */
@@ -121,7 +121,7 @@ function toDisk(row: Row): RunDisk & { deviceKey: number } {
   };
 }
 
-function toSnapshot(row: Row): RunSnapshot {
+function toSnapshot(row: Row): RecordedSnapshot {
   const moref = row.optionalText("moref");
   return { name: row.text("name"), ...(moref === undefined ? {} : { moref }) };
 }

@@ -2,10 +2,10 @@ import { randomUUID } from "node:crypto";
 import { hostname } from "node:os";
 import type { StateDatabase } from "./database/database.ts";
 import {
+  type RecordedSnapshot,
   type RunDisk,
-  type RunEnd,
   type RunRecord,
-  type RunSnapshot,
+  type RunResult,
   type RunStart,
   toRunRecord,
 } from "./run-record.ts";
@@ -65,7 +65,7 @@ export class RunStore {
   }
 
   /** Once with the name alone before the snapshot is made, once with its moref before it is used. */
-  recordSnapshot(runId: string, snapshot: RunSnapshot): void {
+  recordSnapshot(runId: string, snapshot: RecordedSnapshot): void {
     this.#db.transaction("Recording the snapshot", () => {
       this.#db.run(
         `INSERT INTO run_snapshot (run_sequence, name, moref)
@@ -118,7 +118,7 @@ export class RunStore {
   }
 
   /** Ends a run once; a second call changes nothing. */
-  finishRun(runId: string, end: RunEnd): void {
+  finishRun(runId: string, end: RunResult): void {
     const startedMs = this.#startedMs.get(runId);
     this.#db.transaction("Recording the end of the run", () => {
       const changed = this.#db.run(

@@ -61,12 +61,6 @@ export class TrustStore {
       ),
     );
   }
-
-  forgetPin(endpoint: string): void {
-    this.#db.transaction("Forgetting the certificate", () =>
-      this.#db.run("DELETE FROM pin WHERE endpoint = ?", normalEndpoint(endpoint)),
-    );
-  }
 }
 
 function normalFingerprint(sha256: string): string {

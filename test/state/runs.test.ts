@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { StateDatabase } from "../../src/state/database/database.ts";
-import { acquireVmLock, isVmLocked } from "../../src/state/lock/lock.ts";
+import { isVmLocked, VmLock } from "../../src/state/lock/lock.ts";
 import type { RunDisk } from "../../src/state/run-record.ts";
 import { maxRunsPerVm, RunStore } from "../../src/state/runs.ts";
 import { refusal, startFixture, temporaryDirectory, vm } from "./helpers.ts";
@@ -92,7 +92,7 @@ test("a killed run is dead to whoever holds the lock after it, and a live one is
   const runId = await child.line();
   assert.deepEqual(runs.deadRuns(vm, isVmLocked(stateDir, vm.instanceUuid)), []);
   assert.deepEqual(runs.runsWithLeftoverSnapshots(vm, isVmLocked(stateDir, vm.instanceUuid)), []);
-  refusal(() => acquireVmLock(stateDir, vm.instanceUuid, vm), "locked");
+  refusal(() => VmLock.acquire(stateDir, vm.instanceUuid, vm), "locked");
   child.process.kill("SIGKILL");
   await child.ended();
   const unlocked = runs.deadRuns(vm, isVmLocked(stateDir, vm.instanceUuid));
@@ -101,7 +101,7 @@ test("a killed run is dead to whoever holds the lock after it, and a live one is
     unlocked.map((run) => run.runId),
   );
 
-  using lock = acquireVmLock(stateDir, vm.instanceUuid, vm);
+  using lock = VmLock.acquire(stateDir, vm.instanceUuid, vm);
   const own = runs.startRun(vm, { ...start, lockToken: lock.token });
   const [dead, ...others] = runs.deadRuns(vm, lock);
   assert.deepEqual(others, [], `${own} is alive`);

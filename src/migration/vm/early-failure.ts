@@ -1,9 +1,8 @@
 import { randomUUID } from "node:crypto";
 import { buildInfo } from "../../build-info.ts";
 import { MigratekitError, messageOf } from "../../errors.ts";
-import { StateDatabase } from "../../state/database/database.ts";
-import { RunStore } from "../../state/runs.ts";
-import { listVms, normalEndpoint } from "../../state/vm-identity.ts";
+import { State } from "../../state/state.ts";
+import { normalEndpoint } from "../../state/vm-identity.ts";
 import { type CycleContext, endOf } from "./run.ts";
 import { endpointText } from "./site.ts";
 
@@ -17,19 +16,18 @@ export function recordEarlyFailure(context: CycleContext, error: unknown): void 
   const code = error instanceof MigratekitError ? error.code : "bug";
   if (signal.aborted || ["usage", "locked", "state-unusable"].includes(code)) return;
   try {
-    using state = StateDatabase.openExisting(config.stateDir);
+    using state = State.openExisting(config.stateDir);
     const endpoint = normalEndpoint(endpointText(config));
-    const vm = (state ? listVms(state) : []).findLast(
+    const vm = (state?.listVms() ?? []).findLast(
       (known) => known.vmPath === config.vmwarePath && normalEndpoint(known.endpoint) === endpoint,
     );
     if (state === undefined || vm === undefined) return;
-    const runs = new RunStore(state);
     const start = {
       command: config.command,
       version: buildInfo.version,
       lockToken: randomUUID(),
     };
-    runs.finishRun(runs.startRun(vm, start), endOf(error, signal));
+    state.runs.finishRun(state.runs.startRun(vm, start), endOf(error, signal));
   } catch (failure) {
     logger.debug(`the failure is not in the history: ${messageOf(failure)}`);
   }

@@ -8,7 +8,7 @@ import type { StateDatabase } from "../../state/database/database.ts";
 import type { DiskRecords } from "../../state/disk-records.ts";
 import type { JournalStore } from "../../state/journal.ts";
 import type { VmLock } from "../../state/lock/lock.ts";
-import type { RunEnd } from "../../state/run-record.ts";
+import type { RunResult } from "../../state/run-record.ts";
 import type { RunStore } from "../../state/runs.ts";
 import type { VmIdentity } from "../../state/vm-identity.ts";
 import type { HostConnections } from "./host-connections.ts";
@@ -90,7 +90,7 @@ export class StageClock implements Reporter {
 }
 
 /** How the history names this ending. */
-export function endOf(error: unknown, signal: AbortSignal): RunEnd {
+export function endOf(error: unknown, signal: AbortSignal): RunResult {
   return {
     status: signal.aborted ? "interrupted" : "failed",
     errorCode: error instanceof MigratekitError ? error.code : "bug",

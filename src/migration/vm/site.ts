@@ -2,8 +2,7 @@ import type { Logger } from "pino";
 import type { Config } from "../../config.ts";
 import { requireSettings } from "../../config.ts";
 import { MigratekitError } from "../../errors.ts";
-import type { StateDatabase } from "../../state/database/database.ts";
-import { TrustStore } from "../../state/trust.ts";
+import type { TrustStore } from "../../state/trust.ts";
 import type { VirtualDisk } from "../../vmware/virtual-disk.ts";
 import type { VmDetails } from "../../vmware/vm-details.ts";
 import { VsphereClient, type VsphereConnectOptions } from "../../vmware/vmware.ts";
@@ -37,12 +36,11 @@ export async function findSite(
   config: Config,
   logger: Logger,
   signal: AbortSignal,
-  state: StateDatabase,
+  trust: TrustStore,
 ): Promise<Site> {
   requireConnection(config);
   const { vmwarePath } = config;
   const endpoint = endpointText(config);
-  const trust = new TrustStore(state);
   const pinned = trust.readPin(endpoint);
   const client = await VsphereClient.connect(connectOptions(config, pinned, logger, signal));
   try {

@@ -1,10 +1,7 @@
 /** What every command on a VM begins and ends with: found, locked, in the history, and given back. */
 import { buildInfo } from "../../build-info.ts";
-import { StateDatabase } from "../../state/database/database.ts";
-import { DiskRecords } from "../../state/disk-records.ts";
-import { JournalStore } from "../../state/journal.ts";
 import { VmLock } from "../../state/lock/lock.ts";
-import { RunStore } from "../../state/runs.ts";
+import { State } from "../../state/state.ts";
 import type { VmIdentity } from "../../state/vm-identity.ts";
 import { recordEarlyFailure } from "./early-failure.ts";
 import { type CycleContext, endOf, type HeldVm, type Run, StageClock } from "./run.ts";
@@ -40,8 +37,8 @@ async function holdVm(context: CycleContext, undo: UndoStack): Promise<HeldVm> {
   reporter.stage("Discover");
   requireConnection(config);
   checkTargetFlags(config);
-  const state = undo.use("close the state database", StateDatabase.open(config.stateDir));
-  const site = await findSite(config, logger, signal, state);
+  const state = undo.use("close the state database", State.open(config.stateDir));
+  const site = await findSite(config, logger, signal, state.trust);
   undo.defer("end the vSphere session", () => site.client.close());
   const identity: VmIdentity = {
     endpoint: site.endpoint,
@@ -56,10 +53,10 @@ async function holdVm(context: CycleContext, undo: UndoStack): Promise<HeldVm> {
     ...context,
     site,
     identity,
-    state,
-    records: new DiskRecords(state),
-    journals: new JournalStore(state),
-    runs: new RunStore(state),
+    state: state.database,
+    records: state.records,
+    journals: state.journals,
+    runs: state.runs,
     lock,
   };
 }

@@ -146,9 +146,6 @@ export const migrations: readonly string[] = [
   `,
 ];
 
-/** The version that this program writes and reads. */
-export const schemaVersion = migrations.length;
-
 /** Brings an open database to the newest of `steps`, all of it in the caller's transaction. */
 export function migrate(db: DatabaseSync, fromVersion: number, steps: readonly string[]): void {
   for (const step of steps.slice(fromVersion)) db.exec(step);

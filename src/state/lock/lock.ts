@@ -180,12 +180,3 @@ function lockedError(vmPath: string, instanceUuid: string, holder: VmLockHolder 
     },
   );
 }
-
-/** The function form of `VmLock.acquire`. */
-export function acquireVmLock(
-  stateDir: string,
-  instanceUuid: string,
-  vm: { readonly endpoint: string; readonly vmPath: string },
-): VmLock {
-  return VmLock.acquire(stateDir, instanceUuid, vm);
-}

@@ -14,7 +14,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { StateDatabase } from "../../../src/state/database/database.ts";
 import { DiskRecords } from "../../../src/state/disk-records.ts";
-import { acquireVmLock } from "../../../src/state/lock/lock.ts";
+import { VmLock } from "../../../src/state/lock/lock.ts";
 import { refusal, startFixture, temporaryDirectory, vm } from "../helpers.ts";
 
 const isRoot = process.geteuid?.() === 0;
@@ -99,7 +99,7 @@ test("a symbolic link is refused as directory, database, and lock", (t) => {
   }
   mkdirSync(join(real, "locks"), { mode: 0o700 });
   symlinkSync(victim, join(real, "locks", `${vm.instanceUuid}.lock`));
-  const locking = refusal(() => acquireVmLock(real, vm.instanceUuid, vm));
+  const locking = refusal(() => VmLock.acquire(real, vm.instanceUuid, vm));
   assert.match(locking.message, /symbolic link/);
   assert.equal(readFileSync(victim, "utf8"), "precious");
 });

@@ -3,7 +3,7 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
-import { acquireVmLock, isVmLocked } from "../../../src/state/lock/lock.ts";
+import { isVmLocked, VmLock } from "../../../src/state/lock/lock.ts";
 import {
   type Fixture,
   fixtureCommand,
@@ -32,7 +32,7 @@ test("the second run is refused with PID, host and start of the first", async (t
   const stateDir = temporaryDirectory(t);
   const holder = await startHolder(t, stateDir);
   const startMs = performance.now();
-  const error = refusal(() => acquireVmLock(stateDir, uuid.toUpperCase(), vm), "locked");
+  const error = refusal(() => VmLock.acquire(stateDir, uuid.toUpperCase(), vm), "locked");
   assert.ok(performance.now() - startMs < 1000, "within a second");
   assert.equal(error.exitCode, 7);
   assert.equal(error.context.pid, holder.process.pid);
@@ -50,19 +50,19 @@ test("a released lock is free and its holder's name is gone", async (t) => {
   assert.equal(await ask(holder, "release"), "released");
   assert.equal(isVmLocked(stateDir, uuid), undefined);
   assert.equal(existsSync(holderPath(stateDir)), false);
-  acquireVmLock(stateDir, uuid, vm).release();
+  VmLock.acquire(stateDir, uuid, vm).release();
 });
 
 test("the kernel frees the lock of a killed holder at once, although its name stays", async (t) => {
   const stateDir = temporaryDirectory(t);
   for (let round = 0; round < 10; round++) {
     const holder = await startHolder(t, stateDir);
-    refusal(() => acquireVmLock(stateDir, uuid, vm), "locked");
+    refusal(() => VmLock.acquire(stateDir, uuid, vm), "locked");
     holder.process.kill("SIGKILL");
     assert.equal(await holder.ended(), "SIGKILL");
     assert.ok(existsSync(holderPath(stateDir)), "the stale name is there");
     assert.equal(isVmLocked(stateDir, uuid), undefined);
-    using _lock = acquireVmLock(stateDir, uuid, vm);
+    using _lock = VmLock.acquire(stateDir, uuid, vm);
     assert.equal(isVmLocked(stateDir, uuid)?.pid, process.pid);
   }
 });
@@ -71,7 +71,7 @@ test("a holder that is stopped still holds", async (t) => {
   const stateDir = temporaryDirectory(t);
   const holder = await startHolder(t, stateDir);
   holder.process.kill("SIGSTOP");
-  const error = refusal(() => acquireVmLock(stateDir, uuid, vm), "locked");
+  const error = refusal(() => VmLock.acquire(stateDir, uuid, vm), "locked");
   assert.equal(error.context.pid, holder.process.pid);
 });
 
@@ -114,12 +114,12 @@ test("the name of a process whose PID was used again is not believed", async (t)
   const info = JSON.parse(readFileSync(holderPath(stateDir), "utf8"));
   // As if the name were of an earlier process with the PID that is ours now.
   writeFileSync(holderPath(stateDir), JSON.stringify({ ...info, pid: process.pid }));
-  const error = refusal(() => acquireVmLock(stateDir, uuid, vm), "locked");
+  const error = refusal(() => VmLock.acquire(stateDir, uuid, vm), "locked");
   assert.equal(error.context.pid, undefined);
   assert.match(error.message, /a process that has not left its name/);
   holder.process.kill("SIGKILL");
   await holder.ended();
-  acquireVmLock(stateDir, uuid, vm).release(); // and does not keep anybody out
+  VmLock.acquire(stateDir, uuid, vm).release(); // and does not keep anybody out
 });
 
 for (const [name, text] of [
@@ -132,14 +132,14 @@ for (const [name, text] of [
     const holder = await startHolder(t, stateDir);
     writeFileSync(holderPath(stateDir), text);
     assert.match(
-      refusal(() => acquireVmLock(stateDir, uuid, vm), "locked").message,
+      refusal(() => VmLock.acquire(stateDir, uuid, vm), "locked").message,
       /not left its name/,
     );
     assert.equal(isVmLocked(stateDir, uuid)?.token, "");
     await ask(holder, "release");
     writeFileSync(holderPath(stateDir), text);
     assert.equal(isVmLocked(stateDir, uuid), undefined);
-    acquireVmLock(stateDir, uuid, vm).release();
+    VmLock.acquire(stateDir, uuid, vm).release();
   });
 }
 
@@ -149,20 +149,20 @@ test("a name from another host is reported although it cannot be checked", async
   const info = JSON.parse(readFileSync(holderPath(stateDir), "utf8"));
   const elsewhere = { ...info, bootId: "another", host: "appliance-2", pid: 4711 };
   writeFileSync(holderPath(stateDir), JSON.stringify(elsewhere));
-  const error = refusal(() => acquireVmLock(stateDir, uuid, vm), "locked");
+  const error = refusal(() => VmLock.acquire(stateDir, uuid, vm), "locked");
   assert.match(error.message, /process 4711 on appliance-2/);
 });
 
 test("one process cannot take the lock of a VM twice, but those of two VMs", async (t) => {
   const stateDir = temporaryDirectory(t);
-  using first = acquireVmLock(stateDir, uuid, vm);
-  const error = refusal(() => acquireVmLock(stateDir, uuid, vm), "locked");
+  using first = VmLock.acquire(stateDir, uuid, vm);
+  const error = refusal(() => VmLock.acquire(stateDir, uuid, vm), "locked");
   assert.equal(error.context.pid, process.pid);
   assert.equal(isVmLocked(stateDir, uuid)?.token, first.token);
   // Closing the descriptors of those attempts must not drop this process's POSIX lock.
   const other = startFixture(t, "locker.ts", stateDir);
   assert.match(await ask(other, `acquire ${uuid}`), new RegExp(`^locked \\d+ ms ${process.pid} `));
-  using _second = acquireVmLock(stateDir, "../strange name", vm);
+  using _second = VmLock.acquire(stateDir, "../strange name", vm);
   assert.equal(readdirSync(stateDir).join(), "locks");
 });
 
@@ -196,5 +196,5 @@ test("a lock outlives every reference to it", async (t) => {
   const holder = startCommand(t, [node, "--expose-gc", ...rest]);
   assert.match(await ask(holder, `acquire ${uuid}`), /^held/);
   assert.equal(await ask(holder, "leak"), "leaked");
-  refusal(() => acquireVmLock(stateDir, uuid, vm), "locked");
+  refusal(() => VmLock.acquire(stateDir, uuid, vm), "locked");
 });
