@@ -1,4 +1,4 @@
-// What JavaScript sees: probe, digest, copy, an Engine that holds what copies share. Arguments were
+// What JavaScript sees: probe, digest, read, copy, an Engine that holds what copies share. Arguments were
 // checked in src/nbd/copy-engine/copy-engine.ts; here they are only unpacked.
 #include <napi.h>
 
@@ -109,60 +109,79 @@ Napi::Object handleOf(Napi::Env env, std::shared_ptr<Runner> runner) {
   return handle;
 }
 
-// Endpoint, timeoutMs, callback
-Napi::Value probe(const Napi::CallbackInfo& info) {
+// A question that is answered on a thread of its own. `question` fills the failure when it has no
+// answer; `valueOf` makes the answer one of JavaScript's.
+template <typename Answer>
+Napi::Value ask(Napi::Env env, const Napi::Value& callback,
+                std::function<Answer(const std::atomic<bool>& cancelled, Failure&)> question,
+                std::function<Napi::Value(Napi::Env, const Answer&)> valueOf) {
   struct State {
-    Endpoint endpoint;
-    milliseconds timeout;
     Failure failure;
-    std::optional<ExportInfo> answer;
+    Answer answer;
   };
   auto state = std::make_shared<State>();
-  state->endpoint = endpointOf(info[0]);
-  state->timeout = milliseconds{bytesOf(info[1])};
   auto runner = Runner::start(
-      info.Env(), info[2].As<Napi::Function>(),
-      [state](Runner& runner) {
-        state->answer =
-            probeExport(state->endpoint, state->timeout, runner.stopped(), state->failure);
+      env, callback.As<Napi::Function>(),
+      [state, question](Runner& runner) {
+        state->answer = question(runner.stopped(), state->failure);
       },
       nullptr, nullptr,
-      [state](Napi::Env env, Napi::Function callback) {
-        if (state->answer) settleWith(env, callback, "done", infoOf(env, *state->answer));
-        else settleWith(env, callback, "failed", failureOf(env, state->failure));
+      [state, valueOf](Napi::Env env, Napi::Function callback) {
+        if (!state->failure.code.empty())
+          return settleWith(env, callback, "failed", failureOf(env, state->failure));
+        settleWith(env, callback, "done", valueOf(env, state->answer));
       });
-  return handleOf(info.Env(), runner);
+  return handleOf(env, runner);
+}
+
+// Endpoint, timeoutMs, callback
+Napi::Value probe(const Napi::CallbackInfo& info) {
+  using Answer = std::optional<ExportInfo>;
+  const Endpoint endpoint = endpointOf(info[0]);
+  const milliseconds timeout{bytesOf(info[1])};
+  return ask<Answer>(
+      info.Env(), info[2],
+      [=](const std::atomic<bool>& cancelled, Failure& failure) {
+        return probeExport(endpoint, timeout, cancelled, failure);
+      },
+      [](Napi::Env env, const Answer& answer) { return infoOf(env, *answer); });
 }
 
 // Endpoint, ranges, timeoutMs, callback
 Napi::Value digest(const Napi::CallbackInfo& info) {
-  struct State {
-    Endpoint endpoint;
-    std::vector<Range> ranges;
-    milliseconds timeout;
-    Failure failure;
-    std::vector<std::string> digests;
-  };
-  auto state = std::make_shared<State>();
-  state->endpoint = endpointOf(info[0]);
-  state->ranges = rangesOf(info[1]);
-  state->timeout = milliseconds{bytesOf(info[2])};
-  auto runner = Runner::start(
-      info.Env(), info[3].As<Napi::Function>(),
-      [state](Runner& runner) {
-        state->digests = digestRanges(state->endpoint, state->ranges, state->timeout,
-                                      runner.stopped(), state->failure);
+  using Answer = std::vector<std::string>;
+  const Endpoint endpoint = endpointOf(info[0]);
+  const std::vector<Range> ranges = rangesOf(info[1]);
+  const milliseconds timeout{bytesOf(info[2])};
+  return ask<Answer>(
+      info.Env(), info[3],
+      [=](const std::atomic<bool>& cancelled, Failure& failure) {
+        return digestRanges(endpoint, ranges, timeout, cancelled, failure);
       },
-      nullptr, nullptr,
-      [state](Napi::Env env, Napi::Function callback) {
-        if (!state->failure.code.empty())
-          return settleWith(env, callback, "failed", failureOf(env, state->failure));
-        Napi::Array digests = Napi::Array::New(env, state->digests.size());
-        for (size_t i = 0; i < state->digests.size(); i++)
-          digests.Set(i, Napi::String::New(env, state->digests[i]));
-        settleWith(env, callback, "done", digests);
+      [](Napi::Env env, const Answer& answer) {
+        Napi::Array digests = Napi::Array::New(env, answer.size());
+        for (size_t i = 0; i < answer.size(); i++)
+          digests.Set(i, Napi::String::New(env, answer[i]));
+        return digests;
       });
-  return handleOf(info.Env(), runner);
+}
+
+// Endpoint, offset, length, timeoutMs, callback
+Napi::Value read(const Napi::CallbackInfo& info) {
+  using Answer = std::vector<uint8_t>;
+  const Endpoint endpoint = endpointOf(info[0]);
+  const Range range = {bytesOf(info[1]), bytesOf(info[2])};
+  const milliseconds timeout{bytesOf(info[3])};
+  return ask<Answer>(
+      info.Env(), info[4],
+      [=](const std::atomic<bool>& cancelled, Failure& failure) {
+        return readRange(endpoint, range, timeout, cancelled, failure);
+      },
+      [](Napi::Env env, const Answer& answer) {
+        auto bytes = Napi::Uint8Array::New(env, answer.size());
+        std::copy(answer.begin(), answer.end(), bytes.Data());
+        return bytes;
+      });
 }
 
 JobOptions jobOptionsOf(const Napi::Object& object) {
@@ -323,6 +342,7 @@ static Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("libnbdVersion", Napi::Function::New(env, libnbdVersion, "libnbdVersion"));
   exports.Set("probe", Napi::Function::New(env, probe, "probe"));
   exports.Set("digest", Napi::Function::New(env, digest, "digest"));
+  exports.Set("read", Napi::Function::New(env, read, "read"));
   exports.Set("Engine", EngineObject::define(env));
   return exports;
 }

@@ -1,4 +1,5 @@
-// Short questions to one export: what is it, and what do some of its ranges hold.
+// Short questions to one export: what is it, and what do some of its ranges hold. Each is asked over a
+// connection of its own.
 #pragma once
 
 #include <atomic>
@@ -18,5 +19,9 @@ std::optional<ExportInfo> probeExport(const Endpoint& endpoint, milliseconds tim
 std::vector<std::string> digestRanges(const Endpoint& endpoint, const std::vector<Range>& ranges,
                                       milliseconds timeout, const std::atomic<bool>& cancelled,
                                       Failure& failure);
+
+// What the range holds. Empty with `failure` filled when it cannot be read.
+std::vector<uint8_t> readRange(const Endpoint& endpoint, const Range& range, milliseconds timeout,
+                               const std::atomic<bool>& cancelled, Failure& failure);
 
 }  // namespace engine

@@ -9,6 +9,7 @@ import {
   Engine,
   libnbdVersion,
   probeExport,
+  readRange,
 } from "../../src/nbd/copy-engine/copy-engine.ts";
 import { makeDirty, makeImage, Random } from "./images.ts";
 import { startNbdkit, startNbdServer, startQemuNbd, tempDir } from "./servers.ts";
@@ -125,6 +126,81 @@ test("digests are the SHA-256 of exactly the asked bytes", async () => {
   assert.deepEqual(digests, expected);
   await assert.rejects(digestRanges(server, Float64Array.of(2 * MiB, 100)), {
     code: "ENGINE_SIZE",
+  });
+});
+
+/** Takes only whole blocks of 4 KiB, and at most 64 KiB in a request. */
+const strict = [
+  "--filter=blocksize-policy",
+  ...["blocksize-minimum=4096", "blocksize-preferred=4096", "blocksize-maximum=65536"],
+  "blocksize-error-policy=error",
+];
+
+test("digests and reads of unaligned ranges get along with a server that takes only whole blocks", async () => {
+  await using dir = await tempDir();
+  const file = join(dir.path, "disk");
+  await makeDirty(file, 2 * MiB, new Random(6));
+  await using server = await startNbdkit(dir.path, "-r", "file", file, ...strict);
+  const bytes = await readFile(file);
+  for (const [offset, length] of [
+    [0, 2 * MiB],
+    [4095, MiB],
+    [2 * MiB - 1, 1],
+  ] as const) {
+    const part = bytes.subarray(offset, offset + length);
+    const digest = createHash("sha256").update(part).digest("hex");
+    assert.deepEqual(await digestRanges(server, Float64Array.of(offset, length)), [digest]);
+    if (length > MiB) continue;
+    const read = await readRange(server, offset, length);
+    assert.ok(part.equals(read), `${length} bytes at ${offset}`);
+  }
+});
+
+test("a read gives exactly the asked bytes of each kind of server", async () => {
+  await using dir = await tempDir();
+  const file = join(dir.path, "disk");
+  await makeDirty(file, MiB + 77, new Random(7));
+  const bytes = await readFile(file);
+  await using nbdkit = await startNbdkit(dir.path, "-r", "file", file);
+  await using qemu = await startQemuNbd(dir.path, file);
+  await using server = await startNbdServer(dir.path, file);
+  for (const each of [nbdkit, qemu, server])
+    for (const [offset, length] of [
+      [0, MiB],
+      [0, 0],
+      [511, 2],
+      [77, MiB],
+      [MiB + 76, 1],
+    ] as const) {
+      const read = await readRange(each, offset, length);
+      assert.ok(read instanceof Uint8Array);
+      assert.ok(bytes.subarray(offset, offset + length).equals(read), `${length} at ${offset}`);
+    }
+});
+
+test("a read of too much, or that cannot be answered, fails and says why", async () => {
+  await using dir = await tempDir();
+  const failing = ["--filter=error", "memory", "2M", "error-pread=EIO", "error-pread-rate=100%"];
+  await using server = await startNbdkit(dir.path, ...failing);
+  await assert.rejects(readRange(server, 0, MiB + 1), { name: "RangeError" });
+  await assert.rejects(readRange(server, -1, 1), { name: "RangeError" });
+  await assert.rejects(readRange(server, 2 * MiB - 1, 2), {
+    code: "ENGINE_SIZE",
+    side: "target",
+    offset: 2 * MiB - 1,
+    length: 2,
+  });
+  await assert.rejects(readRange(server, 0, 512, { side: "source" }), {
+    name: "NbdError",
+    code: "ENGINE_READ",
+    side: "source",
+    errno: "EIO",
+  });
+  await assert.rejects(readRange({ uri: `${server.uri}-not` }, 0, 512), { code: "ENGINE_CONNECT" });
+  await using slow = await startNbdkit(dir.path, "--filter=delay", "memory", "2M", "rdelay=60");
+  await assert.rejects(readRange(slow, 0, 512, { timeoutMs: 200 }), { code: "ENGINE_TIMEOUT" });
+  await assert.rejects(readRange(slow, 0, 512, { signal: AbortSignal.timeout(100) }), {
+    name: "TimeoutError",
   });
 });
 

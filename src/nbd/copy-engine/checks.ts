@@ -37,6 +37,12 @@ export function checkCopyOptions(options: CheckedOptions): void {
   checkInteger("differencesMaximum", options.differencesMaximum, 1, 1_000_000);
 }
 
+/** Of a read whose bytes enter JavaScript: few. */
+export function checkRead(offset: number, lengthBytes: number): void {
+  checkInteger("offset", offset, 0, Number.MAX_SAFE_INTEGER);
+  checkInteger("lengthBytes", lengthBytes, 0, 2 ** 20);
+}
+
 function checkInteger(name: string, value: number | undefined, least: number, most: number): void {
   if (value === undefined) return;
   if (!Number.isSafeInteger(value) || value < least || value > most)

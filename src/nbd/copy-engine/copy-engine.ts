@@ -1,11 +1,12 @@
 /**
- * The face of the native copy engine: probe an export, copy or compare two exports, hash ranges.
- * Disk bytes never enter JavaScript. The only module that talks to the addon.
+ * The face of the native copy engine: probe an export, copy or compare two exports, hash ranges, read a
+ * few bytes. What is copied or compared never enters JavaScript. Nothing else loads the addon.
  */
-import { checkCopyOptions, checkEndpoint, checkPage, checkRange } from "./checks.ts";
+import { checkCopyOptions, checkEndpoint, checkRange, checkRead } from "./checks.ts";
 import { NbdError, type Side } from "./errors.ts";
+import { Feeder } from "./feeder.ts";
 import { loadNative } from "./native.ts";
-import type { NativeCopy, NativeEndpoint, NativeEngine, NativeTrouble } from "./native-types.ts";
+import type { NativeEndpoint, NativeEngine, NativeTrouble } from "./native-types.ts";
 import { runNative } from "./run.ts";
 
 export { NbdError } from "./errors.ts";
@@ -154,7 +155,8 @@ export async function probeExport(
 
 /**
  * SHA-256 (hex) of each range [offset, length, …], in order.
- * @throws NbdError; the signal's reason
+ * @throws NbdError ENGINE_CONNECT, ENGINE_REFUSED, ENGINE_TIMEOUT, ENGINE_LOST, ENGINE_READ, ENGINE_SIZE
+ *   where a range ends behind the export; the signal's reason
  */
 export async function digestRanges(
   endpoint: NbdEndpoint,
@@ -166,6 +168,25 @@ export async function digestRanges(
   checkRange(ranges);
   return await runNative<string[]>({ signal, side }, (callback) =>
     loadNative().digest(native, ranges, timeoutMs, callback),
+  );
+}
+
+/**
+ * What the export holds in [offset, offset + lengthBytes): the only disk bytes that enter JavaScript, at
+ * most 1 MiB of them, for what is looked at, such as a partition table. Aligned to nothing.
+ * @throws NbdError as digestRanges(); RangeError for more; the signal's reason
+ */
+export async function readRange(
+  endpoint: NbdEndpoint,
+  offset: number,
+  lengthBytes: number,
+  options: { signal?: AbortSignal; timeoutMs?: number; side?: Side } = {},
+): Promise<Uint8Array> {
+  const { signal, timeoutMs = 60_000, side = "target" } = options;
+  const native = nativeEndpoint(endpoint);
+  checkRead(offset, lengthBytes);
+  return await runNative<Uint8Array>({ signal, side }, (callback) =>
+    loadNative().read(native, offset, lengthBytes, timeoutMs, callback),
   );
 }
 
@@ -267,66 +288,6 @@ export class Engine implements Disposable {
       controller.abort(
         new NbdError("ENGINE_CLOSED", "the copy engine was closed", { side: "target" }),
       );
-  }
-}
-
-const pageValues = 2 * 4096;
-
-/** Hands extents to the native job page by page, as fast as it takes them. */
-class Feeder {
-  readonly #extents: Float64Array | AsyncIterable<Float64Array> | undefined;
-  readonly #controller: AbortController;
-  #stopped = false;
-  #wake: (() => void) | undefined;
-
-  constructor(
-    extents: Float64Array | AsyncIterable<Float64Array> | undefined,
-    controller: AbortController,
-  ) {
-    this.#extents = extents;
-    this.#controller = controller;
-  }
-
-  start(task: NativeCopy): void {
-    if (this.#extents === undefined) return;
-    this.#feed(this.#extents, task).catch((error) => this.#controller.abort(error));
-  }
-
-  hungry(): void {
-    this.#wake?.();
-  }
-
-  stop(): void {
-    this.#stopped = true;
-    this.#wake?.();
-  }
-
-  async #feed(
-    extents: Float64Array | AsyncIterable<Float64Array>,
-    task: NativeCopy,
-  ): Promise<void> {
-    let end = 0;
-    if (extents instanceof Float64Array) {
-      checkPage(extents, end);
-      await this.#page(extents, task);
-    } else {
-      for await (const page of extents) {
-        end = checkPage(page, end);
-        await this.#page(page, task);
-        if (this.#stopped) return;
-      }
-    }
-    if (!this.#stopped) task.end();
-  }
-
-  async #page(page: Float64Array, task: NativeCopy): Promise<void> {
-    for (let at = 0; at < page.length && !this.#stopped; at += pageValues) {
-      const part = page.subarray(at, at + pageValues);
-      // The promise is made first: the event may come before push() has returned.
-      const { promise, resolve } = Promise.withResolvers<void>();
-      this.#wake = resolve;
-      if (!task.push(part)) await promise;
-    }
   }
 }
 

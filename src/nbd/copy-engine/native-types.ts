@@ -12,6 +12,13 @@ export interface NativeAddon {
     timeoutMs: number,
     callback: NativeCallback,
   ): NativeTask;
+  read(
+    endpoint: NativeEndpoint,
+    offset: number,
+    lengthBytes: number,
+    timeoutMs: number,
+    callback: NativeCallback,
+  ): NativeTask;
   Engine: new (memoryBytes: number, maxBytesPerSecond: number) => NativeEngine;
 }
 
