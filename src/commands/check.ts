@@ -1,7 +1,7 @@
 import { type CatalogueEntry, catalogue, exitCodes } from "../errors.ts";
 import { type Preflight, runPreflight } from "../migration/check/check.ts";
 import type { Finding } from "../migration/check/finding.ts";
-import type { PlannedDisk } from "../migration/check/plan.ts";
+import type { DiskForecast } from "../migration/check/plan.ts";
 import { formatBytes, formatDuration } from "../progress/format.ts";
 import type { CommandContext } from "../report/context.ts";
 import { printJson, table } from "../report/output.ts";
@@ -60,7 +60,7 @@ function findingText({ level, area, message, remedy, code }: Finding): string {
   return `${line}${" ".repeat(levelWidth + areaWidth + 4)}fix: ${remedy}\n`;
 }
 
-function planTable(disks: readonly PlannedDisk[]): string {
+function planTable(disks: readonly DiskForecast[]): string {
   const rows = disks.map((disk) => [
     disk.disk_id,
     disk.target,
@@ -71,7 +71,7 @@ function planTable(disks: readonly PlannedDisk[]): string {
   return table(["disk", "target", "copy", "bytes", "why"], rows);
 }
 
-function bytesText({ type, bytes_at_most, usual_bytes }: PlannedDisk): string {
+function bytesText({ type, bytes_at_most, usual_bytes }: DiskForecast): string {
   if (bytes_at_most !== undefined) {
     const part = type === "full" ? ", what is allocated of it" : "";
     return `at most ${formatBytes(bytes_at_most)}${part}`;

@@ -11,9 +11,15 @@ import { pino } from "pino";
 import { resolveConfig } from "../../src/config.ts";
 import { readConfigFile } from "../../src/config-file.ts";
 import { MigratekitError } from "../../src/errors.ts";
-import { NbdkitOutput } from "../../src/nbd/nbdkit/stderr.ts";
-import { nbdUri, parseTargets } from "../../src/nbd/target/target.ts";
-import { displayUri, formatNbdUri, parseNbdUri, targetIdentity } from "../../src/nbd/target/uri.ts";
+import { NbdkitOutput } from "../../src/nbd/nbdkit/output.ts";
+import { parseTargets } from "../../src/nbd/target/target.ts";
+import {
+  displayUri,
+  formatNbdUri,
+  nbdUri,
+  parseNbdUri,
+  targetIdentity,
+} from "../../src/nbd/target/uri.ts";
 import { InvalidValue } from "../../src/option-types.ts";
 import { commandNames, type OptionName, options, variablesOf } from "../../src/options.ts";
 import { buildProgram } from "../../src/program.ts";

@@ -78,3 +78,13 @@ export function warningsOf(onWarning: (message: string) => void) {
 export function inOrder(findings: readonly Finding[]): Finding[] {
   return [...findings].sort((a, b) => areas.indexOf(a.area) - areas.indexOf(b.area));
 }
+
+/** One cause that two probes met is one finding. */
+export function withoutRepeats(findings: readonly Finding[]): Finding[] {
+  const seen = new Set<string>();
+  return findings.filter(({ level, message }) => {
+    if (seen.has(`${level} ${message}`)) return false;
+    seen.add(`${level} ${message}`);
+    return true;
+  });
+}

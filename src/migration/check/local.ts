@@ -17,11 +17,14 @@ export function checkEngine(): Finding[] {
 }
 
 /** nbdkit, its plugin, VMware's library, and the operator's configuration of it. */
-export async function checkNbdkit(config: Config, signal: AbortSignal): Promise<Finding[]> {
+export async function checkNbdkit(
+  { nbdkit, vddkPlugin, vddkLibdir }: Pick<Config, "nbdkit" | "vddkPlugin" | "vddkLibdir">,
+  signal: AbortSignal,
+): Promise<Finding[]> {
   const inspection = await inspectNbdkit({
-    nbdkit: config.nbdkit,
-    plugin: config.vddkPlugin,
-    libdir: config.vddkLibdir,
+    nbdkit,
+    plugin: vddkPlugin,
+    libdir: vddkLibdir,
     signal,
   });
   const { nbdkitVersion, pluginVersion, pluginPath, vddkLibraryVersion = "?" } = inspection;
@@ -29,7 +32,7 @@ export async function checkNbdkit(config: Config, signal: AbortSignal): Promise<
     ok(
       "source",
       `nbdkit ${nbdkitVersion}, VDDK plugin ${pluginVersion} (${pluginPath}), ` +
-        `VDDK ${vddkLibraryVersion} in ${config.vddkLibdir}`,
+        `VDDK ${vddkLibraryVersion} in ${vddkLibdir}`,
     ),
     ...versionWarnings(inspection),
   ];
@@ -69,7 +72,7 @@ function isOlder(version: string, than: readonly number[]): boolean {
 }
 
 /** @throws MigratekitError `usage` */
-export async function checkVddkConfig({ vddkConfig }: Config): Promise<Finding[]> {
+export async function checkVddkConfig(vddkConfig: string | undefined): Promise<Finding[]> {
   if (vddkConfig === undefined) return [];
   const path = resolve(vddkConfig);
   const reason = await stat(path).then(
@@ -128,8 +131,11 @@ function nearestExisting(path: string): string {
 const apiTimeoutMs = 3000;
 
 /** Reporting can do no harm, so nothing here is a problem. */
-export async function checkProgressApi(config: Config, signal: AbortSignal): Promise<Finding[]> {
-  const { jobId, vmaUrl } = config;
+export async function checkProgressApi(
+  vmaUrl: string,
+  jobId: string | undefined,
+  signal: AbortSignal,
+): Promise<Finding[]> {
   if (jobId === undefined) return [ok("progress", "no --job-id: progress is not reported")];
   const reason = await new VmaHttp(vmaUrl, jobId).get(apiTimeoutMs, signal).then(
     // A job that it does not know is created by the first update.

@@ -17,7 +17,8 @@ import { diskIdOf } from "../vm/site.ts";
 import type { CheckedTarget } from "../vm/targets.ts";
 import { type Finding, ok, problem, warning } from "./finding.ts";
 
-export interface PlannedDisk {
+/** What a run would do to one disk; a row of the JSON document. */
+export interface DiskForecast {
   readonly disk_id: string;
   readonly target: string;
   readonly capacity_bytes: number;
@@ -37,7 +38,7 @@ export interface Estimate {
 
 export interface Plan {
   readonly findings: Finding[];
-  readonly disks: PlannedDisk[];
+  readonly disks: DiskForecast[];
   readonly estimate?: Estimate;
 }
 
@@ -77,13 +78,13 @@ async function planOne(
   target: CheckedTarget,
   past: readonly RunRecord[],
   findings: Finding[],
-): Promise<PlannedDisk> {
+): Promise<DiskForecast> {
   const { state, identity, config, vm } = context;
   const { key, capacityBytes, changeId } = target.disk;
   const record = state && new DiskRecords(state).readDiskRecord(identity, key);
   const journal = state && new JournalStore(state).openJournal(identity, key);
   const stored = await storedChangeId(context, key, record?.changeId, findings);
-  // Before its first snapshot a disk has no history, which is to no stored ID's liking.
+  // Before its first snapshot a disk has no history: no stored change ID fits it.
   const frozen = { capacityBytes, changeId: changeId ?? (willBeTracked(vm) ? "new" : undefined) };
   const facts = { uri: target.identity, sizeBytes: target.info.sizeBytes };
   const known = knownDisk(stored, record, journal);
@@ -100,7 +101,7 @@ async function planOne(
     plan = { type: "full", reason, targetMismatch: true };
   }
   if (plan.type === "full" && plan.targetMismatch) {
-    findings.push(mismatch(config, diskIdOf(target.disk), plan.reason));
+    findings.push(mismatch(config.onTargetMismatch, diskIdOf(target.disk), plan.reason));
   }
   if (config.targetIsZero && record !== undefined) {
     findings.push(
@@ -161,8 +162,8 @@ function samplesFor(
   return plan.type === "resume" ? ofJournal : [];
 }
 
-function mismatch(config: Config, diskId: string, reason: string): Finding {
-  if (config.onTargetMismatch === "fail") {
+function mismatch(policy: Config["onTargetMismatch"], diskId: string, reason: string): Finding {
+  if (policy === "fail") {
     return problem("target", new MigratekitError("target-mismatch", `${diskId}: ${reason}`));
   }
   return warning(
@@ -197,7 +198,7 @@ function usualBytes(past: readonly RunRecord[], key: number): number | undefined
 }
 
 function estimateTime(
-  disks: readonly PlannedDisk[],
+  disks: readonly DiskForecast[],
   past: readonly RunRecord[],
 ): Estimate | undefined {
   if (disks.length === 0) return undefined;

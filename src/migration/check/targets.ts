@@ -3,8 +3,9 @@ import type { Config } from "../../config.ts";
 import { MigratekitError } from "../../errors.ts";
 import { digestRanges, type ExportInfo, NbdError } from "../../nbd/copy-engine/copy-engine.ts";
 import { checkTargets, type TargetToCheck } from "../../nbd/target/check.ts";
-import { parseTargets, sizeText, targetIdentity } from "../../nbd/target/target.ts";
-import { displayUri } from "../../nbd/target/uri.ts";
+import { sizeText } from "../../nbd/target/disk.ts";
+import { parseTargets } from "../../nbd/target/target.ts";
+import { displayUri, targetIdentity } from "../../nbd/target/uri.ts";
 import type { VirtualDisk } from "../../vmware/virtual-disk.ts";
 import { diskIdOf } from "../vm/site.ts";
 import type { CheckedTarget } from "../vm/targets.ts";
@@ -28,10 +29,10 @@ export interface TargetFindings {
 export async function checkAllTargets(
   config: Config,
   allDisks: readonly VirtualDisk[] | undefined,
-  skip: readonly number[],
   undo: UndoStack,
   signal: AbortSignal,
 ): Promise<TargetFindings> {
+  const skip = config.skipDisks ?? [];
   const known = allDisks?.filter(({ key }) => !skip.includes(key));
   const disks = known ?? disksOfFlags(config, skip);
   if (disks.length === 0) return { findings: [], targets: [] };
@@ -127,13 +128,16 @@ async function tryToRead(
   }
 }
 
-function disksOfFlags(config: Config, skip: readonly number[]): VirtualDisk[] {
+function disksOfFlags(
+  { nbdTargets, nbdExportName }: Pick<Config, "nbdTargets" | "nbdExportName">,
+  skip: readonly number[],
+): VirtualDisk[] {
   const keys =
-    config.nbdTargets === undefined
-      ? /\{(?:key|index)\}/.test(config.nbdExportName)
+    nbdTargets === undefined
+      ? /\{(?:key|index)\}/.test(nbdExportName)
         ? [] // which ones, only the VM could tell
         : [2000]
-      : [...parseTargets(config.nbdTargets).keys()];
+      : [...parseTargets(nbdTargets).keys()];
   return keys
     .filter((key) => !skip.includes(key))
     .map((key) => ({

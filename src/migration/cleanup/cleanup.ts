@@ -14,7 +14,7 @@ import { TrustStore } from "../../state/trust.ts";
 import { listVms, normalEndpoint, type VmIdentity } from "../../state/vm-identity.ts";
 import type { VmDetails } from "../../vmware/vm-details.ts";
 import type { VsphereClient } from "../../vmware/vmware.ts";
-import { connectReadOnly } from "../check/vsphere.ts";
+import { connectReadOnly } from "../check/endpoint.ts";
 import { findLeftovers } from "../cycle/snapshot.ts";
 import { diskIdOf, endpointText } from "../vm/site.ts";
 import { UndoStack } from "../vm/undo.ts";

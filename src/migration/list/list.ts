@@ -15,8 +15,8 @@ import {
   type YamlFile,
 } from "../../config-file.ts";
 import { MigratekitError } from "../../errors.ts";
-import { parseTargets, targetIdentity } from "../../nbd/target/target.ts";
-import { nbdUri } from "../../nbd/target/uri.ts";
+import { parseTargets } from "../../nbd/target/target.ts";
+import { nbdUri, targetIdentity } from "../../nbd/target/uri.ts";
 import { type OptionName, type OptionSpec, options } from "../../options.ts";
 
 export interface ListedVm {

@@ -1,8 +1,9 @@
 import type { Config } from "../../config.ts";
 import type { ExportInfo, NbdEndpoint } from "../../nbd/copy-engine/copy-engine.ts";
 import { checkTargets } from "../../nbd/target/check.ts";
-import { assignTargets, parseTargets, targetIdentity } from "../../nbd/target/target.ts";
+import { assignTargets, parseTargets } from "../../nbd/target/target.ts";
 import { prepareTargetTls } from "../../nbd/target/tls.ts";
+import { targetIdentity } from "../../nbd/target/uri.ts";
 import type { VirtualDisk } from "../../vmware/virtual-disk.ts";
 import type { Run } from "./run.ts";
 import { selectDisks } from "./site.ts";

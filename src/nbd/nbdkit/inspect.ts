@@ -2,9 +2,9 @@
 import { readdir, stat } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { type ErrorCode, hasSystemCode, MigratekitError, messageOf } from "../../errors.ts";
+import { type RunResult, runProgram } from "../../run-program.ts";
 import { parseLine } from "./causes.ts";
 import { childEnvironment, pluginArgument, programPath } from "./command.ts";
-import { type RunResult, runBriefly } from "./run-tool.ts";
 
 export interface InspectOptions {
   /** "nbdkit", or its path. */
@@ -121,7 +121,7 @@ async function listFilters(filterDir: string | undefined): Promise<Set<string>> 
 async function runNbdkit(options: InspectOptions, args: readonly string[]): Promise<RunResult> {
   const { nbdkit, signal, timeoutMs } = options;
   try {
-    return await runBriefly(programPath(nbdkit), args, {
+    return await runProgram(programPath(nbdkit), args, {
       env: childEnvironment(),
       ...optional("signal", signal),
       ...optional("timeoutMs", timeoutMs),

@@ -7,11 +7,11 @@ import { rm } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Logger } from "pino";
 import { MigratekitError, messageOf } from "../../errors.ts";
+import { describeExit, exited, type StopOptions, stopProcess } from "../../stop-process.ts";
 import { type NbdkitCommand, nbdkitCommand, type VddkSource } from "./command.ts";
 import { inspectNbdkit, type NbdkitInspection } from "./inspect.ts";
-import { launchNbdkit, passwordFd } from "./process.ts";
-import { NbdkitOutput } from "./stderr.ts";
-import { describeExit, exited, type StopOptions, stopProcess } from "./stop.ts";
+import { launchNbdkit, passwordFd } from "./launch.ts";
+import { NbdkitOutput } from "./output.ts";
 import {
   makeWorkspace,
   removeNbdkitLeftovers,

@@ -11,7 +11,7 @@ import {
   NbdError,
   probeExport,
 } from "../copy-engine/copy-engine.ts";
-import { describeDisk, sharedTarget, sizeText, type TargetDisk } from "./target.ts";
+import { describeDisk, sharedTarget, sizeText, type TargetDisk } from "./disk.ts";
 import { displayUri, isLoopback, parseNbdUri, targetIdentity, usesTls } from "./uri.ts";
 
 export interface TargetToCheck extends TargetDisk {

@@ -1,18 +1,7 @@
 /** Which disk goes to which NBD export: --nbd-targets and --nbd-export-name. */
 import { MigratekitError, messageOf } from "../../errors.ts";
-import { displayUri, formatNbdUri, nbdUri, parseNbdUri, targetIdentity } from "./uri.ts";
-
-export { nbdUri, targetIdentity } from "./uri.ts";
-
-export interface TargetDisk {
-  /** VMware's device key, such as 2000. */
-  readonly key: number;
-  /** "Hard disk 1" */
-  readonly label: string;
-  readonly capacityBytes: number;
-  /** What `{index}` stands for, counted from 0; absent: its place in the list. */
-  readonly index?: number;
-}
+import { describeDisk, sharedTarget, type TargetDisk } from "./disk.ts";
+import { formatNbdUri, nbdUri, parseNbdUri, targetIdentity } from "./uri.ts";
 
 export interface TargetChoice {
   /** --nbd-targets; beats the export name. */
@@ -138,14 +127,6 @@ function refuseSharedTargets(
   }
 }
 
-export function sharedTarget(one: string, other: string, uri: string): MigratekitError {
-  return new MigratekitError(
-    "usage",
-    `${one} and ${other} would both be written to ${displayUri(uri)}`,
-    { remedy: "Give each disk an export of its own." },
-  );
-}
-
 function normalUri(index: number, entry: string, uri: string): string {
   try {
     return formatNbdUri(parseNbdUri(uri));
@@ -176,18 +157,4 @@ function badEntry(
 function listDisks(disks: readonly TargetDisk[]): string {
   const count = disks.length === 1 ? "" : `${disks.length} disks: `;
   return `${count}${disks.map(describeDisk).join("; ")}`;
-}
-
-/** "disk-2000 (Hard disk 1, 40.0 GiB)" */
-export function describeDisk({ key, label, capacityBytes }: TargetDisk): string {
-  return `disk-${key} (${label}, ${sizeText(capacityBytes)})`;
-}
-
-/** "40.0 GiB": rounded, so exact bytes stand beside it where they matter. */
-export function sizeText(bytes: number): string {
-  const units = ["bytes", "KiB", "MiB", "GiB", "TiB"];
-  let unit = 0;
-  let value = bytes;
-  for (; value >= 1_024 && unit < units.length - 1; unit++) value /= 1_024;
-  return `${unit === 0 ? value : value.toFixed(1)} ${units[unit]}`;
 }

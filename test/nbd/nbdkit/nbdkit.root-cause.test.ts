@@ -7,7 +7,7 @@ import { test } from "node:test";
 import type { ErrorCode } from "../../../src/errors.ts";
 import { recogniseCause } from "../../../src/nbd/nbdkit/causes.ts";
 import { startNbdkit, type VddkSource } from "../../../src/nbd/nbdkit/nbdkit.ts";
-import { NbdkitOutput } from "../../../src/nbd/nbdkit/stderr.ts";
+import { NbdkitOutput } from "../../../src/nbd/nbdkit/output.ts";
 import {
   diskPath,
   exportSize,

@@ -1,14 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { MigratekitError } from "../../../src/errors.ts";
-import {
-  assignTargets,
-  expandExportName,
-  nbdUri,
-  parseTargets,
-  type TargetDisk,
-  targetIdentity,
-} from "../../../src/nbd/target/target.ts";
+import type { TargetDisk } from "../../../src/nbd/target/disk.ts";
+import { assignTargets, expandExportName, parseTargets } from "../../../src/nbd/target/target.ts";
+import { nbdUri, targetIdentity } from "../../../src/nbd/target/uri.ts";
 
 const disks: TargetDisk[] = [
   { key: 2000, label: "Hard disk 1", capacityBytes: 40 * 2 ** 30 },

@@ -3,11 +3,11 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import type { Readable, Writable } from "node:stream";
 import { MigratekitError } from "../../errors.ts";
+import { describeExit, exited, stopProcess } from "../../stop-process.ts";
 import type { NbdkitCommand } from "./command.ts";
 import { cannotRun } from "./inspect.ts";
+import type { NbdkitOutput } from "./output.ts";
 import { waitForNbdServer } from "./ready.ts";
-import type { NbdkitOutput } from "./stderr.ts";
-import { describeExit, exited, stopProcess } from "./stop.ts";
 
 /** The descriptor of the child on which it finds the password; 0 to 2 are not allowed by nbdkit. */
 export const passwordFd = 3;

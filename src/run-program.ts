@@ -2,7 +2,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import type { Readable } from "node:stream";
-import { stopProcess } from "./stop.ts";
+import { stopProcess } from "./stop-process.ts";
 
 export interface RunOptions {
   /** The whole environment of the program. */
@@ -26,7 +26,7 @@ const outputCharsMax = 256 * 1024;
  * past 256 Ki characters is dropped.
  * @throws the system's own error (ENOENT, EACCES …) when it cannot be started, or the signal's reason.
  */
-export async function runBriefly(
+export async function runProgram(
   program: string,
   args: readonly string[],
   options: RunOptions,

@@ -1,7 +1,7 @@
 /** Ending a child process: a polite signal, a bounded wait, then force. */
 import type { ChildProcess } from "node:child_process";
 import { setTimeout as sleep } from "node:timers/promises";
-import { hasSystemCode } from "../../errors.ts";
+import { hasSystemCode } from "./errors.ts";
 
 export interface StopOptions {
   /** How long the process may take to end after SIGTERM. */

@@ -1,0 +1,117 @@
+/** The VM: what it is, its snapshots, who works on it. */
+import { MigratekitError } from "../../errors.ts";
+import type { StateDatabase } from "../../state/database/database.ts";
+import { isVmLocked } from "../../state/lock/lock.ts";
+import { RunStore } from "../../state/runs.ts";
+import type { VmIdentity } from "../../state/vm-identity.ts";
+import type { VmDetails } from "../../vmware/vm-details.ts";
+import type { VsphereClient } from "../../vmware/vmware.ts";
+import { findLeftovers } from "../cycle/snapshot.ts";
+import { flatten, snapshotOwner } from "../cycle/snapshot-names.ts";
+import { type Finding, ok, problem, warning, warningsOf } from "./finding.ts";
+
+/** The VM as it is: tracking, Tools, what it keeps from a run. */
+export function checkVm(vm: VmDetails, quiesceSnapshot: boolean): Finding[] {
+  const { name, moref, hardwareVersion, powerState, host } = vm;
+  const found = [
+    ok(
+      "vm",
+      `${name} (${moref}): ${powerState}, hardware version ${hardwareVersion}, ` +
+        `${vm.disks.length} disk(s), on host ${host.name || "unknown"}`,
+    ),
+    ...trackingFindings(vm),
+  ];
+  const warn = (message: string, remedy: string) => found.push(warning("vm", message, remedy));
+  if (vm.template) {
+    const template = new MigratekitError("vm-unsuitable", `${name} is a template`, {
+      remedy: "Convert it to a virtual machine, or deploy one from it.",
+    });
+    found.push(problem("vm", template));
+  }
+  if (quiesceSnapshot && powerState === "poweredOn" && !vm.toolsRunning) {
+    warn(
+      "VMware Tools do not run in the guest: snapshots are crash-consistent only",
+      "Start VMware Tools, or say --no-quiesce-snapshot.",
+    );
+  }
+  if (vm.encrypted) {
+    warn(
+      "the VM is encrypted: the target will hold its content in the clear",
+      "Make sure that the target volume is protected; the account needs Cryptographer.Access.",
+    );
+  }
+  if (vm.consolidationNeeded) {
+    warn(
+      "vSphere says that its disks need consolidation",
+      "Consolidate them in the vSphere client.",
+    );
+  }
+  return found;
+}
+
+/** Its snapshots: of runs that died, of others, of runs that may be alive elsewhere. */
+export async function checkSnapshots(
+  client: VsphereClient,
+  vm: VmDetails,
+  identity: VmIdentity,
+  stateDir: string,
+  state: StateDatabase | undefined,
+): Promise<Finding[]> {
+  const holder = isVmLocked(stateDir, vm.instanceUuid);
+  const runs = state && new RunStore(state);
+  const dead = runs?.runsWithLeftoverSnapshots(identity, holder) ?? [];
+  const deadRunIds = new Set(dead.map(({ runId }) => runId));
+  const ofLiving: Finding[] = [];
+  const logger = warningsOf((message) =>
+    ofLiving.push(warning("vm", message, "Wait for that run, or look at it on its host.")),
+  );
+  const leftovers = await findLeftovers({ client, vmMoref: vm.moref, deadRunIds, logger });
+  const found = leftovers.map(({ name, moref }) =>
+    warning(
+      "vm",
+      `the snapshot ${name} (${moref}) was left by a run that died`,
+      "The next run removes it, as does 'migratekit cleanup'.",
+    ),
+  );
+  const others = flatten(vm.snapshots).filter((snapshot) => !snapshotOwner(snapshot));
+  if (others.length > 0) {
+    const names = others.map((snapshot) => JSON.stringify(snapshot.name)).join(", ");
+    found.push(ok("vm", `${others.length} snapshot(s) of others, left alone: ${names}`));
+  }
+  return [...found, ...ofLiving];
+}
+
+function trackingFindings(vm: VmDetails): Finding[] {
+  if (!vm.changeTrackingSupported) {
+    return [
+      warning(
+        "vm",
+        `it cannot track changed blocks (hardware version ${vm.hardwareVersion}): every run copies all`,
+        "Upgrade its virtual hardware to version 7 or newer.",
+      ),
+    ];
+  }
+  if (vm.changeTrackingEnabled) return [ok("vm", "changed block tracking is on")];
+  const off = "changed block tracking is off; the run turns it on";
+  if (vm.snapshots.length === 0) return [ok("vm", off)];
+  return [
+    warning(
+      "vm",
+      `${off}, which may not take effect while the VM has snapshots`,
+      "Remove the VM's snapshots before the first run.",
+    ),
+  ];
+}
+
+/** @throws MigratekitError `locked` */
+export function checkLock(stateDir: string, vm: VmDetails): Finding[] {
+  const holder = isVmLocked(stateDir, vm.instanceUuid);
+  if (holder === undefined) return [ok("lock", "no other run works on the VM")];
+  const who =
+    holder.pid === 0
+      ? "a process that has not left its name"
+      : `process ${holder.pid} on ${holder.host}, started ${holder.startedAt}`;
+  throw new MigratekitError("locked", `another run is working on ${vm.name}: ${who}`, {
+    context: { pid: holder.pid, host: holder.host },
+  });
+}
