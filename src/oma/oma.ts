@@ -1,169 +1,159 @@
-import type { Logger } from "pino";
-import { MigratekitError, messageOf } from "../errors.ts";
-import { type ChangeIdStore, isChangeId, splitChangeId } from "../state/change-ids.ts";
-import type { StateDatabase } from "../state/database/database.ts";
-import { DiskRecords } from "../state/disk-records.ts";
-import {
-  clearPendingUpload,
-  type PendingUpload,
-  readPendingUpload,
-  savePendingUpload,
-} from "../state/pending-uploads.ts";
-import type { VmIdentity } from "../state/vm-identity.ts";
-import { OmaClient, type OmaClientOptions, OmaFailure, oneLine } from "./client.ts";
+/** The OMA API, where the appliance keeps change IDs (contract, section 3). */
 
-export interface OmaOptions extends OmaClientOptions {
-  /** MIGRATEKIT_JOB_ID. */
-  readonly jobId: string;
-  readonly logger: Logger;
+import { isChangeId } from "../change-id.ts";
+import { MigratekitError, messageOf } from "../errors.ts";
+import { exchange, HttpFailure } from "../http.ts";
+import { retry } from "../retry.ts";
+import { oneLine } from "../text.ts";
+
+export interface OmaOptions {
+  /** CLOUDSTACK_API_URL, e.g. http://localhost:8082. */
+  readonly baseUrl: string;
+  /** Of one request, from connecting to the last byte. Default 10 000. */
+  readonly requestTimeoutMs?: number;
+  /** Requests for one purpose, the first included. Default 5. */
+  readonly attempts?: number;
+  /** Before the second request; doubles, up to 5 s. Default 500. */
+  readonly firstDelayMs?: number;
 }
 
-/**
- * Change IDs kept by the appliance (contract, section 3). A change ID that could not be delivered
- * waits in the local state and is used, and delivered, by the next run.
- */
-export class OmaChangeIdStore implements ChangeIdStore {
-  readonly kind = "oma";
-  readonly #db: StateDatabase;
-  readonly #records: DiskRecords;
-  readonly #client: OmaClient;
-  readonly #jobId: string;
-  readonly #logger: Logger;
+/** What is stored under a job for one disk. */
+export interface ChangeIdUpload {
+  readonly deviceKey: number;
+  readonly changeId: string;
+  /** What the API held when the copy began. */
+  readonly previousChangeId?: string | undefined;
+}
 
-  constructor(db: StateDatabase, options: OmaOptions) {
-    const { jobId, logger, ...clientOptions } = options;
-    this.#db = db;
-    this.#records = new DiskRecords(db);
-    this.#client = new OmaClient(clientOptions);
-    this.#jobId = jobId;
-    this.#logger = logger;
+interface OmaRequest {
+  readonly method: "GET" | "POST";
+  /** After the base; already percent-encoded. */
+  readonly path: string;
+  readonly body?: Readonly<Record<string, string>>;
+  readonly signal?: AbortSignal | undefined;
+}
+
+const answerBytesMax = 64 * 1024;
+const delayMsMax = 5_000;
+
+/** Why a request got no usable answer. One line, without anything secret. */
+class OmaFailure extends Error {
+  override readonly name = "OmaFailure";
+  /** False: the same request would be refused again. */
+  readonly retryable: boolean;
+
+  constructor(message: string, retryable: boolean) {
+    super(message);
+    this.retryable = retryable;
+  }
+}
+
+export class OmaApi {
+  /** The base for messages: without user, password and query. */
+  readonly displayUrl: string;
+  readonly #options: Required<OmaOptions>;
+
+  constructor(options: OmaOptions) {
+    this.#options = {
+      requestTimeoutMs: 10_000,
+      attempts: 5,
+      firstDelayMs: 500,
+      ...options,
+      baseUrl: options.baseUrl.replace(/\/+$/, ""),
+    };
+    this.displayUrl = displayUrlOf(this.#options.baseUrl);
   }
 
-  async read(vm: VmIdentity, deviceKey: number, signal?: AbortSignal): Promise<string | undefined> {
-    const stored = await getChangeId(this.#client, vm, deviceKey, signal);
-    // The API cannot know that a full copy was begun since; its ID describes the target no more.
-    if (this.#records.readDiskRecord(vm, deviceKey)?.unfinished === "full") return undefined;
-    const pending = readPendingUpload(this.#db, vm, deviceKey);
-    if (pending === undefined) return stored;
-    if (stored === pending.changeId) {
-      clearPendingUpload(this.#db, vm, deviceKey, pending.changeId); // only its answer was lost
-      return stored;
-    }
-    if (!isNewer(pending, stored)) {
-      this.#logger.warn({ deviceKey }, "The OMA API has a newer change ID than the one kept here");
-      clearPendingUpload(this.#db, vm, deviceKey, pending.changeId);
-      return stored;
-    }
-    await this.#deliverPending(vm, deviceKey, pending, signal);
-    return pending.changeId;
-  }
-
-  async write(
-    vm: VmIdentity,
+  /** Undefined: the API holds none. Throws `change-id-read`, or the signal's reason. */
+  async readChangeId(
+    vmPath: string,
     deviceKey: number,
-    changeId: string,
-    previous: string | undefined,
     signal?: AbortSignal,
-  ): Promise<void> {
-    const pending = { changeId, ...(previous === undefined ? {} : { previousChangeId: previous }) };
-    savePendingUpload(this.#db, vm, deviceKey, pending);
+  ): Promise<string | undefined> {
+    const query = new URLSearchParams({ vm_path: vmPath, disk_id: `disk-${deviceKey}` });
     try {
-      await this.#post(deviceKey, pending, signal);
+      const path = `/api/v1/replications/changeid?${query}`;
+      const { status, body } = await this.#request({ method: "GET", path, signal });
+      return status === 404 ? undefined : parseAnswer(body);
     } catch (error) {
       signal?.throwIfAborted();
       throw new MigratekitError(
-        "change-id-write",
-        `Storing the change ID of disk ${deviceKey} at ${this.#client.displayUrl} failed: ` +
+        "change-id-read",
+        `Reading the change ID of disk ${deviceKey} from ${this.displayUrl} failed: ` +
           messageOf(error),
-        { cause: error, context: { deviceKey, url: this.#client.displayUrl } },
+        { cause: error, context: { deviceKey, url: this.displayUrl } },
       );
     }
-    clearPendingUpload(this.#db, vm, deviceKey, changeId);
   }
 
-  /** One attempt, and no harm if it fails: the end of this run delivers a newer one anyway. */
-  async #deliverPending(
-    vm: VmIdentity,
-    deviceKey: number,
-    pending: PendingUpload,
-    signal: AbortSignal | undefined,
+  /** Throws `change-id-write`, or the signal's reason. `attempts` overrides the API's own. */
+  async storeChangeId(
+    jobId: string,
+    upload: ChangeIdUpload,
+    options: { readonly signal?: AbortSignal | undefined; readonly attempts?: number } = {},
   ): Promise<void> {
+    const { deviceKey, changeId, previousChangeId = "" } = upload;
     try {
-      await this.#post(deviceKey, pending, signal, 1);
-      clearPendingUpload(this.#db, vm, deviceKey, pending.changeId);
-      this.#logger.info({ deviceKey }, "The change ID kept from an earlier run was delivered");
+      const { status } = await this.#request(
+        {
+          method: "POST",
+          path: `/api/v1/replications/${encodeURIComponent(jobId)}/changeid`,
+          body: {
+            change_id: changeId,
+            disk_id: `disk-${deviceKey}`,
+            previous_change_id: previousChangeId,
+          },
+          signal: options.signal,
+        },
+        options.attempts,
+      );
+      if (status === 404) throw new OmaFailure(`the API does not know job ${jobId}`, false);
     } catch (error) {
-      signal?.throwIfAborted();
-      const reason = messageOf(error);
-      this.#logger.warn(
-        { deviceKey, reason },
-        "The change ID kept from an earlier run still waits",
+      options.signal?.throwIfAborted();
+      throw new MigratekitError(
+        "change-id-write",
+        `Storing the change ID of disk ${deviceKey} at ${this.displayUrl} failed: ` +
+          messageOf(error),
+        { cause: error, context: { deviceKey, url: this.displayUrl } },
       );
     }
   }
 
-  async #post(
-    deviceKey: number,
-    pending: PendingUpload,
-    signal: AbortSignal | undefined,
-    attempts?: number,
-  ): Promise<void> {
-    const { status } = await this.#client.request({
-      method: "POST",
-      path: `/api/v1/replications/${encodeURIComponent(this.#jobId)}/changeid`,
-      body: {
-        change_id: pending.changeId,
-        disk_id: `disk-${deviceKey}`,
-        previous_change_id: pending.previousChangeId ?? "",
-      },
-      ...(signal === undefined ? {} : { signal }),
-      ...(attempts === undefined ? {} : { attempts }),
+  /** Status 200–299 or 404 with its body. Throws `OmaFailure`, or the signal's reason. */
+  async #request(request: OmaRequest, attempts = this.#options.attempts) {
+    return await retry(() => this.#requestOnce(request), {
+      attemptsMax: attempts,
+      firstPauseMs: this.#options.firstDelayMs,
+      pauseMsMax: delayMsMax,
+      isPassing: (error) => !(error instanceof OmaFailure) || error.retryable,
+      signal: request.signal,
     });
-    if (status === 404) throw new OmaFailure(`the API does not know job ${this.#jobId}`, false);
+  }
+
+  async #requestOnce({ path, ...request }: OmaRequest) {
+    const { baseUrl, requestTimeoutMs: timeoutMs } = this.#options;
+    const url = `${baseUrl}${path}`;
+    const answer = await exchange({ ...request, url, timeoutMs, answerBytesMax }).catch((error) => {
+      throw error instanceof HttpFailure ? new OmaFailure(whyUnanswered(error), true) : error;
+    });
+    checkStatus(answer.status, answer.body);
+    return answer;
   }
 }
 
-/**
- * What a run would read, without delivering or clearing anything: for a look ahead. `state` may be
- * missing where nothing was ever run. Throws `change-id-read`.
- */
-export async function peekChangeId(
-  state: StateDatabase | undefined,
-  options: OmaClientOptions,
-  vm: VmIdentity,
-  deviceKey: number,
-  signal?: AbortSignal,
-): Promise<string | undefined> {
-  const stored = await getChangeId(new OmaClient(options), vm, deviceKey, signal);
-  if (state === undefined) return stored;
-  if (new DiskRecords(state).readDiskRecord(vm, deviceKey)?.unfinished === "full") return undefined;
-  const pending = readPendingUpload(state, vm, deviceKey);
-  return pending !== undefined && isNewer(pending, stored) ? pending.changeId : stored;
+function whyUnanswered({ kind, message }: HttpFailure): string {
+  // The name of the setting is what people find when they look for this.
+  if (kind === "too-large") return `maxContentLength size of ${answerBytesMax} exceeded`;
+  return short(message);
 }
 
-async function getChangeId(
-  client: OmaClient,
-  vm: VmIdentity,
-  deviceKey: number,
-  signal: AbortSignal | undefined,
-): Promise<string | undefined> {
-  const query = new URLSearchParams({ vm_path: vm.vmPath, disk_id: `disk-${deviceKey}` });
-  try {
-    const { status, body } = await client.request({
-      method: "GET",
-      path: `/api/v1/replications/changeid?${query}`,
-      ...(signal === undefined ? {} : { signal }),
-    });
-    return status === 404 ? undefined : parseAnswer(body);
-  } catch (error) {
-    signal?.throwIfAborted();
-    throw new MigratekitError(
-      "change-id-read",
-      `Reading the change ID of disk ${deviceKey} from ${client.displayUrl} failed: ` +
-        messageOf(error),
-      { cause: error, context: { deviceKey, url: client.displayUrl } },
-    );
-  }
+function checkStatus(status: number, body: string): void {
+  if ((status >= 200 && status < 300) || status === 404) return;
+  const said = body === "" ? "" : `: ${short(body)}`;
+  throw new OmaFailure(
+    `HTTP status ${status}${said}`,
+    status >= 500 || [408, 429].includes(status),
+  );
 }
 
 /** `{"change_id": "…"}`; nothing, null or an empty text for none. Throws `OmaFailure`. */
@@ -173,33 +163,30 @@ function parseAnswer(body: string): string | undefined {
   try {
     answer = JSON.parse(body);
   } catch {
-    throw new OmaFailure(`the answer is not JSON: ${oneLine(body)}`, false);
+    throw new OmaFailure(`the answer is not JSON: ${short(body)}`, false);
   }
   if (typeof answer !== "object" || answer === null || Array.isArray(answer)) {
-    throw new OmaFailure(`the answer is not a JSON object: ${oneLine(body)}`, false);
+    throw new OmaFailure(`the answer is not a JSON object: ${short(body)}`, false);
   }
-  if ("error" in answer) throw new OmaFailure(`the API answered: ${oneLine(body)}`, false);
+  if ("error" in answer) throw new OmaFailure(`the API answered: ${short(body)}`, false);
   const changeId = "change_id" in answer ? (answer.change_id ?? "") : "";
   if (typeof changeId !== "string") {
-    throw new OmaFailure(`change_id is not a text: ${oneLine(body)}`, false);
+    throw new OmaFailure(`change_id is not a text: ${short(body)}`, false);
   }
   if (changeId.trim() === "") return undefined;
   if (isChangeId(changeId.trim())) return changeId.trim();
-  throw new OmaFailure(`this is not a change ID: ${oneLine(changeId)}`, false);
+  throw new OmaFailure(`this is not a change ID: ${short(changeId)}`, false);
 }
 
-/**
- * Whether the pending ID describes a later state than the stored one. If neither what the API held
- * before nor the numbers say so, somebody else has stored an ID since, and the API is right.
- */
-function isNewer(pending: PendingUpload, stored: string | undefined): boolean {
-  if (stored === undefined || stored === pending.previousChangeId) return true;
-  const ours = splitChangeId(pending.changeId);
-  const theirs = splitChangeId(stored);
-  return (
-    ours !== undefined &&
-    theirs !== undefined &&
-    ours.uuid === theirs.uuid &&
-    ours.sequence > theirs.sequence
-  );
+function displayUrlOf(url: string): string {
+  try {
+    const { protocol, host, pathname } = new URL(url);
+    return `${protocol}//${host}${pathname === "/" ? "" : pathname}`;
+  } catch {
+    return "the OMA API";
+  }
+}
+
+function short(text: string): string {
+  return oneLine(text, 200);
 }

@@ -1,10 +1,11 @@
 /** Changed block tracking: which areas of a disk differ from an earlier change ID (QueryChangedDiskAreas). */
 
 import { MigratekitError } from "../errors.ts";
+import { oneLine } from "../text.ts";
 import { asMigratekitError, VimFault } from "./wire/faults.ts";
 import type { Session } from "./wire/session.ts";
 import { argumentReference } from "./wire/soap-channel.ts";
-import { integer, list, object, oneLine, protocolError } from "./wire/values.ts";
+import { integer, list, object, protocolError } from "./wire/values.ts";
 
 export interface ChangedAreasQuery {
   readonly vmMoref: string;

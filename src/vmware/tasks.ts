@@ -3,8 +3,9 @@
  * task itself is lost. A lost task is never started again before its effect has been looked for.
  */
 
-import { EndpointError, faultOfLocalized, isVimFault, VimFault } from "./wire/faults.ts";
-import { isGarbled, pause } from "./wire/outage.ts";
+import { pause } from "../retry.ts";
+import { oneLine } from "../text.ts";
+import { EndpointError, faultOfLocalized, isGarbled, isVimFault, VimFault } from "./wire/faults.ts";
 import { retrieveObject } from "./wire/retrieve-properties.ts";
 import type { Session } from "./wire/session.ts";
 import { type Arguments, argumentReference } from "./wire/soap-channel.ts";
@@ -12,7 +13,6 @@ import {
   list,
   type ObjectReference,
   object,
-  oneLine,
   optionalInteger,
   optionalObject,
   optionalReference,

@@ -1,6 +1,7 @@
 /** What a run needs to know about one virtual machine, and switching its change tracking on. */
 
 import { MigratekitError } from "../errors.ts";
+import { oneLine } from "../text.ts";
 import { readSnapshotTree, type SnapshotNode } from "./snapshots.ts";
 import { runTask } from "./tasks.ts";
 import { readVirtualDisks, type VirtualDisk } from "./virtual-disk.ts";
@@ -8,7 +9,6 @@ import { type ObjectProperties, retrieveObject } from "./wire/retrieve-propertie
 import type { Session } from "./wire/session.ts";
 import { argumentReference } from "./wire/soap-channel.ts";
 import {
-  oneLine,
   optionalBoolean,
   optionalReference,
   optionalText,

@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { inspect } from "node:util";
 import { CommanderError } from "commander";
 import { pino } from "pino";
+import { isChangeId, splitChangeId } from "../../src/change-id.ts";
 import { resolveConfig } from "../../src/config.ts";
 import { readConfigFile } from "../../src/config-file.ts";
 import { MigratekitError } from "../../src/errors.ts";
@@ -23,7 +24,6 @@ import {
 import { InvalidValue } from "../../src/option-types.ts";
 import { commandNames, type OptionName, options, variablesOf } from "../../src/options.ts";
 import { buildProgram } from "../../src/program.ts";
-import { isChangeId, splitChangeId } from "../../src/state/change-ids.ts";
 import { normalizeThumbprint } from "../../src/vmware/wire/certificate.ts";
 import { outlineOf } from "../../src/vmware/wire/xml-guard.ts";
 import type { FuzzRun, Outcome } from "./campaign.ts";

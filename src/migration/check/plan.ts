@@ -1,7 +1,7 @@
 /** What a run would do to each disk, as far as that can be told without a snapshot. */
 import type { Config } from "../../config.ts";
 import { MigratekitError, messageOf } from "../../errors.ts";
-import { peekChangeId } from "../../oma/oma.ts";
+import { OmaApi } from "../../oma/oma.ts";
 import { complement, totalBytes } from "../../ranges.ts";
 import type { StateDatabase } from "../../state/database/database.ts";
 import { DiskRecords, type TargetSample } from "../../state/disk-records.ts";
@@ -13,6 +13,7 @@ import type { VmDetails } from "../../vmware/vm-details.ts";
 import { type DiskPlan, planDisk } from "../cycle/decision.ts";
 import { findChangedSample } from "../cycle/guard.ts";
 import { knownDisk } from "../cycle/known-disk.ts";
+import { peekChangeId } from "../cycle/oma-change-ids.ts";
 import { diskIdOf } from "../vm/site.ts";
 import type { CheckedTarget } from "../vm/targets.ts";
 import { type Finding, ok, problem, warning } from "./finding.ts";
@@ -137,9 +138,10 @@ async function storedChangeId(
   findings: Finding[],
 ): Promise<string | undefined> {
   if (config.changeIdJob === undefined) return recorded;
-  const options = { baseUrl: config.cloudstackApiUrl, attempts: 2, requestTimeoutMs: 5000 };
+  const baseUrl = config.cloudstackApiUrl;
+  const api = new OmaApi({ baseUrl, attempts: 2, requestTimeoutMs: 5000 });
   try {
-    return await peekChangeId(state, options, identity, key, signal);
+    return await peekChangeId(state, api, identity, key, signal);
   } catch (error) {
     signal.throwIfAborted();
     if (!config.full) throw error;

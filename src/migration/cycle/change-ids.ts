@@ -1,12 +1,14 @@
 import type { Logger } from "pino";
+import { isChangeId } from "../../change-id.ts";
 import type { Config } from "../../config.ts";
 import { MigratekitError, messageOf } from "../../errors.ts";
-import { OmaChangeIdStore } from "../../oma/oma.ts";
-import { type ChangeIdStore, isChangeId, LocalChangeIdStore } from "../../state/change-ids.ts";
+import { OmaApi } from "../../oma/oma.ts";
+import { type ChangeIdStore, LocalChangeIdStore } from "../../state/change-ids.ts";
 import type { StateDatabase } from "../../state/database/database.ts";
 import type { DiskRecords } from "../../state/disk-records.ts";
 import type { VmIdentity } from "../../state/vm-identity.ts";
 import type { HeldVm } from "../vm/run.ts";
+import { OmaChangeIdStore } from "./oma-change-ids.ts";
 
 /** The OMA API has the say when the appliance manages the job, else the state directory. */
 export function openChangeIdStore(
@@ -16,11 +18,8 @@ export function openChangeIdStore(
   logger: Logger,
 ): ChangeIdStore {
   if (config.changeIdJob === undefined) return new LocalChangeIdStore(records);
-  return new OmaChangeIdStore(state, {
-    baseUrl: config.cloudstackApiUrl,
-    jobId: config.changeIdJob,
-    logger,
-  });
+  const api = new OmaApi({ baseUrl: config.cloudstackApiUrl });
+  return new OmaChangeIdStore(state, api, config.changeIdJob, logger);
 }
 
 /**

@@ -1,10 +1,20 @@
 /** The last update of a job: it has to arrive, and it may arrive only once. */
-import { setTimeout as sleep } from "node:timers/promises";
+import { retry } from "../../retry.ts";
 import type { PostOutcome, VmaHttp } from "./http.ts";
 import type { VmaUpdate } from "./update.ts";
 
 const pauseMs = 400;
 const readTimeoutMs = 1500;
+
+/** Carries an outcome after which the update may be posted again. */
+class NotTaken extends Error {
+  readonly outcome: PostOutcome;
+
+  constructor(outcome: PostOutcome) {
+    super(outcome.kind);
+    this.outcome = outcome;
+  }
+}
 
 /**
  * Posts `update` until the service took it or `timeoutMs` is over. A POST that got no answer may have
@@ -18,40 +28,31 @@ export async function deliverOnce(
 ): Promise<PostOutcome> {
   const deadlineMs = performance.now() + timeoutMs;
   const leftMs = () => deadlineMs - performance.now();
-  let outcome: PostOutcome = { kind: "unreachable", reason: "no time was left to send it" };
-  while (leftMs() > 0) {
+  const policy = {
+    limitMs: timeoutMs,
+    firstPauseMs: pauseMs,
+    pauseMsMax: pauseMs,
+    isPassing: () => leftMs() > pauseMs,
+  };
+  const deliver = async () => {
     // A slow answer is waited for generously: asking again is what makes doubles.
-    outcome = await http.post(
-      update,
-      Math.ceil(Math.max(leftMs() * 0.6, Math.min(leftMs(), 2000))),
-    );
+    const postTimeoutMs = Math.max(leftMs() * 0.6, Math.min(leftMs(), 2000));
+    const outcome = await http.post(update, Math.ceil(postTimeoutMs));
     if (outcome.kind === "accepted") return outcome;
-    if (outcome.kind !== "unreachable") {
-      const ended = await hasEnded(http, update.status, leftMs);
-      if (ended === true) return { kind: "accepted" };
-      if (ended === undefined) return outcome;
-    }
-    if (leftMs() > 0) await sleep(Math.min(pauseMs, leftMs()));
-  }
-  return outcome;
-}
-
-/** Whether the service has this end on record; undefined: it never answered in the time left. */
-async function hasEnded(
-  http: VmaHttp,
-  status: VmaUpdate["status"],
-  leftMs: () => number,
-): Promise<boolean | undefined> {
-  while (leftMs() > 0) {
-    try {
-      const answer = await http.get(Math.ceil(Math.min(readTimeoutMs, leftMs())));
-      return answer.status === 200 && statusIn(answer.body) === status;
-    } catch {
-      // Without an answer nothing is known, and posting again could make a second end.
-      if (leftMs() > 0) await sleep(Math.min(pauseMs, leftMs()));
-    }
-  }
-  return undefined;
+    if (outcome.kind === "unreachable") throw new NotTaken(outcome);
+    // Without an answer nothing is known, and posting again could make a second end.
+    if (leftMs() <= 0) return outcome;
+    const read = () => http.get(Math.ceil(Math.min(readTimeoutMs, leftMs())));
+    const answer = await retry(read, policy).catch(() => undefined);
+    if (answer === undefined) return outcome;
+    if (answer.status === 200 && statusIn(answer.body) === update.status)
+      return { kind: "accepted" } as const;
+    throw new NotTaken(outcome);
+  };
+  return await retry(deliver, policy).catch((error: unknown) => {
+    if (error instanceof NotTaken) return error.outcome;
+    throw error;
+  });
 }
 
 function statusIn(body: string): unknown {

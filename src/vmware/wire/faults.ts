@@ -5,7 +5,8 @@
  */
 
 import { type ErrorCode, MigratekitError } from "../../errors.ts";
-import { oneLine, optionalObject, optionalText, typeOf } from "./values.ts";
+import { oneLine } from "../../text.ts";
+import { optionalObject, optionalText, typeOf } from "./values.ts";
 
 /** A fault of the vSphere API, named by its type (`NotAuthenticated`, `FileFault`, `NoPermission` …). */
 export class VimFault extends Error {
@@ -42,6 +43,11 @@ export class EndpointError extends Error {
     super(message);
     this.failure = failure;
   }
+}
+
+/** An answer that is none: whether the call took effect is not known. */
+export function isGarbled(error: unknown): error is MigratekitError {
+  return error instanceof MigratekitError && error.code === "vsphere-protocol";
 }
 
 /**

@@ -8,9 +8,10 @@ import { isIP } from "node:net";
 import type { Duplex } from "node:stream";
 import { connect, type TLSSocket } from "node:tls";
 import { MigratekitError, messageOf } from "../../errors.ts";
+import { oneLine } from "../../text.ts";
 import type { TrustPolicy } from "./certificate.ts";
 import { EndpointError, type EndpointFailure } from "./faults.ts";
-import { oneLine, protocolError } from "./values.ts";
+import { protocolError } from "./values.ts";
 
 export interface TransportOptions {
   readonly host: string;

@@ -5,9 +5,9 @@
  */
 
 import type { Logger } from "pino";
-import { MigratekitError } from "../../errors.ts";
-import { asMigratekitError, EndpointError, isVimFault, VimFault } from "./faults.ts";
-import { isGarbled, Outage, pause } from "./outage.ts";
+import { MigratekitError, messageOf } from "../../errors.ts";
+import { retry } from "../../retry.ts";
+import { asMigratekitError, EndpointError, isGarbled, isVimFault, VimFault } from "./faults.ts";
 import { readServiceContent, type ServiceContent, versionToSpeak } from "./service-content.ts";
 import { type Arguments, argumentReference, type SoapChannel } from "./soap-channel.ts";
 import { object, text } from "./values.ts";
@@ -80,31 +80,57 @@ export class Session {
     signal?: AbortSignal,
     inspect?: (answer: unknown) => void,
   ): Promise<unknown> {
-    const outage = new Outage(this.#outageMs, this.logger);
-    let garbled = 0;
-    let mustLogIn = false;
-    let renewed = false;
-    for (let login = this.#logins; ; ) {
-      try {
-        if (mustLogIn) await this.#logInAgain(login, signal);
-        mustLogIn = false;
-        login = this.#logins;
-        const answer = await this.#channel.call(operation, args, signal);
-        inspect?.(answer);
-        outage.over();
-        return answer;
-      } catch (error) {
-        if (error instanceof EndpointError && !this.#closed) {
-          await outage.pause(error, signal);
-          renewed = false; // a restart takes the sessions along
-        } else if (isVimFault(error, "NotAuthenticated") && !renewed && !this.#closed) {
-          mustLogIn = true;
-          renewed = true;
-        } else if (isGarbled(error) && ++garbled <= 2) {
-          this.logger.warn(`${operation} is sent again: ${error.message}`);
-          await pause(100 * garbled, signal);
-        } else throw error;
-      }
+    let waited = false;
+    const answer = await retry(() => this.#readPatiently(operation, args, signal, inspect), {
+      limitMs: this.#outageMs,
+      firstPauseMs: 250,
+      pauseMsMax: 10_000,
+      isPassing: (error) => error instanceof EndpointError && !this.#closed,
+      onWait: ({ error, attempt }) => {
+        waited = true;
+        if (attempt > 1) return;
+        this.logger.warn(`vSphere does not answer; trying again for a while: ${messageOf(error)}`);
+      },
+      signal,
+    });
+    if (waited) this.logger.info("vSphere answers again");
+    return answer;
+  }
+
+  /** An answer that makes no sense is asked for twice more. */
+  async #readPatiently(
+    operation: string,
+    args: Arguments,
+    signal: AbortSignal | undefined,
+    inspect: ((answer: unknown) => void) | undefined,
+  ): Promise<unknown> {
+    return await retry(
+      () =>
+        this.#loggedIn(async () => {
+          const answer = await this.#channel.call(operation, args, signal);
+          inspect?.(answer);
+          return answer;
+        }, signal),
+      {
+        attemptsMax: 3,
+        firstPauseMs: 100,
+        pauseMsMax: 200,
+        isPassing: isGarbled,
+        onWait: ({ error }) => this.logger.warn(`${operation} is sent again: ${messageOf(error)}`),
+        signal,
+      },
+    );
+  }
+
+  /** Makes the call once more, in a new session, where the old one was lost. */
+  async #loggedIn<T>(call: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+    const login = this.#logins;
+    try {
+      return await call();
+    } catch (error) {
+      if (!isVimFault(error, "NotAuthenticated") || this.#closed) throw error;
+      await this.#logInAgain(login, signal);
+      return await call();
     }
   }
 

@@ -6,9 +6,10 @@
 import soap, { type Client } from "soap";
 import { readAsset } from "../../assets.ts";
 import { MigratekitError, messageOf } from "../../errors.ts";
+import { oneLine } from "../../text.ts";
 import { EndpointError, faultOfEnvelope, type VimFault } from "./faults.ts";
 import type { HttpAnswer, HttpsTransport } from "./https-transport.ts";
-import { oneLine, protocolError } from "./values.ts";
+import { protocolError } from "./values.ts";
 import { outlineOf } from "./xml-guard.ts";
 
 /** Arguments by name. `reference()` makes `_this`; fields of derived types go out in the order written. */

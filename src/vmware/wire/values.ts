@@ -5,6 +5,7 @@
  */
 
 import { MigratekitError } from "../../errors.ts";
+import { oneLine } from "../../text.ts";
 
 /** A managed object reference: its type (`VirtualMachine`) and its value (`vm-42`). */
 export interface ObjectReference {
@@ -92,12 +93,6 @@ export function typeOf(value: unknown): string | undefined {
       return type.slice(type.indexOf(":") + 1);
   }
   return undefined;
-}
-
-/** A text from a peer as one line that is safe in a message: no control characters, bounded. */
-export function oneLine(value: string, limit = 300): string {
-  const line = value.replace(/[\p{Cc}\p{Zl}\p{Zp}\s]+/gu, " ").trim();
-  return line.length > limit ? `${line.slice(0, limit)}…` : line;
 }
 
 export function protocolError(message: string, cause?: unknown): MigratekitError {
