@@ -42,7 +42,7 @@ export type Environment = Readonly<Record<string, string | undefined>>;
 /** What commander collected: option name (with dashes) to its text; switches are true or false. */
 export type GivenFlags = ReadonlyMap<OptionName, string | boolean>;
 
-/** What a list of VMs adds (migration/list/list.ts). */
+/** What a list of VMs adds (migration/list/read-list.ts). */
 export interface ListSettings {
   /** Of this one VM: nearest to it, so stronger than flags. */
   readonly own: ConfigFile;

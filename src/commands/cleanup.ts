@@ -1,7 +1,7 @@
 import { exitCodes, MigratekitError } from "../errors.ts";
 import { type CleanupSummary, type Leftover, runCleanup } from "../migration/cleanup/cleanup.ts";
 import type { CommandContext } from "../report/context.ts";
-import { printJson } from "../report/output.ts";
+import { printJson } from "../report/json.ts";
 
 /** `migratekit cleanup`: leftovers of dead runs, listed and removed. */
 export async function run({ config, logger, signal }: CommandContext): Promise<number> {

@@ -5,8 +5,8 @@ import { endpointText } from "../migration/vm/site.ts";
 import { formatDuration } from "../progress/format.ts";
 import { confirm } from "../report/confirm.ts";
 import type { CommandContext } from "../report/context.ts";
-import { errorDocument, printJson } from "../report/output.ts";
-import { RunReporter } from "../report/report.ts";
+import { errorDocument, printJson } from "../report/json.ts";
+import { reported } from "../report/report.ts";
 
 /** `migratekit cutover`: the only command that may power a VM off. */
 export async function run(context: CommandContext): Promise<number> {
@@ -19,20 +19,19 @@ export async function run(context: CommandContext): Promise<number> {
       signal,
     );
   }
-  const reporter = new RunReporter(context);
   let power: Parameters<OnEarlyEnd>[0] | undefined;
   const onEarlyEnd: OnEarlyEnd = (found) => {
     power = found;
     logger.warn({ powerState: found.state }, found.text);
   };
   try {
-    const summary = await runCutover({ config, logger, signal, reporter }, onEarlyEnd);
-    await reporter.complete();
+    const summary = await reported(context, (reporter) =>
+      runCutover({ config, logger, signal, reporter }, onEarlyEnd),
+    );
     if (config.json) printJson({ status: "completed", ...summary });
     else for (const line of summaryLines(summary)) logger.info(line);
     return exitCodes.success;
   } catch (error) {
-    await reporter.fail(error);
     if (config.json) {
       printJson({
         status: "failed",

@@ -1,24 +1,28 @@
 import { exitCodes } from "../errors.ts";
-import type { CycleSummary } from "../migration/cycle/summary.ts";
+import { addSecret } from "../logger.ts";
+import { runCycle } from "../migration/cycle/cycle.ts";
+import { type CycleSummary, copiedBytes } from "../migration/cycle/summary.ts";
+import { exitCodeOf, runList } from "../migration/list/list.ts";
+import { readVmList } from "../migration/list/read-list.ts";
 import { formatBytes, formatDuration } from "../progress/format.ts";
 import type { CommandContext } from "../report/context.ts";
-import { errorDocument, printJson } from "../report/output.ts";
-import { copiedBytes, migrateVm } from "../report/reported-cycle.ts";
+import { errorDocument, printJson } from "../report/json.ts";
+import { ListProgress } from "../report/list-progress.ts";
+import { listDocument, listText } from "../report/list-text.ts";
+import { reported } from "../report/report.ts";
 
 /** `migratekit migrate`: one cycle for one VM, or for every VM of a list. */
 export async function run(context: CommandContext): Promise<number> {
-  const { config, logger, view } = context;
-  if (config.vms !== undefined) {
-    const { migrateList } = await import("./migrate-list.ts");
-    return await migrateList(context, config.vms);
-  }
+  const { config, logger, signal } = context;
+  if (config.vms !== undefined) return await migrateList(context, config.vms);
   try {
-    const summary = await migrateVm(context);
+    const summary = await reported(context, (reporter) =>
+      runCycle({ config, logger, signal, reporter }),
+    );
     if (config.json) printJson({ status: "completed", ...summary });
     else logger.info(summaryLine(summary));
     return exitCodes.success;
   } catch (error) {
-    view.stop();
     if (config.json) printJson({ status: "failed", error: errorDocument(error) });
     throw error;
   }
@@ -29,4 +33,22 @@ function summaryLine(summary: CycleSummary): string {
     `${summary.vm.path}: ${summary.sync_type} sync of ${summary.disks.length} disk(s) complete, ` +
     `${formatBytes(copiedBytes(summary))} copied in ${formatDuration(summary.duration_ms / 1000)}`
   );
+}
+
+/** Gives 0, or the code of the first VM in the list's order that failed. */
+async function migrateList(context: CommandContext, path: string): Promise<number> {
+  const { config, logger, signal, view } = context;
+  const vms = readVmList(path, context.flags);
+  for (const vm of vms) addSecret(vm.config.vmwarePassword?.reveal() ?? "");
+  // Those of a single VM repeat what the list's own say.
+  const warnings = new Set(vms.flatMap((vm) => vm.config.warnings));
+  for (const warning of warnings) if (!config.warnings.includes(warning)) logger.warn(warning);
+  const progress = new ListProgress(view, vms.length);
+  const startedMs = performance.now();
+  const results = await runList({ config, logger, signal, report: progress.report }, vms);
+  view.stop();
+  const durationMs = performance.now() - startedMs;
+  if (config.json) printJson(listDocument(results, durationMs));
+  else process.stdout.write(listText(results, durationMs));
+  return results.map(exitCodeOf).find((code) => code !== exitCodes.success) ?? exitCodes.success;
 }

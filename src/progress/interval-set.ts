@@ -1,7 +1,7 @@
 /** A set of byte ranges that grows only, in bounded memory: what of a disk is done. */
 
 /** Past this many separate ranges the smallest gaps are given up. */
-export const intervalsMax = 65_536;
+const intervalsMax = 65_536;
 
 export class IntervalSet {
   /** Sorted, disjoint, not touching: range i is [starts[i], ends[i]). */
@@ -85,7 +85,7 @@ export function coalesceSmallestGaps(
 }
 
 /** Index of the first value >= `limit`, or the length. */
-export function firstAtLeast(sorted: ArrayLike<number>, limit: number): number {
+function firstAtLeast(sorted: ArrayLike<number>, limit: number): number {
   let low = 0;
   let high = sorted.length;
   while (low < high) {

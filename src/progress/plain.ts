@@ -3,7 +3,7 @@ import type { Logger } from "pino";
 import { formatBytes, formatBytesOf, formatDuration, formatRate } from "./format.ts";
 import type { ProgressSnapshot, Stage } from "./progress.ts";
 
-export interface PlainOptions {
+interface PlainOptions {
   readonly logger: Logger;
   /** [60 000] */
   readonly intervalMs?: number;
@@ -55,7 +55,7 @@ export class PlainProgress implements Disposable {
 }
 
 /** `Transfer: 45.2 %, 12.3/27.0 GiB, 110 MiB/s, about 2:13 left`. */
-export function plainText(state: ProgressSnapshot): string {
+function plainText(state: ProgressSnapshot): string {
   const { transferredBytes, totalBytes, percent, throughputBps, etaSeconds } = state.total;
   const parts: string[] = [];
   if (state.detail !== undefined) parts.push(state.detail);

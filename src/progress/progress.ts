@@ -53,7 +53,7 @@ export interface ProgressSnapshot {
   readonly syncType: SyncType | undefined;
 }
 
-export interface DiskPlan {
+export interface DiskToCopy {
   /** `disk-2000`. */
   readonly diskId: string;
   readonly syncType: SyncType;
@@ -65,7 +65,7 @@ export interface DiskPlan {
   readonly reason?: string;
 }
 
-export interface TrackerOptions {
+interface TrackerOptions {
   /** Monotonic milliseconds. */
   readonly now?: () => number;
 }
@@ -77,7 +77,7 @@ const etaWindowMs = 60_000;
 export const percentBeforeEnd = 99;
 
 interface Disk {
-  plan: DiskPlan;
+  plan: DiskToCopy;
   space: PlannedSpace;
   done: IntervalSet;
   transferredBytes: number;
@@ -113,7 +113,7 @@ export class ProgressTracker {
   }
 
   /** A disk and what is to be copied of it. Adding it again (another plan) begins its count anew. */
-  addDisk(plan: DiskPlan): void {
+  addDisk(plan: DiskToCopy): void {
     const space = new PlannedSpace(plan.plannedAreas, plan.capacityBytes);
     const nowMs = this.#now();
     this.#disks.set(plan.diskId, {

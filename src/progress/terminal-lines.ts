@@ -11,7 +11,7 @@ export interface View {
   readonly unicode: boolean;
 }
 
-interface Row {
+interface ProgressRow {
   readonly name: string;
   readonly kind: string;
   readonly amounts: Amounts;
@@ -49,7 +49,7 @@ export function progressLines(state: ProgressSnapshot, view: View): string[] {
   if (state.disks.length === 0) {
     return [fit(`${formatDuration(state.stageSeconds)}  ${doing}`, width, view).trimEnd()];
   }
-  const totalRow: Row = {
+  const totalRow: ProgressRow = {
     name: "total",
     kind: "",
     amounts: state.total,
@@ -70,7 +70,11 @@ export function progressLines(state: ProgressSnapshot, view: View): string[] {
 }
 
 /** When there are more disks than rows, those still at work are shown and the rest counted. */
-function diskLines(rows: Row[], room: number, line: (row: Row) => string): string[] {
+function diskLines(
+  rows: ProgressRow[],
+  room: number,
+  line: (row: ProgressRow) => string,
+): string[] {
   if (rows.length <= room) return rows.map(line);
   const atWork = rows.filter((row) => !row.over && row.amounts.throughputBps > 0);
   const waiting = rows.filter((row) => !row.over && row.amounts.throughputBps <= 0);
@@ -84,7 +88,7 @@ function diskLines(rows: Row[], room: number, line: (row: Row) => string): strin
   ];
 }
 
-function diskRow(disk: DiskProgress): Row {
+function diskRow(disk: DiskProgress): ProgressRow {
   const waiting = disk.transferredBytes === 0 ? "waiting" : "copying";
   return {
     name: disk.diskId,
@@ -97,7 +101,7 @@ function diskRow(disk: DiskProgress): Row {
 }
 
 /** Gives the width away in order of worth: name, percent, bytes and ETA always come first. */
-function layoutFor(rows: readonly Row[], width: number): Layout {
+function layoutFor(rows: readonly ProgressRow[], width: number): Layout {
   const widest = Math.max(...rows.map((row) => stringWidth(row.name)));
   const name = Math.min(nameWidthMax, widest);
   let left = width - name - 1 - percentWidth - 1 - bytesWidth;
@@ -125,7 +129,7 @@ function layoutFor(rows: readonly Row[], width: number): Layout {
   return { name, kind, bar, rate, eta, note };
 }
 
-function rowLine(row: Row, layout: Layout, width: number, view: View): string {
+function rowLine(row: ProgressRow, layout: Layout, width: number, view: View): string {
   const { amounts } = row;
   const paint = painter(view.colour);
   const eta = row.over ? "" : etaText(amounts.etaSeconds, layout.eta === etaLongWidth);

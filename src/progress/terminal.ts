@@ -7,13 +7,13 @@ import type { ProgressSnapshot } from "./progress.ts";
 import { progressLines } from "./terminal-lines.ts";
 
 /** What is needed of `process.stderr`. */
-export interface TerminalStream {
+interface TerminalStream {
   write(text: string): unknown;
   readonly columns?: number | undefined;
   readonly rows?: number | undefined;
 }
 
-export interface TerminalOptions {
+interface TerminalOptions {
   readonly stream: TerminalStream;
   /** False with NO_COLOR. */
   readonly colour: boolean;

@@ -1,5 +1,6 @@
 /** Live progress of several VMs on one terminal: a line for each VM at work, and one for all. */
 import type { Logger } from "pino";
+import type { ListContext } from "../migration/list/list.ts";
 import { PlainProgress } from "../progress/plain.ts";
 import {
   type DiskProgress,
@@ -7,6 +8,7 @@ import {
   percentBeforeEnd,
 } from "../progress/progress.ts";
 import type { LogView, ProgressView } from "./log-view.ts";
+import { reported } from "./report.ts";
 
 type VmState = "running" | "completed" | "failed";
 
@@ -28,8 +30,20 @@ export class ListProgress {
     this.#vmCount = vmCount;
   }
 
-  /** Where one VM's run shows itself: here on a terminal, in log lines of its own elsewhere. */
-  viewOf(name: string): ProgressView {
+  /** One VM's cycle under a reporter of its own. */
+  readonly report: ListContext["report"] = async ({ name, config }, logger, cycle) => {
+    try {
+      const summary = await reported({ config, logger, view: this.#viewOf(name) }, cycle);
+      this.#end(name, "completed");
+      return summary;
+    } catch (error) {
+      this.#end(name, "failed");
+      throw error;
+    }
+  };
+
+  /** Where it shows itself: here on a terminal, in log lines of its own elsewhere. */
+  #viewOf(name: string): ProgressView {
     let plain: PlainProgress | undefined;
     return {
       follow: (snapshot: () => ProgressSnapshot, logger: Logger, live: boolean) => {
@@ -47,7 +61,7 @@ export class ListProgress {
   }
 
   /** The run of a VM is over. Its last state is kept, not the run. */
-  end(name: string, state: Exclude<VmState, "running">): void {
+  #end(name: string, state: Exclude<VmState, "running">): void {
     const vm = this.#vms.get(name);
     if (vm === undefined) return;
     const last = vm.snapshot();

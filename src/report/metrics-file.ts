@@ -143,62 +143,47 @@ function vmMetrics(vms: readonly VmTotals[], strangers: readonly Stranger[]): Me
   ];
 }
 
+type LastSync = NonNullable<DiskTotals["last"]>;
+
+/** Of the last sync that completed a disk: name after `disk_`, help, value. */
+const lastSyncGauges: readonly [string, string, (last: LastSync) => number][] = [
+  [
+    "last_success_timestamp_seconds",
+    "End of the last sync that completed this disk.",
+    (last) => seconds(last.endedAtMs),
+  ],
+  ["last_duration_seconds", "Time that it took.", (last) => last.durationMs / 1000],
+  ["last_planned_bytes", "Bytes it planned.", (last) => last.plannedBytes],
+  ["last_copied_bytes", "Bytes of data it copied.", (last) => last.copiedBytes],
+  ["last_zeroed_bytes", "Bytes it made zero.", (last) => last.zeroedBytes],
+  ["last_retries", "Retries it needed.", (last) => last.retries],
+  ["capacity_bytes", "Capacity of the disk.", (last) => last.capacityBytes],
+];
+
 function diskMetrics(vms: readonly VmTotals[]): Metric[] {
-  const disks = vms.flatMap((vm) => vm.disks.map((disk) => ({ vm, disk })));
-  const of = (value: (last: NonNullable<DiskTotals["last"]>) => number) =>
-    disks.flatMap(({ vm, disk }) =>
-      disk.last === undefined ? [] : [{ labels: labelsOf(vm, disk), value: value(disk.last) }],
-    );
+  const disks = vms.flatMap((vm) => vm.disks.map((disk) => ({ disk, labels: labelsOf(vm, disk) })));
+  const synced = disks.flatMap(({ disk: { last }, labels }) => (last ? [{ last, labels }] : []));
   return [
-    gauge(
-      "disk_last_success_timestamp_seconds",
-      "End of the last sync that completed this disk.",
-      of((last) => seconds(last.endedAtMs)),
-    ),
-    gauge(
-      "disk_last_duration_seconds",
-      "Time that it took.",
-      of((last) => last.durationMs / 1000),
-    ),
-    gauge(
-      "disk_last_planned_bytes",
-      "Bytes it planned.",
-      of((last) => last.plannedBytes),
-    ),
-    gauge(
-      "disk_last_copied_bytes",
-      "Bytes of data it copied.",
-      of((last) => last.copiedBytes),
-    ),
-    gauge(
-      "disk_last_zeroed_bytes",
-      "Bytes it made zero.",
-      of((last) => last.zeroedBytes),
-    ),
-    gauge(
-      "disk_last_retries",
-      "Retries it needed.",
-      of((last) => last.retries),
-    ),
-    gauge(
-      "disk_capacity_bytes",
-      "Capacity of the disk.",
-      of((last) => last.capacityBytes),
+    ...lastSyncGauges.map(([name, help, value]) =>
+      gauge(
+        `disk_${name}`,
+        help,
+        synced.map(({ last, labels }) => ({ labels, value: value(last) })),
+      ),
     ),
     gauge(
       "disk_last_sync_info",
       "Its type: full or incremental.",
-      disks.flatMap(({ vm, disk }) =>
-        disk.last === undefined
-          ? []
-          : [{ labels: { ...labelsOf(vm, disk), sync_type: disk.last.syncType }, value: 1 }],
-      ),
+      synced.map(({ last, labels }) => ({
+        labels: { ...labels, sync_type: last.syncType },
+        value: 1,
+      })),
     ),
     {
       name: `${prefix}disk_failures_total`,
       help: "Syncs that failed while copying this disk.",
       type: "counter",
-      samples: disks.map(({ vm, disk }) => ({ labels: labelsOf(vm, disk), value: disk.failures })),
+      samples: disks.map(({ disk, labels }) => ({ labels, value: disk.failures })),
     },
   ];
 }

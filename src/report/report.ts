@@ -1,3 +1,4 @@
+/** A run as those outside see it: shown on stderr, posted to the VMA API, ended once, well or not. */
 import type { Config } from "../config.ts";
 import { messageOf } from "../errors.ts";
 import { redact } from "../logger.ts";
@@ -13,8 +14,23 @@ export type ReportContext = Pick<CommandContext, "config" | "logger"> & {
   readonly view: ProgressView;
 };
 
-/** One run's progress, shown on stderr and, under a job ID, posted to the VMA API. */
-export class RunReporter implements Reporter {
+/** Does `work`, which tells the reporter how far it is. Gives what it gives, throws what it throws. */
+export async function reported<T>(
+  context: ReportContext,
+  work: (reporter: Reporter) => Promise<T>,
+): Promise<T> {
+  const reporter = new RunReporter(context);
+  try {
+    const result = await work(reporter);
+    await reporter.complete();
+    return result;
+  } catch (error) {
+    await reporter.fail(error);
+    throw error;
+  }
+}
+
+class RunReporter implements Reporter {
   readonly tracker = new ProgressTracker();
   readonly #context: ReportContext;
   readonly #client: VmaClient | undefined;

@@ -43,6 +43,13 @@ export function dim(text: string): string {
   return styleText("dim", text);
 }
 
+/** What a line of the log says: in a pipe it is JSON, and a reader of the demonstration wants words. */
+export function logText(line: string): string {
+  if (!line.startsWith("{")) return line;
+  const { level, msg } = JSON.parse(line) as { level: number; msg: string };
+  return level >= 40 ? `${level >= 50 ? "error" : "warning"}: ${msg}` : msg;
+}
+
 /** Columns as wide as their widest cell; all but the first one to the right. */
 export function table(headings: string[], rows: string[][]): string {
   const widths = headings.map((heading, column) =>

@@ -19,6 +19,7 @@ import {
   type DemoRow,
   dim,
   good,
+  logText,
   type SummaryDisk,
   title,
 } from "./demo-report.ts";
@@ -139,7 +140,7 @@ async function applyAll(lab: Lab, writes: Map<number, BlockWrite[]>): Promise<vo
   for (const [key, list] of writes) await applyChanges(lab.vm("demo01"), key, list);
 }
 
-/** One run of the real command line, its progress shown as a user sees it. */
+/** One run of the real command line: bars at a terminal, what its log says elsewhere. */
 async function migrate(lab: Lab, jobId: string, extra: string[], verdict: Verdict) {
   const args = [...lab.migrateArgs(lab.vm("demo01"), { jobId, extra }), "--json"];
   const short = args
@@ -149,7 +150,8 @@ async function migrate(lab: Lab, jobId: string, extra: string[], verdict: Verdic
   const result = await startCli({
     args,
     env: { CLOUDSTACK_API_URL: lab.oma.url },
-    showProgress: true,
+    inheritStderr: process.stderr.isTTY,
+    onStderrLine: (line) => console.log(dim(`  ${logText(line)}`)),
   }).result;
   verdict.check(result.code === 0, `migratekit ended with exit code ${result.code}`);
   const summary = JSON.parse(result.stdout || "{}") as { disks?: SummaryDisk[] };

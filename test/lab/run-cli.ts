@@ -2,6 +2,7 @@
 
 import { type ChildProcess, spawn } from "node:child_process";
 import { join } from "node:path";
+import { createInterface } from "node:readline";
 
 const root = join(import.meta.dirname, "../..");
 
@@ -31,8 +32,10 @@ export interface CliOptions {
   env?: Record<string, string>;
   /** Given on stdin. */
   input?: string;
-  /** Its stderr goes where ours goes, for people who watch; it is not kept then. */
-  showProgress?: boolean;
+  /** For people who watch: its stderr goes where ours goes, and is not kept. */
+  inheritStderr?: boolean;
+  /** Gets every line that it writes to stderr, as it comes. */
+  onStderrLine?: (line: string) => void;
 }
 
 /** Variables of the caller that would change what the command does are not handed on. */
@@ -51,7 +54,7 @@ export function startCli(options: CliOptions): CliRun {
     stdio: [
       options.input === undefined ? "ignore" : "pipe",
       "pipe",
-      options.showProgress ? "inherit" : "pipe",
+      options.inheritStderr ? "inherit" : "pipe",
     ],
   });
   const killWithUs = () => child.kill("SIGKILL");
@@ -66,6 +69,9 @@ export function startCli(options: CliOptions): CliRun {
   child.stderr?.on("data", (chunk: Buffer) => {
     stderr += chunk;
   });
+  if (options.onStderrLine && child.stderr) {
+    createInterface({ input: child.stderr }).on("line", options.onStderrLine);
+  }
   const result = new Promise<CliResult>((resolve, reject) => {
     child.on("error", reject);
     child.on("close", (code, signal) =>

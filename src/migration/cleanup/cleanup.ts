@@ -215,7 +215,7 @@ function cleanJournals(
       kind: "journal",
       what,
       outcome: config.dryRun ? "would be removed" : "removed",
-      ...(diskIsGone ? { reason: "the VM has this disk no more" } : {}),
+      ...(diskIsGone ? { reason: "the VM no longer has this disk" } : {}),
     });
   }
   return found;

@@ -70,3 +70,8 @@ export function summarizeDisk(
 export function syncTypeOf(disks: readonly { sync_type: "full" | "incremental" }[]) {
   return disks.some((disk) => disk.sync_type === "full") ? "full" : "incremental";
 }
+
+/** Bytes of data written to all targets. */
+export function copiedBytes({ disks }: Pick<CycleSummary, "disks">): number {
+  return disks.reduce((sum, disk) => sum + disk.copied_bytes, 0);
+}

@@ -24,7 +24,7 @@ export interface VmaUpdate {
   readonly error_message?: string;
 }
 
-export interface RunEnd {
+export interface JobEnd {
   readonly status: "completed" | "failed";
   readonly errorMessage?: string;
 }
@@ -72,7 +72,7 @@ export function jobUpdate(
 }
 
 /** The last of a job. */
-export function lastUpdate(state: ProgressSnapshot, end: RunEnd): VmaUpdate {
+export function lastUpdate(state: ProgressSnapshot, end: JobEnd): VmaUpdate {
   const amounts = amountFields(state.total);
   if (end.status === "completed") {
     return {

@@ -7,7 +7,7 @@ import { redact } from "../../logger.ts";
 import type { DiskProgress, ProgressSnapshot, Stage } from "../progress.ts";
 import { deliverOnce } from "./final.ts";
 import { type PostOutcome, VmaHttp } from "./http.ts";
-import { diskUpdate, jobUpdate, lastUpdate, type RunEnd, type VmaUpdate } from "./update.ts";
+import { diskUpdate, type JobEnd, jobUpdate, lastUpdate, type VmaUpdate } from "./update.ts";
 
 export interface VmaClientOptions {
   /** `http://localhost:8081` */
@@ -82,7 +82,7 @@ export class VmaClient {
    * Ends the reports with the job's one `completed` or `failed`, tried again for a bounded time. A
    * second call changes nothing. Resolves whether or not the API took it.
    */
-  finish(end: RunEnd, options: { timeoutMs?: number } = {}): Promise<void> {
+  finish(end: JobEnd, options: { timeoutMs?: number } = {}): Promise<void> {
     this.#finished ??= this.#finish(end, options.timeoutMs ?? this.#finishTimeoutMs).catch(
       (error: unknown) => {
         this.#logger.warn({ error }, "The last progress update could not be made");
@@ -132,7 +132,7 @@ export class VmaClient {
     if (this.#reachable === false) this.#pendingStages.splice(0, this.#pendingStages.length - 1);
   }
 
-  async #finish(end: RunEnd, timeoutMs: number): Promise<void> {
+  async #finish(end: JobEnd, timeoutMs: number): Promise<void> {
     const getState = this.#getState;
     if (getState === undefined) return;
     const deadlineMs = performance.now() + timeoutMs;

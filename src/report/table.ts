@@ -1,19 +1,6 @@
+/** What texts are made of: tables that fit a terminal, bars. */
 import stringWidth from "string-width";
-import { MigratekitError, messageOf } from "../errors.ts";
-import { redact, withoutControls } from "../logger.ts";
-
-/** One JSON document on stdout, the only thing there with `--json`. */
-export function printJson(document: unknown): void {
-  const clean = (_: string, value: unknown) => (typeof value === "string" ? redact(value) : value);
-  process.stdout.write(`${JSON.stringify(document, clean)}\n`);
-}
-
-/** An error as `--json` has it. */
-export function errorDocument(error: unknown) {
-  if (!(error instanceof MigratekitError)) return { code: "bug", message: messageOf(error) };
-  const { code, message, remedy, context } = error;
-  return { ...context, code, message, remedy };
-}
+import { withoutControls } from "../logger.ts";
 
 /** Columns of the terminal on stdout; undefined where there is none: nothing is cut there. */
 export function terminalColumns(): number | undefined {
@@ -52,7 +39,7 @@ export function table(
 }
 
 /** `text` in at most so many columns of a terminal. */
-export function cutTo(text: string, columns: number): string {
+function cutTo(text: string, columns: number): string {
   if (stringWidth(text) <= columns) return text;
   let cut = "";
   let width = 1; // of the mark

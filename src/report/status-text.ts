@@ -1,0 +1,61 @@
+/** A job as the VMA API knows it, for people. */
+import { formatBytesOf, formatDuration, formatRate } from "../progress/format.ts";
+import type { JobProgress } from "../progress/vma/status.ts";
+import { bar, table, terminalColumns } from "./table.ts";
+
+/** What a line has besides the bar: name, percentage, bytes, rate and the space between. */
+const textWidth = 62;
+
+export function statusText(job: JobProgress): string {
+  const columns = terminalColumns();
+  const width = Math.max(5, Math.min(40, (columns ?? 82) - textWidth));
+  const row = (name: string, percent: number, bytes: string, bps: number | undefined) => [
+    name,
+    bar(percent, width),
+    percentText(percent),
+    bytes,
+    bps ? formatRate(bps) : "",
+  ];
+  const rows = [
+    ...job.disks.map((disk) =>
+      row(
+        disk.diskId,
+        disk.percentage,
+        formatBytesOf(disk.bytesTransferred, disk.totalBytes),
+        disk.throughputBps,
+      ),
+    ),
+    row("total", job.percentage, formatBytesOf(job.bytesTransferred, job.totalBytes), rateOf(job)),
+  ];
+  return (
+    `${factsText(job)}\n${table(["disk", "", "done", "bytes", "rate"], rows, columns)}` +
+    (job.errorMessage ? `error: ${job.errorMessage}\n` : "")
+  );
+}
+
+/** `job-1: in_progress, incremental, Transfer, 45.2 %, 1.2/3.0 GiB, 110 MiB/s, 2:13 left`. */
+export function factsText(job: JobProgress): string {
+  const underway = job.status === "in_progress";
+  const rate = rateOf(job);
+  const facts = [
+    job.status,
+    job.syncType,
+    job.phase,
+    job.currentOperation === job.phase ? undefined : job.currentOperation,
+    percentText(job.percentage),
+    job.totalBytes > 0 ? formatBytesOf(job.bytesTransferred, job.totalBytes) : undefined,
+    underway && rate ? formatRate(rate) : undefined,
+    underway && job.etaSeconds ? `${formatDuration(job.etaSeconds)} left` : undefined,
+  ];
+  return `${job.jobId}: ${facts.filter((fact) => fact !== undefined && fact !== "").join(", ")}`;
+}
+
+/** The service speaks of megabytes, we of bytes. */
+function rateOf(job: JobProgress): number | undefined {
+  return job.currentMbps === undefined ? undefined : job.currentMbps * 1e6;
+}
+
+/** Rounded down: nothing looks done too soon. */
+function percentText(percent: number): string {
+  return `${(Math.floor(percent * 10) / 10).toFixed(percent >= 100 ? 0 : 1)} %`;
+}
