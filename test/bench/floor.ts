@@ -3,11 +3,12 @@ import { readFile } from "node:fs/promises";
 import { cpus } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import type { NbdServer } from "../lab/nbd-server.ts";
 import type { Cell } from "./cells.ts";
 import { type NbdcopySettings, nbdcopyArguments } from "./contenders.ts";
 import { type Disk, writeRanges } from "./disks.ts";
 import type { FloorResult } from "./results.ts";
-import type { Source, Target } from "./servers.ts";
+import type { Target } from "./servers.ts";
 import { runTimed } from "./tools.ts";
 import type { Workbench } from "./workbench.ts";
 
@@ -18,7 +19,7 @@ const pushRequestBytes = 1024 * 1024;
 
 export async function measureFloor(
   bench: Workbench,
-  at: { cell: Cell; disk: Disk; source: Source; target: Target; nbdcopy: NbdcopySettings },
+  at: { cell: Cell; disk: Disk; source: NbdServer; target: Target; nbdcopy: NbdcopySettings },
 ): Promise<FloorResult> {
   const { disk, source, target, cell } = at;
   const { tools, folder } = bench;

@@ -1,5 +1,6 @@
 /** One cell of the full copy: sweeps on the small disk, finals on the real one, then the pairs. */
 import { join } from "node:path";
+import type { NbdServer } from "../lab/nbd-server.ts";
 import type { Cell } from "./cells.ts";
 import {
   type Contender,
@@ -14,7 +15,7 @@ import {
 import { type Disk, writeRanges } from "./disks.ts";
 import { measureFloor } from "./floor.ts";
 import type { CellResult, FloorResult } from "./results.ts";
-import { type Source, startSource, startTarget, type Target } from "./servers.ts";
+import { startSource, startTarget, type Target } from "./servers.ts";
 import { type Axis, sweep } from "./sweep.ts";
 import { meet, seconds, trialMs, type Work, type Workbench } from "./workbench.ts";
 
@@ -31,7 +32,7 @@ export interface Disks {
 }
 
 interface Place {
-  source: Source;
+  source: NbdServer;
   disk: Disk;
   work: Work;
 }

@@ -1,14 +1,14 @@
 /** The two ends of a copy: nbdkit as VDDK behaves, and the real targets, emptied before each run. */
-import { rm, stat, truncate } from "node:fs/promises";
+import { rm, truncate } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { type ProcessGroup, startForeground } from "../lab/process.ts";
+import type { NbdServer } from "../lab/nbd-server.ts";
 import {
   createVolume,
+  startNbdkit,
   startNbdServer,
   startQemuNbd,
   startStunnelPair,
-  type TargetServer,
 } from "../lab/targets.ts";
 import type { TargetKind } from "./results.ts";
 import { runPlain } from "./tools.ts";
@@ -26,14 +26,9 @@ export interface SourceSpec {
   connectionRate: number;
 }
 
-export interface Source extends AsyncDisposable {
-  uri: string;
-  group: ProcessGroup;
-}
-
 let sources = 0;
 
-export async function startSource(spec: SourceSpec, folder: string): Promise<Source> {
+export async function startSource(spec: SourceSpec, folder: string): Promise<NbdServer> {
   const socket = join(folder, `source-${sources++}.sock`);
   const filters: string[] = [];
   const settings: string[] = [];
@@ -47,22 +42,7 @@ export async function startSource(spec: SourceSpec, folder: string): Promise<Sou
   }
   if (spec.connectionRate > 0) add("rate", `connection-rate=${8 * spec.connectionRate}`);
   if (spec.latencyMs > 0) add("delay", `rdelay=${spec.latencyMs}ms`);
-  const args = ["-f", "-U", socket, ...filters, ...spec.plugin, ...settings];
-  const group = await startForeground("nbdkit", args);
-  const deadline = Date.now() + startTimeoutMs;
-  while (!(await stat(socket).catch(() => undefined))) {
-    if (!(await group.isAlive()) || Date.now() > deadline)
-      throw new Error(`nbdkit ${args.join(" ")} did not start: ${group.output()}`);
-    await sleep(5);
-  }
-  return {
-    uri: `nbd+unix:///?socket=${socket}`,
-    group,
-    [Symbol.asyncDispose]: async () => {
-      await group.stop();
-      await rm(socket, { force: true });
-    },
-  };
+  return await startNbdkit([...filters, ...spec.plugin, ...settings], { socket });
 }
 
 export interface Target extends AsyncDisposable {
@@ -83,7 +63,7 @@ export async function startTarget(
   await createVolume(path, sizeBytes);
   await using undo = new AsyncDisposableStack();
   let restart: (() => Promise<void>) | undefined;
-  let server: TargetServer;
+  let server: NbdServer;
   if (kind === "qemu-nbd") {
     server = undo.use(await startQemuNbd({ file: path, exportName }));
     // It remembers what was allocated, which a reset behind its back makes wrong.
@@ -101,7 +81,7 @@ export async function startTarget(
   return {
     kind,
     path,
-    uri: server.uri(exportName),
+    uri: server.uriOf(exportName),
     reset: async (content) => {
       if ("before" in content) {
         await runPlain("cp", ["--sparse=always", content.before, path]);
@@ -119,7 +99,7 @@ export async function startTarget(
 }
 
 /** The port may be taken until the last connection to it is quite gone. */
-async function restartPatiently(server: TargetServer): Promise<void> {
+async function restartPatiently(server: NbdServer): Promise<void> {
   const deadline = Date.now() + startTimeoutMs;
   for (;;) {
     try {

@@ -9,12 +9,14 @@ import { createLogger } from "../../src/logger.ts";
 import { runPreflight } from "../../src/migration/check/check.ts";
 import { buildProgram, type Invocation } from "../../src/program.ts";
 import { VmLock } from "../../src/state/lock/lock.ts";
+import type { NbdServer } from "../lab/nbd-server.ts";
 import { findFreePort } from "../lab/ports.ts";
 import { startCli } from "../lab/run-cli.ts";
 import { type Lab, startLab } from "../lab/start-lab.ts";
-import { createVolume, startNbdServer, type TargetServer } from "../lab/targets.ts";
+import { createVolume, startNbdServer } from "../lab/targets.ts";
 import type { VmSpec } from "../lab/vcenter/vm-spec.ts";
-import { hasJournal, nfcPort, runCommand, startCommand, until } from "./cli-commands.ts";
+import { until } from "../until.ts";
+import { hasJournal, nfcPort, runCommand, startCommand } from "./cli-commands.ts";
 import { migrateWell } from "./migrate-checks.ts";
 
 const usage = 2;
@@ -60,7 +62,7 @@ const vms: VmSpec[] = [
 
 let lab: Lab;
 let closedPort: number;
-let other: TargetServer;
+let other: NbdServer;
 before(async () => {
   lab = await startLab({
     targets: "direct",
@@ -490,7 +492,7 @@ test("the plan is what the next run does: incremental, full on a changed target,
 
   await lab.vddk.setFaults({ delay_us: 400_000 });
   const { child, result } = startCommand(lab, "migrate", vm, { extra: ["--full"] });
-  await until(() => hasJournal(lab, vm), "the copy began");
+  await until("the copy began", () => hasJournal(lab, vm));
   child.kill("SIGKILL");
   await result;
   await lab.vddk.setFaults({});

@@ -4,7 +4,8 @@ import { join } from "node:path";
 import { after, before, beforeEach, test } from "node:test";
 import { type Lab, startLab } from "../lab/start-lab.ts";
 import type { LabVm } from "../lab/vcenter/lab-vm.ts";
-import { hasJournal, runCommand, startCommand, until } from "./cli-commands.ts";
+import { until } from "../until.ts";
+import { hasJournal, runCommand, startCommand } from "./cli-commands.ts";
 import { assertFailure, assertNoSnapshot, migrateWell } from "./migrate-checks.ts";
 
 const vsphere = 3;
@@ -44,7 +45,7 @@ async function killRun(vm: LabVm): Promise<void> {
   const { child, result } = startCommand(lab, "migrate", vm, { extra: ["--full"] }, env);
   // Snapshot and journal may be an earlier run's; nbdkit comes after both were replaced.
   const hasNbdkit = () => readdirSync(env.TMPDIR).some((name) => name.includes(`-${child.pid}-`));
-  await until(() => hasNbdkit() && vm.snapshots.length > 0 && hasJournal(lab, vm), "it copies");
+  await until("it copies", () => hasNbdkit() && vm.snapshots.length > 0 && hasJournal(lab, vm));
   child.kill("SIGKILL");
   await result;
   await lab.vddk.setFaults({});
@@ -130,7 +131,7 @@ test("a living run is not touched: alone it is refused, among all it is skipped"
   await killRun(lab.vm("one01"));
   await lab.vddk.setFaults({ hang_after: 0, only: "busy01" });
   const { child, result } = startCommand(lab, "migrate", vm, {}, env);
-  await until(() => hasJournal(lab, vm), "the copy began");
+  await until("the copy began", () => hasJournal(lab, vm));
   assertFailure(await cleanup(vm), locked, /\[locked\].*process \d+/);
   const all = await cleanup(vm, "--all");
   assert.equal(all.code, 0, all.stderr);

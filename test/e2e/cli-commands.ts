@@ -51,15 +51,6 @@ export function nfcPort(lab: Lab): string {
   return lab.nfc.endpoint.slice(lab.nfc.endpoint.lastIndexOf(":") + 1);
 }
 
-/** Waits for what a process or the laboratory is to come to, not for time. */
-export async function until(condition: () => boolean | Promise<boolean>, what: string) {
-  const deadlineMs = performance.now() + 60_000;
-  while (!(await condition())) {
-    if (performance.now() > deadlineMs) throw new Error(`waited a minute in vain: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-}
-
 /** Whether a copy of a disk of the machine was begun and has not ended. */
 export function hasJournal(lab: Lab, vm: LabVm): boolean {
   const { instanceUuid } = vm.record;

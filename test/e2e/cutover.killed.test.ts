@@ -1,58 +1,11 @@
 import assert from "node:assert/strict";
-import { after, before, beforeEach, test } from "node:test";
-import { compareFiles } from "../lab/compare.ts";
-import { type Lab, startLab } from "../lab/start-lab.ts";
-import type { LabVm } from "../lab/vcenter/lab-vm.ts";
-import { runCommand, startCommand, until } from "./cli-commands.ts";
+import { test } from "node:test";
+import { until } from "../until.ts";
+import { startCommand } from "./cli-commands.ts";
+import { assertMoved, calls, cutover, lab, type Outcome, vm } from "./cutover-lab.ts";
 import { assertNoSnapshot } from "./migrate-checks.ts";
 
 const key = 2000;
-
-interface Outcome {
-  status: string;
-  power_state?: string;
-  power?: string;
-}
-
-let lab: Lab;
-let vm: LabVm;
-before(async () => {
-  const fill = { seed: 1, dataRatio: 0.6, zeroRatio: 0.1 };
-  lab = await startLab({
-    targets: "direct",
-    vms: [{ name: "live01", disks: [{ capacityBytes: (4 << 20) + 512, fill }] }],
-  });
-  vm = lab.vm("live01");
-});
-after(() => lab.stop());
-beforeEach(async () => {
-  lab.vcenter.faults.clear();
-  await lab.vddk.setFaults({});
-  vm.set({ tools: "running" });
-  vm.setPowerState("poweredOn");
-  lab.vcenter.log.clear();
-});
-
-const calls = (method: string) =>
-  lab.vcenter.log.calls.filter((call) => call.method === method).length;
-
-async function cutover(...extra: string[]) {
-  const run = await runCommand(lab, "cutover", vm, { extra: ["--yes", "--json", ...extra] });
-  assertNoSnapshot(vm);
-  return { ...run, ...run.json<Outcome>() };
-}
-
-/** The VM is off, so its disk is the truth, not a snapshot of it. */
-async function assertMoved(): Promise<void> {
-  assert.equal(vm.record.powerState, "poweredOff");
-  const { targetFile, capacityBytes } = lab.targets.disksOf(vm)[0]!;
-  const { equal, difference } = await compareFiles(
-    vm.disk(key).imagePath,
-    targetFile,
-    capacityBytes,
-  );
-  assert.ok(equal, difference);
-}
 
 const stages: [title: string, promise: "poweredOn" | "poweredOff", reach: () => Promise<void>][] = [
   [
@@ -61,7 +14,7 @@ const stages: [title: string, promise: "poweredOn" | "poweredOff", reach: () => 
     async () => {
       await lab.vddk.setFaults({ delay_us: 300_000 });
       await vm.write(key, 0, Buffer.alloc(1 << 20, 5));
-      await until(() => lab.nfc.connectionCount > 0, "a disk is read");
+      await until("a disk is read", () => lab.nfc.connectionCount > 0);
     },
   ],
   [
@@ -69,17 +22,17 @@ const stages: [title: string, promise: "poweredOn" | "poweredOff", reach: () => 
     "poweredOn",
     async () => {
       lab.vcenter.faults.add({ name: "guestIgnoresShutdown" });
-      await until(() => calls("ShutdownGuest") > 0, "the guest was asked");
+      await until("the guest was asked", () => calls("ShutdownGuest") > 0);
     },
   ],
   [
     "during the last sync",
     "poweredOff",
     async () => {
-      await until(() => vm.record.powerState === "poweredOff", "the guest is down");
+      await until("the guest is down", () => vm.record.powerState === "poweredOff");
       lab.vcenter.faults.add({ name: "slowSnapshot", value: 4000, count: 1 });
       const snapshots = calls("CreateSnapshot_Task");
-      await until(() => calls("CreateSnapshot_Task") > snapshots, "the last sync began");
+      await until("the last sync began", () => calls("CreateSnapshot_Task") > snapshots);
     },
   ],
 ];

@@ -1,63 +1,13 @@
 import assert from "node:assert/strict";
-import { after, before, beforeEach, test } from "node:test";
-import { compareFiles } from "../lab/compare.ts";
-import { type Lab, startLab } from "../lab/start-lab.ts";
-import type { LabVm } from "../lab/vcenter/lab-vm.ts";
-import { runCommand, startCommand, until } from "./cli-commands.ts";
+import { test } from "node:test";
+import { until } from "../until.ts";
+import { runCommand, startCommand } from "./cli-commands.ts";
+import { assertMoved, calls, cutover, lab, type Outcome, vm } from "./cutover-lab.ts";
 import { assertFailure, assertNoSnapshot } from "./migrate-checks.ts";
 
 const usage = 2;
 const vsphere = 3;
 const key = 2000;
-
-interface Outcome {
-  status: string;
-  power_state?: string;
-  power?: string;
-  forced?: boolean;
-  passes: { sync_type: string }[];
-  final_sync: { sync_type: string; quiesced: boolean };
-}
-
-let lab: Lab;
-let vm: LabVm;
-before(async () => {
-  const fill = { seed: 1, dataRatio: 0.6, zeroRatio: 0.1 };
-  lab = await startLab({
-    targets: "direct",
-    vms: [{ name: "live01", disks: [{ capacityBytes: (4 << 20) + 512, fill }] }],
-  });
-  vm = lab.vm("live01");
-});
-after(() => lab.stop());
-beforeEach(async () => {
-  lab.vcenter.faults.clear();
-  await lab.vddk.setFaults({});
-  vm.set({ tools: "running" });
-  vm.setPowerState("poweredOn");
-  lab.vcenter.log.clear();
-});
-
-const calls = (method: string) =>
-  lab.vcenter.log.calls.filter((call) => call.method === method).length;
-
-async function cutover(...extra: string[]) {
-  const run = await runCommand(lab, "cutover", vm, { extra: ["--yes", "--json", ...extra] });
-  assertNoSnapshot(vm);
-  return { ...run, ...run.json<Outcome>() };
-}
-
-/** The VM is off, so its disk is the truth, not a snapshot of it. */
-async function assertMoved(): Promise<void> {
-  assert.equal(vm.record.powerState, "poweredOff");
-  const { targetFile, capacityBytes } = lab.targets.disksOf(vm)[0]!;
-  const { equal, difference } = await compareFiles(
-    vm.disk(key).imagePath,
-    targetFile,
-    capacityBytes,
-  );
-  assert.ok(equal, difference);
-}
 
 test("the guest writes until it is shut down, and the targets hold its last byte", async () => {
   await vm.guest.start({ seed: 3, intervalMs: 5, maximumBytes: 65_536 });
@@ -149,9 +99,9 @@ test("without a terminal it wants --yes, and asks vSphere nothing before", async
 test("powered on again behind our back, the VM is not called moved", async () => {
   lab.vcenter.faults.add({ name: "slowGuestShutdown", value: 10 });
   const { result } = startCommand(lab, "cutover", vm, { extra: ["--yes"] });
-  await until(() => vm.record.powerState === "poweredOff", "the guest is down");
+  await until("the guest is down", () => vm.record.powerState === "poweredOff");
   const snapshots = calls("CreateSnapshot_Task");
-  await until(() => calls("CreateSnapshot_Task") > snapshots, "the last sync began");
+  await until("the last sync began", () => calls("CreateSnapshot_Task") > snapshots);
   vm.setPowerState("poweredOn");
   const run = await result;
   assertFailure(run, vsphere, /\[power-state-changed\]/);

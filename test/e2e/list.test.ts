@@ -2,11 +2,11 @@ import assert from "node:assert/strict";
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, beforeEach, test } from "node:test";
-import { setTimeout as sleep } from "node:timers/promises";
 import { startCli } from "../lab/run-cli.ts";
 import { type Lab, startLab } from "../lab/start-lab.ts";
 import type { LabVm } from "../lab/vcenter/lab-vm.ts";
 import type { VmSpec } from "../lab/vcenter/vm-spec.ts";
+import { until } from "../until.ts";
 import { assertEqualTargets, assertNoSnapshot, type Summary } from "./migrate-checks.ts";
 import { startAtTerminal, withoutEscapes } from "./terminal.ts";
 
@@ -178,7 +178,7 @@ test("a signal ends every VM under way politely, and the others do not begin", a
   const vms = lab.vcenter.vms.slice(6, 10);
   const path = await writeList(vms.map((vm) => entry(vm, { "job-id": `signal-${vm.name}` })));
   const run = start(path, ["--parallel-vms", "2", "--full", "--json"]);
-  await until(() =>
+  await until("two are copied", () =>
     vms.slice(0, 2).every((vm) => lab.vma.jobs.get(`signal-${vm.name}`)?.stage === "Transfer"),
   );
   run.child.kill("SIGTERM");
@@ -227,11 +227,3 @@ test("what is wrong in a list is found before anything starts, with file and lin
   }
   assert.equal(lab.vcenter.log.calls.length, before, "vCenter heard of none of it");
 });
-
-async function until(condition: () => boolean): Promise<void> {
-  for (let waited = 0; waited < 60_000; waited += 20) {
-    if (condition()) return;
-    await sleep(20);
-  }
-  throw new Error("waited in vain");
-}

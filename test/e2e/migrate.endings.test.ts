@@ -4,6 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { type CliRun, startCli } from "../lab/run-cli.ts";
 import { type Lab, startLab } from "../lab/start-lab.ts";
 import type { LabVm } from "../lab/vcenter/lab-vm.ts";
+import { until } from "../until.ts";
 import { assertFailure, assertNoSnapshot, migrateWell } from "./migrate-checks.ts";
 
 let lab: Lab;
@@ -28,22 +29,16 @@ function start(extra: string[] = []): CliRun & { jobId: string } {
   return { ...startCli({ args: lab.migrateArgs(vm, { jobId, extra }) }), jobId };
 }
 
-async function untilStage(jobId: string, stage: string): Promise<void> {
-  for (let waited = 0; waited < 30_000; waited += 20) {
-    if (lab.vma.updatesOf(jobId).some(({ body }) => body.stage === stage)) return;
-    await sleep(20);
-  }
-  throw new Error(`${jobId} never came to ${stage}`);
-}
+const untilStage = (jobId: string, stage: string) =>
+  until(`${jobId} came to ${stage}`, () =>
+    lab.vma.updatesOf(jobId).some(({ body }) => body.stage === stage),
+  );
 
-async function untilCopying(jobId: string): Promise<void> {
-  for (let waited = 0; waited < 30_000; waited += 20) {
+const untilCopying = (jobId: string) =>
+  until(`${jobId} copies`, () => {
     const newest = lab.vma.updatesOf(jobId).at(-1)?.body;
-    if (newest?.stage === "Transfer" && newest.bytes_transferred > 0) return;
-    await sleep(20);
-  }
-  throw new Error(`${jobId} never copied`);
-}
+    return newest?.stage === "Transfer" && newest.bytes_transferred > 0;
+  });
 
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
   test(`${signal} in mid-copy: polite end, snapshot removed, one last failed update, death by it`, async () => {

@@ -147,7 +147,7 @@ test("a target that knows neither write-zeroes nor extents is made zero in anoth
     settings: ["zeromode=none", `logfile=${logFile}`],
   });
   const run = await lab.migrate(vm, {
-    extra: ["--nbd-targets", `2000:${server.uri("")}`, "--json", "--full"],
+    extra: ["--nbd-targets", `2000:${server.uri}`, "--json", "--full"],
   });
   assert.equal(run.code, 0, run.stderr);
   const { imagePath } = lab.frozenDisk(vm, 2000);

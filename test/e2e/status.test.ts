@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { setTimeout as sleep } from "node:timers/promises";
 import { findFreePort } from "../lab/ports.ts";
 import { startCli } from "../lab/run-cli.ts";
 import { type Lab, startLab } from "../lab/start-lab.ts";
+import { until } from "../until.ts";
 import { assertFailure } from "./migrate-checks.ts";
 import { startAtTerminal, withoutEscapes } from "./terminal.ts";
 
@@ -27,14 +27,6 @@ after(() => lab.stop());
 
 function status(...args: string[]) {
   return startCli({ args: ["status", "--vma-url", lab.vma.url, ...args] });
-}
-
-async function until(what: string, condition: () => boolean): Promise<void> {
-  for (let waited = 0; waited < 60_000; waited += 20) {
-    if (condition()) return;
-    await sleep(20);
-  }
-  throw new Error(`waited in vain for ${what}`);
 }
 
 test("a job under way is shown as a table, followed line by line in a pipe, and as JSON", async () => {

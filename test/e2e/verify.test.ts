@@ -7,7 +7,8 @@ import { StateDatabase } from "../../src/state/database/database.ts";
 import { DiskRecords } from "../../src/state/disk-records.ts";
 import { type Lab, startLab } from "../lab/start-lab.ts";
 import type { LabVm } from "../lab/vcenter/lab-vm.ts";
-import { runCommand, startCommand, until } from "./cli-commands.ts";
+import { until } from "../until.ts";
+import { runCommand, startCommand } from "./cli-commands.ts";
 import { assertFailure, assertNoSnapshot, migrateWell } from "./migrate-checks.ts";
 
 const mebibyte = 1 << 20;
@@ -202,7 +203,7 @@ test("a VM that is off is compared whole, tracked or not", async () => {
 test("an interrupted verification removes its snapshot and ends by the signal", async () => {
   await lab.vddk.setFaults({ delay_us: 3_000_000, aio_threads: 1 });
   const { child, result } = startCommand(lab, "verify", vm);
-  await until(() => vm.snapshots.length > 0 && lab.nfc.connectionCount > 0, "reading began");
+  await until("reading began", () => vm.snapshots.length > 0 && lab.nfc.connectionCount > 0);
   child.kill("SIGTERM");
   const run = await result;
   await lab.vddk.setFaults({});

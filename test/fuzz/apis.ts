@@ -11,10 +11,10 @@ import { ProgressTracker } from "../../src/progress/progress.ts";
 import { VmaHttp } from "../../src/progress/vma/http.ts";
 import { fetchProgress } from "../../src/progress/vma/status.ts";
 import { VmaClient } from "../../src/progress/vma/vma.ts";
+import { Random } from "../random.ts";
 import { type FuzzRun, inTime, type Outcome } from "./campaign.ts";
 import { type GoodAnswer, mischievousAnswer, whole } from "./http-mischief.ts";
 import { startRawServer } from "./http-server.ts";
-import { Random } from "./random.ts";
 
 const runTimeoutMs = 30_000;
 const requestTimeoutMs = 400;

@@ -1,7 +1,7 @@
 // An HTTP answer on its way out: mostly as it was meant but for its body, now and then broken itself.
 
 import { gzipSync } from "node:zlib";
-import type { Random } from "./random.ts";
+import type { Random } from "../random.ts";
 import { mutatedText } from "./text-mutations.ts";
 
 export interface GoodAnswer {

@@ -26,8 +26,8 @@ import { commandNames, type OptionName, options, variablesOf } from "../../src/o
 import { buildProgram } from "../../src/program.ts";
 import { normalizeThumbprint } from "../../src/vmware/wire/certificate.ts";
 import { outlineOf } from "../../src/vmware/wire/xml-guard.ts";
+import { Random } from "../random.ts";
 import type { FuzzRun, Outcome } from "./campaign.ts";
-import { Random } from "./random.ts";
 import { mutatedText } from "./text-mutations.ts";
 
 const slowMs = 3_000;

@@ -1,6 +1,7 @@
 // Ways in which an NBD server can break the protocol. Where one amounts to a well-formed untruth
 // about the data, which no client can notice, it is marked as a lie.
 
+import type { Random } from "../random.ts";
 import type { Message, MessageKind, Outgoing } from "./nbd-server.ts";
 import {
   answer,
@@ -14,7 +15,6 @@ import {
   u32,
   u64,
 } from "./nbd-wire.ts";
-import type { Random } from "./random.ts";
 
 export interface Trick {
   readonly name: string;

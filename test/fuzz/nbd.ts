@@ -13,11 +13,11 @@ import {
   NbdError,
   probeExport,
 } from "../../src/nbd/copy-engine/copy-engine.ts";
+import { Random } from "../random.ts";
 import { inTime, type Outcome } from "./campaign.ts";
 import { type Trick, tricks } from "./nbd-mischief.ts";
 import { type Message, type Mischief, type ServedMemory, startMischievous } from "./nbd-server.ts";
 import { allFlags, readOnlyFlag } from "./nbd-wire.ts";
-import { Random } from "./random.ts";
 
 /** Longer than every limit that a run is given, times as slow as a busy machine may be. */
 const runTimeoutMs = 30_000;

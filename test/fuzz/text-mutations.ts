@@ -1,6 +1,6 @@
 // Changes to a text that was good: cuts, repetitions, noise, other numbers, other structure.
 
-import type { Random } from "./random.ts";
+import type { Random } from "../random.ts";
 
 type Mutation = (text: string, random: Random) => string;
 

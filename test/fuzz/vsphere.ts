@@ -8,12 +8,12 @@ import { inspect } from "node:util";
 import { pino } from "pino";
 import { MigratekitError } from "../../src/errors.ts";
 import { VsphereClient } from "../../src/vmware/vmware.ts";
+import { Random } from "../random.ts";
 import { makeCertificates } from "../vmware/certificates.ts";
 import { startLabClient } from "../vmware/lab-client.ts";
 import { type FuzzRun, inTime, type Outcome } from "./campaign.ts";
 import { type GoodAnswer, mischievousAnswer, type RawAnswer, whole } from "./http-mischief.ts";
 import { type RawRequest, startRawServer } from "./http-server.ts";
-import { Random } from "./random.ts";
 
 const runTimeoutMs = 60_000;
 const capacityBytes = 4 * 1_048_576 - 512;

@@ -10,6 +10,7 @@ import { test } from "node:test";
 import type { LabDescription } from "../lab/describe.ts";
 import { accepts } from "../lab/process.ts";
 import { startCli } from "../lab/run-cli.ts";
+import { until } from "../until.ts";
 
 const labFile = join(import.meta.dirname, "../lab/lab.ts");
 
@@ -60,14 +61,6 @@ function operatorsLine(lab: LabDescription, jobId: string) {
     ],
     env: lab.environment,
   }).result;
-}
-
-async function waitFor(condition: () => Promise<boolean>): Promise<void> {
-  const deadline = Date.now() + 20_000;
-  while (!(await condition())) {
-    assert.ok(Date.now() < deadline, "waited 20 s in vain");
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
 }
 
 const isGone = (path: string) =>
@@ -127,8 +120,8 @@ for (const signal of ["SIGTERM", "SIGINT", "SIGKILL"] as const) {
     const exited = once(child, "exit");
     child.kill(signal);
     await exited;
-    await waitFor(() => isGone(lab.dir));
-    await waitFor(async () => !(await accepts(lab.nbdPort)));
+    await until("the folder is gone", () => isGone(lab.dir));
+    await until("nobody listens", async () => !(await accepts(lab.nbdPort)));
     assert.equal(await accepts(Number(new URL(lab.vmaUrl).port)), false);
   });
 }
@@ -142,5 +135,5 @@ test("the lab ends when the process that started it is gone", async () => {
   const [line] = (await once(createInterface(parent.stdout), "line")) as [string];
   const lab = JSON.parse(line) as LabDescription;
   parent.kill("SIGKILL");
-  await waitFor(() => isGone(lab.dir));
+  await until("the folder is gone", () => isGone(lab.dir));
 });

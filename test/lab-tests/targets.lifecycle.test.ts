@@ -14,6 +14,7 @@ import {
   startQemuNbd,
   startStunnelPair,
 } from "../lab/targets.ts";
+import { until } from "../until.ts";
 
 const run = promisify(execFile);
 let folder = "";
@@ -44,9 +45,9 @@ test("nbd-server serves one export per volume, with names that need encoding", a
       { name: "vol b/2", file: files[1]! },
     ],
   });
-  await copyAndCompare(server.uri("vol-a"), files[0]!);
-  await copyAndCompare(server.uri("vol b/2"), files[1]!);
-  const { stdout } = await run("nbdinfo", ["--json", server.uri("vol-a")]);
+  await copyAndCompare(server.uriOf("vol-a"), files[0]!);
+  await copyAndCompare(server.uriOf("vol b/2"), files[1]!);
+  const { stdout } = await run("nbdinfo", ["--json", server.uriOf("vol-a")]);
   assert.match(stdout, /"can_multi_conn": true/);
   assert.equal((await stat(files[0]!)).size, capacityBytes);
 });
@@ -58,7 +59,7 @@ test("a read-only export refuses writers", async () => {
     folder,
     exports: [{ name: "ro", file, readOnly: true }],
   });
-  await assert.rejects(run("nbdcopy", [source, server.uri("ro")]));
+  await assert.rejects(run("nbdcopy", [source, server.uriOf("ro")]));
 });
 
 test("a stopped nbd-server leaves no process for a connection in progress", async () => {
@@ -74,7 +75,7 @@ test("a stopped nbd-server leaves no process for a connection in progress", asyn
   assert.equal(await server.isRunning(), false);
   assert.equal(await accepts(server.port), false);
   await server.restart();
-  await copyAndCompare(server.uri("busy"), file);
+  await copyAndCompare(server.uriOf("busy"), file);
 });
 
 test("the stunnel pair carries NBD, can be cut and put back on the same port", async () => {
@@ -82,7 +83,7 @@ test("the stunnel pair carries NBD, can be cut and put back on the same port", a
   await createVolume(file, capacityBytes);
   await using server = await startNbdServer({ folder, exports: [{ name: "t", file }] });
   await using tunnel = await startStunnelPair({ folder, targetPort: server.port });
-  const uri = tunnel.client.uri("t");
+  const uri = tunnel.client.uriOf("t");
   await copyAndCompare(uri, file);
   await tunnel.kill();
   await assert.rejects(run("nbdinfo", ["--size", uri]));
@@ -96,12 +97,12 @@ test("qemu-nbd serves a named export to several connections, writable and read-o
   const file = join(folder, "qemu.raw");
   await createVolume(file, capacityBytes);
   await using writable = await startQemuNbd({ file, exportName: "vol" });
-  await copyAndCompare(writable.uri("vol"), file);
-  const { stdout } = await run("nbdinfo", ["--json", writable.uri("vol")]);
+  await copyAndCompare(writable.uriOf("vol"), file);
+  const { stdout } = await run("nbdinfo", ["--json", writable.uriOf("vol")]);
   assert.match(stdout, /"can_multi_conn": true/);
   await writable.kill();
   await using readOnly = await startQemuNbd({ file, exportName: "vol", readOnly: true });
-  await assert.rejects(run("nbdcopy", [source, readOnly.uri("vol")]));
+  await assert.rejects(run("nbdcopy", [source, readOnly.uriOf("vol")]));
 });
 
 test("an nbdkit target without zeroing writes down the requests that it got", async () => {
@@ -113,7 +114,7 @@ test("an nbdkit target without zeroing writes down the requests that it got", as
     filters: ["log", "nozero"],
     settings: [`logfile=${logFile}`, "zeromode=none"],
   });
-  await copyAndCompare(server.uri(), file);
+  await copyAndCompare(server.uri, file);
   const log = await readFile(logFile, "utf8");
   assert.match(log, / Write .*offset=0x0 /);
   assert.doesNotMatch(log, / Zero /);
@@ -138,19 +139,11 @@ test("servers and folders of a process that is killed are removed by its guardia
   const port = Number(line.toString());
   assert.equal(await accepts(port), true);
   child.kill("SIGKILL");
-  await waitFor(async () => !(await accepts(port)));
-  await waitFor(() =>
+  await until("nobody listens", async () => !(await accepts(port)));
+  await until("the folder is gone", () =>
     stat(guarded).then(
       () => false,
       () => true,
     ),
   );
 });
-
-async function waitFor(condition: () => Promise<boolean>): Promise<void> {
-  const deadline = Date.now() + 20_000;
-  while (!(await condition())) {
-    assert.ok(Date.now() < deadline, "waited 20 s in vain");
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-}

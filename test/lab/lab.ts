@@ -2,11 +2,11 @@
 //   --json        one JSON line when ready, instead of the explanation
 //   --targets K   stunnel (as on the appliance), direct or qemu-nbd
 
-import { readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { startLabControl } from "./control.ts";
 import { describeLab, type LabDescription } from "./describe.ts";
 import { preferPort } from "./ports.ts";
+import { statusOf } from "./process-table.ts";
 import { cliCommand } from "./run-cli.ts";
 import { startLab } from "./start-lab.ts";
 import type { TargetKind } from "./targets-of-vms.ts";
@@ -25,19 +25,10 @@ function readOptions() {
   return { json: values.json === true, targets: values.targets as TargetKind };
 }
 
-function parentOf(pid: number): number {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
-    return Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[1]);
-  } catch {
-    return 0;
-  }
-}
-
 /** Who started us: under npm there is a shell between, which outlives npm. */
 function starters(): string {
   const parent = process.ppid;
-  return process.env.npm_lifecycle_event ? `${parent} ${parentOf(parent)}` : `${parent}`;
+  return process.env.npm_lifecycle_event ? `${parent} ${statusOf(parent)?.parentPid}` : `${parent}`;
 }
 
 /** Resolves to the exit code once the lab shall end. */

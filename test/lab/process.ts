@@ -4,9 +4,10 @@
 
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { readdir, readFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { connect } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
+import { allProcesses, isRunning } from "./process-table.ts";
 
 const stopTimeoutMs = 3000;
 
@@ -15,7 +16,7 @@ export interface ProcessGroup {
   readonly pid: number;
   /** What the group printed so far (the last 64 KiB), for error messages and assertions. */
   output(): string;
-  isAlive(): Promise<boolean>;
+  isAlive(): boolean;
   /** TERM, a bounded wait, KILL; returns when no process of the group is left. */
   stop(): Promise<void>;
   /** KILL at once; returns when no process of the group is left. */
@@ -66,17 +67,11 @@ export function releaseFolder(path: string): void {
   tellGuardian(`-${path}`);
 }
 
-/** Process ids of a group, zombies left out: they hold nothing, and nobody may reap them here. */
-async function groupMembers(groupId: number): Promise<number[]> {
-  const members: number[] = [];
-  for (const name of await readdir("/proc")) {
-    if (!/^\d+$/.test(name)) continue;
-    const stat = await readFile(`/proc/${name}/stat`, "utf8").catch(() => "");
-    // pid (command) state parent group …; the command may hold spaces and parentheses.
-    const [state, , group] = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-    if (Number(group) === groupId && state !== "Z" && state !== "X") members.push(Number(name));
-  }
-  return members;
+/** Process ids of a group; those that have ended hold nothing, and nobody may reap them here. */
+function groupMembers(id: number): number[] {
+  return allProcesses()
+    .filter(({ groupId, ended }) => groupId === id && !ended)
+    .map(({ pid }) => pid);
 }
 
 function signalGroup(groupId: number, name: NodeJS.Signals): void {
@@ -89,7 +84,7 @@ function signalGroup(groupId: number, name: NodeJS.Signals): void {
 
 async function waitUntilGone(groupId: number, timeoutMs: number): Promise<boolean> {
   const deadline = Date.now() + timeoutMs;
-  while ((await groupMembers(groupId)).length > 0) {
+  while (groupMembers(groupId).length > 0) {
     if (Date.now() > deadline) return false;
     await delay(10);
   }
@@ -110,7 +105,7 @@ function makeGroup(pid: number, output: () => string): ProcessGroup {
   return {
     pid,
     output,
-    isAlive: async () => (await groupMembers(pid)).includes(pid),
+    isAlive: () => isRunning(pid),
     stop: () => end("SIGTERM"),
     kill: () => end("SIGKILL"),
     signal: (name) => signalGroup(pid, name),
@@ -126,9 +121,18 @@ function collectOutput(child: ChildProcess): () => string {
   return () => text.trim();
 }
 
+/** Without the library of a sanitizer that this process itself may run under. */
+function environment(): NodeJS.ProcessEnv {
+  const { LD_PRELOAD: _, ...env } = process.env;
+  return env;
+}
+
 /** Starts a server that stays in the foreground. */
 export async function startForeground(command: string, args: string[]): Promise<ProcessGroup> {
-  const child = spawn(command, args, { detached: true, stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn(command, args, {
+    ...{ detached: true, env: environment() },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
   const output = collectOutput(child);
   await once(child, "spawn");
   child.unref();
@@ -141,7 +145,10 @@ export async function startDaemon(
   args: string[],
   pidFile: string,
 ): Promise<ProcessGroup> {
-  const child = spawn(command, args, { stdio: ["ignore", "ignore", "pipe"] });
+  const child = spawn(command, args, {
+    env: environment(),
+    stdio: ["ignore", "ignore", "pipe"],
+  });
   const output = collectOutput(child);
   const [code] = (await once(child, "exit")) as [number | null];
   if (code !== 0) throw new Error(`${command} exited with ${code}: ${output()}`);
@@ -154,15 +161,19 @@ export async function startDaemon(
   }
 }
 
-/** True when a server at the port greets with the given bytes. */
-export async function greets(port: number, greeting: string, timeoutMs: number): Promise<boolean> {
-  const socket = connect(port, "127.0.0.1");
+/**
+ * Whether a server at this port of the loopback sends its greeting. It is waited for: nbd-server does
+ * not survive a client that leaves before it. One that is killed meanwhile ends the connection
+ * without a word, and without an error.
+ */
+export async function greets(port: number, signal?: AbortSignal): Promise<boolean> {
+  const socket = connect({ port, host: "127.0.0.1", signal });
   try {
-    const signal = AbortSignal.timeout(timeoutMs);
-    const [chunk] = (await once(socket, "data", { signal })) as [Buffer];
-    return chunk.toString("latin1").startsWith(greeting);
-  } catch {
-    return false;
+    return await new Promise<boolean>((resolve) => {
+      socket.once("data", () => resolve(true));
+      socket.once("error", () => resolve(false));
+      socket.once("close", () => resolve(false));
+    });
   } finally {
     socket.destroy();
   }

@@ -2,13 +2,13 @@
 
 import { truncate } from "node:fs/promises";
 import { join } from "node:path";
+import type { NbdServer } from "./nbd-server.ts";
 import {
   createVolume,
   type StunnelPair,
   startNbdServer,
   startQemuNbd,
   startStunnelPair,
-  type TargetServer,
 } from "./targets.ts";
 import type { LabVm } from "./vcenter/lab-vm.ts";
 
@@ -30,7 +30,7 @@ export interface LabTargets extends AsyncDisposable {
   /** What `--nbd-port` takes; with qemu-nbd every disk has a port of its own, and this is 0. */
   readonly port: number;
   /** The NBD servers: one nbd-server, or a qemu-nbd for each disk. */
-  readonly servers: readonly TargetServer[];
+  readonly servers: readonly NbdServer[];
   readonly tunnel: StunnelPair | undefined;
   disksOf(vm: LabVm): TargetDisk[];
   /** What `--nbd-export-name` takes for this machine. */
@@ -56,7 +56,7 @@ interface Volume {
   key: number;
   file: string;
   /** With qemu-nbd: the one that serves it. */
-  server?: TargetServer;
+  server?: NbdServer;
 }
 
 /** The export name of the operators' documentation belongs to the machine of the documentation. */
@@ -70,12 +70,9 @@ function slug(name: string): string {
 export async function startTargets(options: TargetsOptions): Promise<LabTargets> {
   const { labDir, kind } = options;
   const folder = join(labDir, "targets");
-  const volumes = new Map<
-    string,
-    { vm: LabVm; key: number; file: string; server?: TargetServer }
-  >();
+  const volumes = new Map<string, { vm: LabVm; key: number; file: string; server?: NbdServer }>();
   const exports: { name: string; file: string }[] = [];
-  const servers: TargetServer[] = [];
+  const servers: NbdServer[] = [];
   let tunnel: StunnelPair | undefined;
 
   const exportTemplate = (vm: LabVm) =>
@@ -115,7 +112,7 @@ export async function startTargets(options: TargetsOptions): Promise<LabTargets>
   failed.move();
 
   const uriOf = (name: string) =>
-    (tunnel?.client ?? volumes.get(name)?.server ?? servers[0]!).uri(name);
+    (tunnel?.client ?? volumes.get(name)?.server ?? servers[0]!).uriOf(name);
   return {
     kind,
     port: kind === "qemu-nbd" ? 0 : (tunnel?.port ?? servers[0]!.port),

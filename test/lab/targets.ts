@@ -1,31 +1,17 @@
 // The other end: real NBD servers over plain files, and the real TLS tunnel in front of them.
-// All listen on 127.0.0.1. Each can be stopped, killed and started again on the same port.
+// All listen on 127.0.0.1 or a Unix socket. Each can be stopped, killed and started again at its place.
 
 import { execFile } from "node:child_process";
 import { mkdir, open, rm, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { promisify } from "node:util";
+import { NbdServer, type Place } from "./nbd-server.ts";
 import { findFreePort, listensAt } from "./ports.ts";
-import { greets, type ProcessGroup, startDaemon, startForeground } from "./process.ts";
+import { type ProcessGroup, startDaemon, startForeground } from "./process.ts";
 
 const run = promisify(execFile);
 const startTimeoutMs = 10_000;
-const portTriesMax = 5;
-
-export interface TargetServer extends AsyncDisposable {
-  readonly kind: "nbd-server" | "qemu-nbd" | "stunnel" | "nbdkit";
-  readonly port: number;
-  /** nbd://127.0.0.1:PORT/EXPORT with the name percent-encoded. */
-  uri(exportName?: string): string;
-  /** Ends politely; connections in progress are closed. Again is harmless. */
-  stop(): Promise<void>;
-  /** Ends at once, as a crash would. */
-  kill(): Promise<void>;
-  /** Starts again on the same port with the same exports, ended before or not. */
-  restart(): Promise<void>;
-  isRunning(): Promise<boolean>;
-}
 
 /** A volume as the CloudStack side has it: a sparse file of exactly this size. Empties an old one. */
 export async function createVolume(path: string, capacityBytes: number): Promise<void> {
@@ -34,59 +20,20 @@ export async function createVolume(path: string, capacityBytes: number): Promise
   await file.truncate(capacityBytes);
 }
 
-type Starter = (port: number) => Promise<ProcessGroup>;
-
-async function waitForNbd(group: ProcessGroup, port: number): Promise<void> {
-  const deadline = Date.now() + startTimeoutMs;
-  // Whoever else has the port greets too; a server of ours that could not bind it ends.
-  while (!(listensAt(group.pid, port) && (await greets(port, "NBDMAGIC", 1000)))) {
-    if (!(await group.isAlive())) throw new Error(`server on ${port} died: ${group.output()}`);
-    if (Date.now() > deadline) throw new Error(`no NBD greeting on ${port}: ${group.output()}`);
-    await delay(20);
-  }
+/** Where a server shall listen. [a free port] */
+export interface PlaceWish {
+  port?: number;
+  socket?: string;
 }
 
-async function startOn(start: Starter, port: number): Promise<ProcessGroup> {
-  const group = await start(port);
-  try {
-    await waitForNbd(group, port);
-    return group;
-  } catch (error) {
-    await group.kill();
-    throw error;
-  }
+function placeOf({ port, socket }: PlaceWish): Place | undefined {
+  if (socket !== undefined) return { socket };
+  return port === undefined ? undefined : { port };
 }
 
-/** Without a wish for a port others are tried, should somebody take the free one in between. */
-async function startServer(
-  kind: TargetServer["kind"],
-  start: Starter,
-  wish?: number,
-): Promise<TargetServer> {
-  let group: ProcessGroup | undefined;
-  let port = 0;
-  for (let tries = 1; !group; tries++) {
-    port = wish ?? (await findFreePort());
-    group = await startOn(start, port).catch((error: unknown) => {
-      if (wish || tries === portTriesMax) throw error;
-      return undefined;
-    });
-  }
-  let current = group;
-  const server: TargetServer = {
-    kind,
-    port,
-    uri: (exportName = "") => `nbd://127.0.0.1:${port}/${encodeURIComponent(exportName)}`,
-    stop: () => current.stop(),
-    kill: () => current.kill(),
-    restart: async () => {
-      await current.stop();
-      current = await startOn(start, port);
-    },
-    isRunning: () => current.isAlive(),
-    [Symbol.asyncDispose]: () => current.stop(),
-  };
-  return server;
+function portOf(place: Place): number {
+  if ("socket" in place) throw new Error(`only at a port, not at ${place.socket}`);
+  return place.port;
 }
 
 export interface NbdServerExport {
@@ -111,59 +58,67 @@ export async function startNbdServer(options: {
   /** Where its configuration and pid file go. */
   folder: string;
   port?: number;
-}): Promise<TargetServer> {
+}): Promise<NbdServer> {
   const { exports, folder } = options;
   await mkdir(folder, { recursive: true });
-  const start: Starter = async (port) => {
+  const start = async (place: Place) => {
+    const port = portOf(place);
     const config = join(folder, `nbd-server-${port}.conf`);
     const pidFile = join(folder, `nbd-server-${port}.pid`);
     await rm(pidFile, { force: true });
     await writeFile(config, nbdServerConfig(port, exports));
     return startDaemon("nbd-server", ["-C", config, "-p", pidFile], pidFile);
   };
-  return startServer("nbd-server", start, options.port);
+  const exportName = exports[0]?.name;
+  return NbdServer.start({ kind: "nbd-server", exportName, start }, placeOf(options));
 }
 
 /** qemu-nbd for one volume under one export name. */
-export async function startQemuNbd(options: {
-  file: string;
-  exportName?: string;
-  readOnly?: boolean;
-  discard?: "ignore" | "unmap";
-  detectZeroes?: "off" | "on" | "unmap";
-  port?: number;
-}): Promise<TargetServer> {
-  const args = (port: number) => [
-    ...["-f", "raw", "-b", "127.0.0.1", "-p", String(port), "-x", options.exportName ?? ""],
-    ...["--persistent", "--shared=16", `--discard=${options.discard ?? "unmap"}`],
+export async function startQemuNbd(
+  options: {
+    file: string;
+    exportName?: string;
+    readOnly?: boolean;
+    discard?: "ignore" | "unmap";
+    detectZeroes?: "off" | "on" | "unmap";
+  } & PlaceWish,
+): Promise<NbdServer> {
+  const { file, exportName = "" } = options;
+  const args = (place: Place) => [
+    ...("socket" in place ? ["-k", place.socket] : ["-b", "127.0.0.1", "-p", String(place.port)]),
+    ...["-f", "raw", "-x", exportName, "--persistent", "--shared=16"],
+    `--discard=${options.discard ?? "unmap"}`,
     `--detect-zeroes=${options.detectZeroes ?? "off"}`,
     ...(options.readOnly ? ["--read-only"] : []),
-    options.file,
+    file,
   ];
-  return startServer("qemu-nbd", (port) => startForeground("qemu-nbd", args(port)), options.port);
+  const start = (place: Place) => startForeground("qemu-nbd", args(place));
+  return NbdServer.start({ kind: "qemu-nbd", exportName, start }, placeOf(options));
+}
+
+/** nbdkit with filters, plugin and their settings, as its command line has them. */
+export async function startNbdkit(args: string[], wish: PlaceWish = {}): Promise<NbdServer> {
+  const listen = (place: Place) =>
+    "socket" in place ? ["-U", place.socket] : ["-i", "127.0.0.1", "-p", String(place.port)];
+  const start = (place: Place) => startForeground("nbdkit", ["-f", ...listen(place), ...args]);
+  return NbdServer.start({ kind: "nbdkit", start }, placeOf(wish));
 }
 
 /**
  * nbdkit's file plugin behind filters: targets that lack an ability ("nozero"), fail ("error") or
  * write down every request ("log" with logfile=…). `settings` go to the filters, as key=value.
  */
-export async function startNbdkitTarget(options: {
-  file: string;
-  filters?: string[];
-  settings?: string[];
-  port?: number;
-}): Promise<TargetServer> {
-  const filters = (options.filters ?? []).map((name) => `--filter=${name}`);
-  const args = (port: number) => [
-    ...["-f", "-i", "127.0.0.1", "-p", String(port), ...filters],
-    ...["file", options.file, ...(options.settings ?? [])],
-  ];
-  return startServer("nbdkit", (port) => startForeground("nbdkit", args(port)), options.port);
+export async function startNbdkitTarget(
+  options: { file: string; filters?: string[]; settings?: string[] } & PlaceWish,
+): Promise<NbdServer> {
+  const { file, filters = [], settings = [] } = options;
+  const names = filters.map((name) => `--filter=${name}`);
+  return startNbdkit([...names, "file", file, ...settings], options);
 }
 
 /** A pair of stunnels: `client` is where migratekit connects, `server` the CloudStack side's end. */
 export interface StunnelPair extends AsyncDisposable {
-  readonly client: TargetServer;
+  readonly client: NbdServer;
   readonly server: ProcessGroup;
   /** The port on 127.0.0.1 that migratekit connects to. */
   readonly port: number;
@@ -204,9 +159,9 @@ export async function startStunnelPair(options: {
       ...[`accept = 127.0.0.1:${tlsPort}`, `connect = 127.0.0.1:${targetPort}`],
       ...certificate,
     ]);
-  const startClientEnd: Starter = (port) =>
+  const startClientEnd = (place: Place) =>
     startStunnel(folder, "stunnel-client", [
-      ...["client = yes", `accept = 127.0.0.1:${port}`, `connect = 127.0.0.1:${tlsPort}`],
+      ...["client = yes", `accept = 127.0.0.1:${portOf(place)}`, `connect = 127.0.0.1:${tlsPort}`],
       ...[`CAfile = ${pem}.crt`, "verifyPeer = yes"],
     ]);
   let server = await startServerEnd();
@@ -214,12 +169,13 @@ export async function startStunnelPair(options: {
     tlsPort = await findFreePort();
     server = await startServerEnd();
   }
-  const client = await startServer("stunnel", startClientEnd, options.port).catch(
-    async (error: unknown) => {
-      await server.kill();
-      throw error;
-    },
-  );
+  const client = await NbdServer.start(
+    { kind: "stunnel", start: startClientEnd },
+    placeOf(options),
+  ).catch(async (error: unknown) => {
+    await server.kill();
+    throw error;
+  });
   const end = (how: "stop" | "kill") => async () => {
     await client[how]();
     await server[how]();
@@ -245,7 +201,7 @@ export async function startStunnelPair(options: {
 /** False when stunnel gave up at once, which it does when it cannot bind its port. */
 async function listens(group: ProcessGroup, port: number): Promise<boolean> {
   const deadline = Date.now() + startTimeoutMs;
-  while (await group.isAlive()) {
+  while (group.isAlive()) {
     if (listensAt(group.pid, port)) return true;
     if (Date.now() > deadline) throw new Error(`stunnel does not listen: ${group.output()}`);
     await delay(20);

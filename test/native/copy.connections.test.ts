@@ -5,7 +5,8 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type CopyResult, Engine } from "../../src/nbd/copy-engine/copy-engine.ts";
-import { makeDirty, makeSparse, Random } from "./images.ts";
+import { Random } from "../random.ts";
+import { makeDirty, makeSparse } from "./images.ts";
 import { keepBusy, undisturbed } from "./machine.ts";
 import {
   loggedBesideWrites,

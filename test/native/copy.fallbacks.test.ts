@@ -3,7 +3,8 @@ import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import { type CopyResult, Engine, type EngineNote } from "../../src/nbd/copy-engine/copy-engine.ts";
-import { makeDirty, makeImage, makeSparse, Random } from "./images.ts";
+import { Random } from "../random.ts";
+import { makeDirty, makeImage, makeSparse } from "./images.ts";
 import { sameBytes, startNbdkit, startNbdServer, startQemuNbd, tempDir } from "./servers.ts";
 
 const MiB = 1 << 20;

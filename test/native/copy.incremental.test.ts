@@ -3,7 +3,8 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import { Engine } from "../../src/nbd/copy-engine/copy-engine.ts";
-import { makeDirty, makeImage, patched, Random, randomExtents } from "./images.ts";
+import { Random } from "../random.ts";
+import { makeDirty, makeImage, patched, randomExtents } from "./images.ts";
 import { startNbdkit, startQemuNbd, tempDir } from "./servers.ts";
 
 const MiB = 1 << 20;

@@ -8,8 +8,10 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { Worker } from "node:worker_threads";
 import { type CopyOptions, Engine, probeExport } from "../../src/nbd/copy-engine/copy-engine.ts";
-import { makeDirty, Random } from "./images.ts";
-import { type NbdServer, sameBytes, startNbdkit, startQemuNbd, tempDir } from "./servers.ts";
+import type { NbdServer } from "../lab/nbd-server.ts";
+import { Random } from "../random.ts";
+import { makeDirty } from "./images.ts";
+import { sameBytes, startNbdkit, startQemuNbd, tempDir } from "./servers.ts";
 
 const MiB = 1 << 20;
 const sizeBytes = 16 * MiB;

@@ -4,8 +4,10 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type CopyOptions, Engine, NbdError } from "../../src/nbd/copy-engine/copy-engine.ts";
-import { makeDirty, makeImage, Random, randomExtents } from "./images.ts";
-import { type NbdServer, startNbdkit, startNbdServer, startQemuNbd, tempDir } from "./servers.ts";
+import type { NbdServer } from "../lab/nbd-server.ts";
+import { Random } from "../random.ts";
+import { makeDirty, makeImage, randomExtents } from "./images.ts";
+import { startNbdkit, startNbdServer, startQemuNbd, tempDir } from "./servers.ts";
 
 const seeds = Number(process.env.MIGRATEKIT_SEEDS ?? 40);
 const firstSeed = Number(process.env.MIGRATEKIT_FIRST_SEED ?? 1);

@@ -4,7 +4,8 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Engine, NbdError, type RetryEvent } from "../../src/nbd/copy-engine/copy-engine.ts";
-import { makeDirty, makeImage, Random } from "./images.ts";
+import { Random } from "../random.ts";
+import { makeDirty, makeImage } from "./images.ts";
 import { sameBytes, startNbdkit, startQemuNbd, tempDir } from "./servers.ts";
 
 const MiB = 1 << 20;

@@ -3,7 +3,8 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import { Engine } from "../../src/nbd/copy-engine/copy-engine.ts";
-import { makeDirty, makeSparse, Random } from "./images.ts";
+import { Random } from "../random.ts";
+import { makeDirty, makeSparse } from "./images.ts";
 import { keepBusy, undisturbed } from "./machine.ts";
 import { sameBytes, startNbdkit, tempDir } from "./servers.ts";
 

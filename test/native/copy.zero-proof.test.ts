@@ -5,7 +5,8 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type CopyResult, Engine, type EngineNote } from "../../src/nbd/copy-engine/copy-engine.ts";
-import { makeDirty, makeImage, makeSparse, Random } from "./images.ts";
+import { Random } from "../random.ts";
+import { makeDirty, makeImage, makeSparse } from "./images.ts";
 import { sameBytes, startNbdkit, startNbdServer, tempDir } from "./servers.ts";
 
 const MiB = 1 << 20;

@@ -11,7 +11,8 @@ import {
   probeExport,
   readRange,
 } from "../../src/nbd/copy-engine/copy-engine.ts";
-import { makeDirty, makeImage, Random } from "./images.ts";
+import { Random } from "../random.ts";
+import { makeDirty, makeImage } from "./images.ts";
 import { startNbdkit, startNbdServer, startQemuNbd, tempDir } from "./servers.ts";
 
 const MiB = 1 << 20;

@@ -1,47 +1,6 @@
 /** Disk images for the engine's tests, made from a seed. */
 import { open, readFile } from "node:fs/promises";
-
-/** xorshift32: the same numbers for the same seed, everywhere. */
-export class Random {
-  #state: number;
-
-  constructor(seed: number) {
-    this.#state = (seed * 2654435761 + 88172645) >>> 0 || 1;
-    for (let i = 0; i < 8; i++) this.next();
-  }
-
-  next(): number {
-    let x = this.#state;
-    x ^= x << 13;
-    x >>>= 0;
-    x ^= x >>> 17;
-    x ^= x << 5;
-    x >>>= 0;
-    this.#state = x;
-    return x / 2 ** 32;
-  }
-
-  /** An integer from 0 to `below` - 1. */
-  below(below: number): number {
-    return Math.floor(this.next() * below);
-  }
-
-  chance(probability: number): boolean {
-    return this.next() < probability;
-  }
-
-  pick<T>(list: readonly T[]): T {
-    return list[this.below(list.length)] as T;
-  }
-
-  bytes(length: number): Buffer {
-    const buffer = Buffer.alloc(length);
-    for (let at = 0; at + 4 <= length; at += 4)
-      buffer.writeUInt32LE((this.next() * 2 ** 32) >>> 0, at);
-    if (length > 0) buffer[length - 1] = 1 + this.below(255);
-    return buffer;
-  }
-}
+import type { Random } from "../random.ts";
 
 /** A sparse file with some data, some written zeroes, holes, and something in its last byte. */
 export async function makeImage(

@@ -2,14 +2,14 @@
 // a test is left: no process, no socket, no directory.
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { setTimeout as delay } from "node:timers/promises";
 import { promisify } from "node:util";
 import { pino } from "pino";
 import type { NbdkitInspection } from "../../src/nbd/nbdkit/inspect.ts";
 import type { VddkSource } from "../../src/nbd/nbdkit/nbdkit.ts";
+import { processesNaming } from "../lab/process-table.ts";
 import {
   installVddk,
   publishSnapshot,
@@ -48,28 +48,10 @@ export class Scratch implements AsyncDisposable {
   /** Fails when a process that was told of this directory still runs, or a workspace is left. */
   async [Symbol.asyncDispose](): Promise<void> {
     const left = (await readdir(this.dir)).filter((name) => name.startsWith("migratekit-nbdkit-"));
-    const running = await processesWith(this.dir);
+    const running = processesNaming(this.dir).map(({ pid }) => pid);
     for (const pid of running) process.kill(pid, "SIGKILL");
     await rm(this.dir, { recursive: true, force: true });
     assert.deepEqual({ left, running }, { left: [], running: [] });
-  }
-}
-
-export async function processesWith(text: string): Promise<number[]> {
-  const pids: number[] = [];
-  for (const name of await readdir("/proc")) {
-    if (!/^\d+$/.test(name) || Number(name) === process.pid) continue;
-    const commandLine = await readFile(`/proc/${name}/cmdline`, "utf8").catch(() => "");
-    if (commandLine.includes(text)) pids.push(Number(name));
-  }
-  return pids;
-}
-
-export async function until(what: string, holds: () => unknown): Promise<void> {
-  const deadline = Date.now() + 30_000;
-  while (!(await holds())) {
-    if (Date.now() > deadline) throw new Error(`never came: ${what}`);
-    await delay(10);
   }
 }
 

@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { PlainProgress } from "../../src/progress/plain.ts";
 import { ProgressTracker } from "../../src/progress/progress.ts";
-import { captureLogger, waitFor } from "./helpers.ts";
+import { until } from "../until.ts";
+import { captureLogger } from "./helpers.ts";
 
 test("In a pipe there is one line for each stage, however often its detail changes", () => {
   const { logger, lines } = captureLogger();
@@ -51,7 +52,7 @@ test("A long stage has a line every interval, and none after the stop", async ()
   plain.start(() => tracker.snapshot());
   tracker.onChunks("disk-2000", Float64Array.of(0, 500, 0));
   // The interval's timer alone must not keep a process alive; here the wait does.
-  await waitFor("three lines", () => lines.length >= 3);
+  await until("three lines", () => lines.length >= 3);
   assert.match(lines.at(-1)!.msg, /^Transfer: 50 %, 500\/1\.0 KiB|^Transfer: 50 %, 0\.4\/1\.0 KiB/);
   plain.stop();
   const count = lines.length;

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { plannedAreasMax } from "../../src/progress/planned-space.ts";
 import { ProgressTracker } from "../../src/progress/progress.ts";
-import { Random } from "./random.ts";
+import { Random } from "../random.ts";
 
 const diskId = "disk-2000";
 

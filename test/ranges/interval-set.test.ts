@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { coalesceSmallestGaps, IntervalSet } from "../../src/progress/interval-set.ts";
 import { PlannedSpace } from "../../src/progress/planned-space.ts";
-import { Random } from "../progress/random.ts";
+import { Random } from "../random.ts";
 
 test("A range added in any pieces, order and overlap counts each byte once", () => {
   for (let seed = 1; seed <= 200; seed++) {

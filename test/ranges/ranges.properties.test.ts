@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import * as extents from "../../src/ranges.ts";
+import { Random } from "../random.ts";
 
 /**
  * Every function is compared with a model that is obviously right: one boolean per byte of a small
@@ -8,7 +9,7 @@ import * as extents from "../../src/ranges.ts";
  */
 const diskBytes = 96;
 const rounds = 4000;
-const random = mulberry32(20_250_906);
+const random = new Random(20_250_906);
 
 test("normalize keeps exactly the bytes of a list in any order, overlapping or empty", () => {
   for (let round = 0; round < rounds; round++) {
@@ -46,7 +47,7 @@ test("subtract holds a byte of the first list that the second lacks", () => {
 
 test("complement holds what the list lacks before the capacity", () => {
   forPairs((a) => {
-    const capacity = below(diskBytes + 1);
+    const capacity = random.below(diskBytes + 1);
     checkEqual(
       extents.complement(a, capacity),
       model((byte) => byte < capacity && !has(a, byte)),
@@ -56,7 +57,7 @@ test("complement holds what the list lacks before the capacity", () => {
 
 test("clip drops everything at or past the capacity", () => {
   forPairs((a) => {
-    const capacity = below(diskBytes + 1);
+    const capacity = random.below(diskBytes + 1);
     checkEqual(
       extents.clip(a, capacity),
       model((byte) => byte < capacity && has(a, byte)),
@@ -66,15 +67,15 @@ test("clip drops everything at or past the capacity", () => {
 
 test("coalesce fills the gaps up to the given size and no other byte", () => {
   forPairs((a) => {
-    const gapBytes = below(6);
+    const gapBytes = random.below(6);
     checkEqual(extents.coalesce(a, gapBytes), filledGaps(a, gapBytes));
   });
 });
 
 test("alignTo holds every aligned block that the list touches, up to the capacity", () => {
   forPairs((a) => {
-    const blockBytes = 1 + below(9);
-    const capacity = diskBytes - below(8);
+    const blockBytes = 1 + random.below(9);
+    const capacity = diskBytes - random.below(8);
     const clipped = extents.clip(a, capacity);
     const touched = new Set<number>();
     for (let byte = 0; byte < capacity; byte++) {
@@ -154,9 +155,9 @@ function forPairs(check: (a: Float64Array, b: Float64Array) => void): void {
 
 function randomPairs(): Float64Array {
   const pairs: number[] = [];
-  for (let count = below(9); count > 0; count--) {
-    const offset = below(diskBytes);
-    pairs.push(offset, below(Math.min(20, diskBytes - offset) + 1));
+  for (let count = random.below(9); count > 0; count--) {
+    const offset = random.below(diskBytes);
+    pairs.push(offset, random.below(Math.min(20, diskBytes - offset) + 1));
   }
   return Float64Array.from(pairs);
 }
@@ -197,18 +198,4 @@ function filledGaps(pairs: Float64Array, gapBytes: number): boolean[] {
     byte = end;
   }
   return filled;
-}
-
-function below(limit: number): number {
-  return Math.floor(random() * limit);
-}
-
-function mulberry32(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
 }

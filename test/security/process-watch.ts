@@ -2,6 +2,7 @@
 
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
+import { descendantsOf } from "../lab/process-table.ts";
 
 export interface Sighting {
   readonly pid: number;
@@ -41,7 +42,8 @@ export function watchTree(
   const sample = () => {
     watch.samples += 1;
     const atMs = performance.now();
-    for (const pid of treeOf(root)) look(watch, pid, pid === root, forms, atMs);
+    for (const pid of [root, ...descendantsOf(root).map((each) => each.pid)])
+      look(watch, pid, pid === root, forms, atMs);
     for (const folder of folders)
       for (const path of filesHolding(folder, forms))
         watch.sightings.push({ pid: 0, what: path, name: "file", atMs });
@@ -64,19 +66,6 @@ function look(watch: Watch, pid: number, isRoot: boolean, forms: readonly Buffer
   if (holds(read(`/proc/${pid}/environ`), forms)) {
     watch.sightings.push({ pid, what: "environ", name, atMs });
   }
-}
-
-function treeOf(root: number): number[] {
-  const children = new Map<number, number[]>();
-  for (const entry of readdirSync("/proc")) {
-    if (!/^\d+$/.test(entry)) continue;
-    const stat = read(`/proc/${entry}/stat`).toString();
-    const parent = Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[1]);
-    children.set(parent, [...(children.get(parent) ?? []), Number(entry)]);
-  }
-  const tree = [root];
-  for (const pid of tree) tree.push(...(children.get(pid) ?? []));
-  return tree;
 }
 
 /** Every way in which text may be written down on its way through JSON, XML, URLs and base64. */

@@ -9,11 +9,11 @@ import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync 
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, beforeEach, test } from "node:test";
-import { until } from "../e2e/cli-commands.ts";
 import { assertEqualTargets } from "../e2e/migrate-checks.ts";
 import { cliCommand, startCli } from "../lab/run-cli.ts";
 import { type Lab, startLab } from "../lab/start-lab.ts";
 import type { LabVm } from "../lab/vcenter/lab-vm.ts";
+import { until } from "../until.ts";
 import { filesHolding, formsOf, holds, type Watch, watchTree } from "./process-watch.ts";
 
 /** Written differently in JSON, XML, URLs and shells. */
@@ -208,7 +208,7 @@ test("a core file made while a disk is being copied holds no memory", async () =
   );
   // That cores are made here, and that what a process holds is found in them, is shown by one without our care.
   const careless = spawnWithCores(cores, ["sleep", "60"], { HELD: marker });
-  await until(() => readFileSync(`/proc/${careless.pid}/comm`, "utf8") === "sleep\n", "sleep runs");
+  await until("sleep runs", () => readFileSync(`/proc/${careless.pid}/comm`, "utf8") === "sleep\n");
   careless.kill("SIGABRT");
   await once(careless, "exit");
   assert.equal(filesHolding(cores, forms).length, 1, "the marker is found in a core");
@@ -220,7 +220,7 @@ test("a core file made while a disk is being copied holds no memory", async () =
   args[args.indexOf("--vmware-password-file") + 1] = join(lab.dir, "marker");
   const child = spawnWithCores(cores, [...cliCommand, ...args], { TMPDIR: temporary });
   const watch = watchTree(child.pid!, forms, []);
-  await until(() => vm.snapshots.length > 0 && watch.coreFilters.size > 0, "the copy is under way");
+  await until("the copy is under way", () => vm.snapshots.length > 0 && watch.coreFilters.size > 0);
   child.kill("SIGABRT");
   await once(child, "exit");
   watch.stop();

@@ -10,12 +10,14 @@ import { parseArgs } from "node:util";
 import { StateDatabase } from "../../src/state/database/database.ts";
 import { JournalStore } from "../../src/state/journal.ts";
 import { compareFiles } from "../lab/compare.ts";
+import type { NbdServer } from "../lab/nbd-server.ts";
+import { processesNaming } from "../lab/process-table.ts";
 import { type CliResult, startCli } from "../lab/run-cli.ts";
 import { type Lab, startLab } from "../lab/start-lab.ts";
-import { createVolume, startNbdkitTarget, type TargetServer } from "../lab/targets.ts";
+import { createVolume, startNbdkitTarget } from "../lab/targets.ts";
 import type { LabVm } from "../lab/vcenter/lab-vm.ts";
-import { randomNumbers } from "./random.ts";
-import { killNbdkitBelow, processesUsing } from "./victims.ts";
+import { Random } from "../random.ts";
+import { killNbdkitBelow } from "./victims.ts";
 
 const mebibyte = 1 << 20;
 const outageMs = 700;
@@ -55,14 +57,14 @@ interface Subject {
   vm: LabVm;
   targets: { key: number; uri: string; file: string; capacityBytes: number }[];
   /** What dies as the "target". */
-  servers: TargetServer[];
+  servers: NbdServer[];
   stateDir: string;
   tempDir: string;
 }
 
 /** @throws at the first violation, naming seed and round */
 export async function torture(options: TortureOptions): Promise<TortureReport> {
-  const random = randomNumbers(options.seed);
+  const random = new Random(options.seed);
   const report: TortureReport = {
     rounds: 0,
     completed: 0,
@@ -134,7 +136,7 @@ async function cached(lab: Lab, stack: AsyncDisposableStack): Promise<Subject> {
     stack.use(server);
     servers.push(server);
     const { key, capacityBytes } = record;
-    targets.push({ key, uri: server.uri(""), file, capacityBytes });
+    targets.push({ key, uri: server.uri, file, capacityBytes });
   }
   return { vm, targets, servers, ...foldersOf(lab, vm) };
 }
@@ -154,7 +156,7 @@ function startRun(lab: Lab, { vm, targets, tempDir }: Subject, extra: string[]) 
 async function playRound(
   lab: Lab,
   subject: Subject,
-  random: ReturnType<typeof randomNumbers>,
+  random: Random,
   report: TortureReport,
   last: boolean,
 ): Promise<void> {
@@ -240,8 +242,8 @@ async function checkCompleted(
   }
   const files = readdirSync(subject.tempDir);
   if (files.length > 0) throw new Error(`temporary files are left: ${files.join(", ")}`);
-  const processes = processesUsing(subject.tempDir);
-  if (processes.length > 0) throw new Error(`processes are left: ${processes.join("; ")}`);
+  const processes = processesNaming(subject.tempDir);
+  if (processes.length > 0) throw new Error(`processes are left: ${JSON.stringify(processes)}`);
   checkState(lab, subject);
   const summary = JSON.parse(result.stdout) as { disks: { sync_type: string; resumed: boolean }[] };
   report.completed++;
@@ -253,7 +255,7 @@ async function checkCompleted(
 }
 
 /** A writeback cache keeps flushed data in its file; only its end makes the file the volume. */
-async function settle(server: TargetServer): Promise<void> {
+async function settle(server: NbdServer): Promise<void> {
   if (server.kind !== "nbdkit") return;
   await server.kill();
   await server.restart();

@@ -4,6 +4,7 @@ import { execFile } from "node:child_process";
 import { createCipheriv, createHash } from "node:crypto";
 import type { FileHandle } from "node:fs/promises";
 import { promisify } from "node:util";
+import { Random } from "../../random.ts";
 
 const run = promisify(execFile);
 const mebibyte = 1_048_576;
@@ -15,17 +16,6 @@ export interface FillSpec {
   dataRatio: number;
   /** Share of the disk that was written with zeroes, 0 to 1. */
   zeroRatio?: number;
-}
-
-/** Uniform numbers in [0, 1) from a seed (mulberry32). */
-export function randomNumbers(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
-  };
 }
 
 /** Bytes that look random, the same for the same seed. */
@@ -42,10 +32,10 @@ export async function fillDisk(
   spec: FillSpec,
   onAllocated: (offset: number, length: number) => void,
 ): Promise<void> {
-  const random = randomNumbers(spec.seed);
+  const random = new Random(spec.seed);
   for (let offset = 0; offset < capacityBytes; offset += mebibyte) {
     const length = Math.min(mebibyte, capacityBytes - offset);
-    const pick = random();
+    const pick = random.next();
     if (pick >= spec.dataRatio + (spec.zeroRatio ?? 0)) continue;
     const bytes =
       pick < spec.dataRatio

@@ -1,6 +1,7 @@
 /** The guest: writes into its disks, from a seed, once or for as long as it is let. */
 
-import { randomBytesOf, randomNumbers } from "./disk-content.ts";
+import { Random } from "../../random.ts";
+import { randomBytesOf } from "./disk-content.ts";
 import type { LabVm } from "./lab-vm.ts";
 
 export interface RandomWritesOptions {
@@ -48,7 +49,7 @@ export class Guest {
 
   /** Scattered writes of 4 KiB to 2 MiB, aligned to sectors. */
   async randomWrites(key: number, options: RandomWritesOptions): Promise<GuestWrite[]> {
-    const random = randomNumbers(options.seed);
+    const random = new Random(options.seed);
     const capacityBytes = this.#vm.disk(key).record.capacityBytes;
     const done: GuestWrite[] = [];
     for (let index = 0; index < options.writes; index += 1) {
@@ -82,12 +83,12 @@ export class Guest {
   }
 
   async #keepWriting(options: BackgroundOptions, signal: AbortSignal): Promise<void> {
-    const random = randomNumbers(options.seed);
+    const random = new Random(options.seed);
     for (let index = 0; !signal.aborted; index += 1) {
       const disks = this.#vm.disks.filter(
         (disk) => options.keys?.includes(disk.record.key) ?? true,
       );
-      const disk = disks[Math.floor(random() * disks.length)];
+      const disk = disks[random.below(disks.length)];
       if (!disk) return;
       const write = nextWrite(disk.record.key, disk.record.capacityBytes, random, options);
       await this.#write(write, `${options.seed}/${index}`);
@@ -106,17 +107,17 @@ export class Guest {
 function nextWrite(
   key: number,
   capacityBytes: number,
-  random: () => number,
+  random: Random,
   options: { minimumBytes?: number; maximumBytes?: number; zeroRatio?: number },
 ): GuestWrite {
   const minimum = options.minimumBytes ?? 4096;
   const maximum = Math.min(options.maximumBytes ?? 2_097_152, capacityBytes);
   // Small writes are as likely as large ones: the exponent is uniform, not the length.
-  const exact = minimum * (maximum / minimum) ** random();
+  const exact = minimum * (maximum / minimum) ** random.next();
   const length = Math.max(sectorBytes, Math.floor(exact / sectorBytes) * sectorBytes);
   const sectors = Math.floor((capacityBytes - length) / sectorBytes);
-  const offset = Math.floor(random() * (sectors + 1)) * sectorBytes;
-  return { key, offset, length, zero: random() < (options.zeroRatio ?? 0.25) };
+  const offset = random.below(sectors + 1) * sectorBytes;
+  return { key, offset, length, zero: random.chance(options.zeroRatio ?? 0.25) };
 }
 
 function pause(milliseconds: number, signal: AbortSignal): Promise<void> {

@@ -8,13 +8,13 @@ import type { ErrorCode } from "../../../src/errors.ts";
 import { recogniseCause } from "../../../src/nbd/nbdkit/causes.ts";
 import { startNbdkit, type VddkSource } from "../../../src/nbd/nbdkit/nbdkit.ts";
 import { NbdkitOutput } from "../../../src/nbd/nbdkit/output.ts";
+import { until } from "../../until.ts";
 import {
   diskPath,
   exportSize,
   makeVddkFixture,
   recordingLogger,
   thumbprint,
-  until,
   type VddkFixture,
 } from "../vddk-fixture.ts";
 

@@ -4,7 +4,8 @@ import { readFile, stat, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { test } from "node:test";
 import { startNbdkit } from "../../../src/nbd/nbdkit/nbdkit.ts";
-import { exportSize, makeVddkFixture, run, until } from "../vddk-fixture.ts";
+import { until } from "../../until.ts";
+import { exportSize, makeVddkFixture, run } from "../vddk-fixture.ts";
 
 test("a disk of a snapshot is served byte for byte and nothing is left after stop", async () => {
   await using fixture = await makeVddkFixture();

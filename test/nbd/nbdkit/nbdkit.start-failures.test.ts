@@ -1,13 +1,13 @@
 import assert from "node:assert/strict";
-import { chmod, mkdir, symlink, writeFile } from "node:fs/promises";
+import { chmod, mkdir, readFile, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import { inspectNbdkit } from "../../../src/nbd/nbdkit/inspect.ts";
 import { startNbdkit } from "../../../src/nbd/nbdkit/nbdkit.ts";
+import { processesNaming } from "../../lab/process-table.ts";
 import {
   anyInspection,
   makeVddkFixture,
-  processesWith,
   fixture as program,
   run,
   type VddkFixture,
@@ -81,7 +81,8 @@ test("an nbdkit that never answers is ended, with what it started", async () => 
     code: "nbdkit-missing",
     message: /gave no answer in time/,
   });
-  assert.deepEqual(await processesWith(nbdkit), []);
+  assert.deepEqual(processesNaming(nbdkit), []);
+  process.kill(Number(await readFile(`${nbdkit}.child`, "utf8")));
 });
 
 test("a VDDK directory without a library says what is not there", async () => {

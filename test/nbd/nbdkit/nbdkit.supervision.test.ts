@@ -1,20 +1,20 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { access, mkdir, readFile, symlink, writeFile } from "node:fs/promises";
+import { access, mkdir, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { test } from "node:test";
 import { startNbdkit } from "../../../src/nbd/nbdkit/nbdkit.ts";
 import { removeNbdkitLeftovers } from "../../../src/nbd/nbdkit/workspace.ts";
+import { isRunning, processesNaming } from "../../lab/process-table.ts";
+import { until } from "../../until.ts";
 import {
   anyInspection,
   exportSize,
   makeVddkFixture,
-  processesWith,
   fixture as program,
   run,
-  until,
 } from "../vddk-fixture.ts";
 
 test("an nbdkit that was killed serves again on the same socket, with its password", async () => {
@@ -94,7 +94,7 @@ test("a stop while nbdkit waits to be started again starts nothing any more", as
       await until("a warning", () => log.text().split("starting it again").length > warningsBefore);
     }
     await nbdkit.stop();
-    assert.deepEqual(await processesWith(scratch.dir), []);
+    assert.deepEqual(processesNaming(scratch.dir), []);
   }
 });
 
@@ -103,7 +103,7 @@ test("nbdkit dies with a parent that is killed, and the next start removes its d
   const { scratch, log, source } = fixture;
   const parent = await startParent(scratch.dir, source);
   process.kill(parent.pid, "SIGKILL");
-  await until("the end of nbdkit", async () => !(await isRunning(parent.nbdkitPid)));
+  await until("the end of nbdkit", () => !isRunning(parent.nbdkitPid));
   await access(parent.dir);
   await using _next = await startNbdkit(source, { logger: log.logger, tempDir: scratch.dir });
   await assert.rejects(access(parent.dir), { code: "ENOENT" });
@@ -118,9 +118,9 @@ test("an nbdkit that hangs in a read when its parent is killed is ended by the n
   reader.catch(() => {});
   await until("an open disk", () => fixture.nfc.connectionCount > 0);
   process.kill(parent.pid, "SIGKILL");
-  await until("a dead parent", async () => !(await isRunning(parent.pid)));
+  await until("a dead parent", () => !isRunning(parent.pid));
   await removeNbdkitLeftovers(log.logger, scratch.dir);
-  await until("the end of nbdkit", async () => !(await isRunning(parent.nbdkitPid)));
+  await until("the end of nbdkit", () => !isRunning(parent.nbdkitPid));
   await assert.rejects(access(parent.dir), { code: "ENOENT" });
   await assert.rejects(reader);
 });
@@ -180,9 +180,4 @@ async function startParent(tempDir: string, source: object) {
   const { nbdkitPid, uri } = JSON.parse(line) as { nbdkitPid: number; uri: string };
   const socketPath = new URL(uri).searchParams.get("socket") ?? "";
   return { pid: child.pid!, nbdkitPid, uri, dir: join(socketPath, "..") };
-}
-
-async function isRunning(pid: number): Promise<boolean> {
-  const status = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => "");
-  return status !== "" && !/\) [ZX] /.test(status);
 }

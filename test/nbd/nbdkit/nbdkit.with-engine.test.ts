@@ -36,7 +36,7 @@ for (const [how, faults] of [
     let toKill = how === "is killed";
     const result = await engine.copy({
       source: { uri: nbdkit.uri, connections: 2 },
-      target: { uri: target.uri("t") },
+      target: { uri: target.uriOf("t") },
       capacityBytes,
       requestBytes: 64 * 1024,
       onChunks: () => {

@@ -10,7 +10,8 @@ import { prepareTargetTls } from "../../../src/nbd/target/tls.ts";
 import { findFreePort } from "../../lab/ports.ts";
 import { startForeground } from "../../lab/process.ts";
 import { createVolume, startNbdServer, startQemuNbd } from "../../lab/targets.ts";
-import { recordingLogger, run, Scratch, until } from "../vddk-fixture.ts";
+import { until } from "../../until.ts";
+import { recordingLogger, run, Scratch } from "../vddk-fixture.ts";
 
 const mib = 1024 * 1024;
 
@@ -41,7 +42,7 @@ test("good targets of both kinds of server are described by device key", async (
   await using qemu = await startQemuNbd({ file: b, exportName: "vol/ü b" });
   const { logger, lines } = recordingLogger();
   const infos = await checkTargets(
-    [disk(nbdServer.uri("a"), 4 * mib), disk(qemu.uri("vol/ü b"), 4 * mib, 2001)],
+    [disk(nbdServer.uriOf("a"), 4 * mib), disk(qemu.uriOf("vol/ü b"), 4 * mib, 2001)],
     { logger },
   );
   assert.equal(infos.get(2000)?.sizeBytes, 4 * mib);
@@ -84,7 +85,7 @@ test("an export that the server does not have is refused, by both kinds of serve
     folder: scratch.dir,
   });
   await using qemu = await startQemuNbd({ file, exportName: "b" });
-  for (const uri of [nbdServer.uri("no such"), qemu.uri("no such")]) {
+  for (const uri of [nbdServer.uriOf("no such"), qemu.uriOf("no such")]) {
     const error = await failureOf([disk(uri)]);
     assert.equal(error.code, "target-refused", error.message);
     assert.match(error.message, /no%20such/);
@@ -96,13 +97,13 @@ test("a target that is too small by one sector is refused with both sizes", asyn
   const file = join(scratch.dir, "a.raw");
   await createVolume(file, 4 * mib - 512);
   await using qemu = await startQemuNbd({ file, exportName: "a" });
-  const error = await failureOf([disk(qemu.uri("a"))]);
+  const error = await failureOf([disk(qemu.uriOf("a"))]);
   assert.equal(error.code, "target-too-small");
   assert.match(error.message, /has 4\.0 MiB \(4193792 bytes\), which is 512 bytes less/);
   assert.match(error.message, /disk-2000 \(Hard disk 1, 4\.0 MiB\) with 4194304 bytes/);
   assert.deepEqual(error.context, {
     disk: "disk-2000",
-    uri: qemu.uri("a"),
+    uri: qemu.uriOf("a"),
     capacityBytes: 4 * mib,
     sizeBytes: 4 * mib - 512,
   });
@@ -117,7 +118,7 @@ test("a read-only target is refused, by both kinds of server", async () => {
     folder: scratch.dir,
   });
   await using qemu = await startQemuNbd({ file, exportName: "a", readOnly: true });
-  for (const uri of [nbdServer.uri("a"), qemu.uri("a")]) {
+  for (const uri of [nbdServer.uriOf("a"), qemu.uriOf("a")]) {
     assert.equal((await failureOf([disk(uri)])).code, "target-read-only");
   }
 });

@@ -6,7 +6,8 @@ import { probeExport } from "../../../src/nbd/copy-engine/copy-engine.ts";
 import { nbdUri, parseNbdUri } from "../../../src/nbd/target/uri.ts";
 import { findFreePort } from "../../lab/ports.ts";
 import { startForeground } from "../../lab/process.ts";
-import { run, Scratch, until } from "../vddk-fixture.ts";
+import { until } from "../../until.ts";
+import { run, Scratch } from "../vddk-fixture.ts";
 
 const names = [
   "migration-vol-uuid",

@@ -6,7 +6,8 @@ import { ProgressTracker } from "../../../src/progress/progress.ts";
 import { VmaClient } from "../../../src/progress/vma/vma.ts";
 import type { ApiFault } from "../../lab/api-server.ts";
 import { startVmaApi, type VmaApiLab } from "../../lab/vma-api.ts";
-import { captureLogger, waitFor } from "../helpers.ts";
+import { until } from "../../until.ts";
+import { captureLogger } from "../helpers.ts";
 
 const jobId = "job-1";
 /** Ten times faster than in reality, so that 2.5 s are 250 ms here. */
@@ -46,7 +47,7 @@ describe("Each way an API can misbehave", { concurrency: 4 }, () => {
     test(`When the API ${fault.name}, nothing waits for it and the end arrives exactly once after it recovers`, async () => {
       await using api = await startVmaApi();
       const { client, tracker } = clientFor(api);
-      await waitFor("the first updates", () => api.updates.length >= 4);
+      await until("the first updates", () => api.updates.length >= 4);
       api.setFault(fault);
       const started = performance.now();
       for (let i = 0; i < 100; i++) {
@@ -60,7 +61,7 @@ describe("Each way an API can misbehave", { concurrency: 4 }, () => {
       api.setFault(undefined);
       await end;
       // A slow one may still be working through what it took earlier.
-      await waitFor("the end", () => ends(api).length > 0);
+      await until("the end", () => ends(api).length > 0);
       assert.equal(ends(api).length, 1);
       assert.equal(api.updatesOf(jobId).at(-1)!.body.status, "completed");
     });
@@ -68,7 +69,7 @@ describe("Each way an API can misbehave", { concurrency: 4 }, () => {
     test(`When the API ${fault.name} for good, the end of the run is held up for a bounded time`, async () => {
       await using api = await startVmaApi();
       const { client, lines } = clientFor(api, 1000);
-      await waitFor("the first updates", () => api.updates.length >= 4);
+      await until("the first updates", () => api.updates.length >= 4);
       api.setFault(fault);
       const started = performance.now();
       await client.finish({ status: "failed", errorMessage: "x" });
@@ -86,10 +87,10 @@ test("An absent API holds nothing up, is warned about once, and gets the rest wh
   await using api = await startVmaApi();
   await api.refuse();
   const { client, lines } = clientFor(api);
-  await waitFor("three tries", () => lines.filter((l) => l.msg.includes("not taken")).length >= 3);
+  await until("three tries", () => lines.filter((l) => l.msg.includes("not taken")).length >= 3);
   assert.equal(lines.filter((line) => line.level >= 40).length, 1);
   await api.accept();
-  await waitFor("all disks", () => api.jobs.get(jobId)?.disks.size === 3);
+  await until("all disks", () => api.jobs.get(jobId)?.disks.size === 3);
   await client.finish({ status: "completed" });
   assert.deepEqual(api.violations, []);
 });
@@ -97,7 +98,7 @@ test("An absent API holds nothing up, is warned about once, and gets the rest wh
 test("The end goes through when the API is refused at first and comes back within the time", async () => {
   await using api = await startVmaApi();
   const { client } = clientFor(api);
-  await waitFor("the first updates", () => api.updates.length >= 4);
+  await until("the first updates", () => api.updates.length >= 4);
   await api.refuse();
   const end = client.finish({ status: "completed" });
   await sleep(600);
@@ -129,7 +130,7 @@ test("The gap between requests stays within 2.5 s (scaled) while requests hang, 
   const address = server.address() as { port: number };
   const api = { url: `http://127.0.0.1:${address.port}` } as VmaApiLab;
   const { client } = clientFor(api, 300);
-  await waitFor("many updates", () => arrivals.length >= 36);
+  await until("many updates", () => arrivals.length >= 36);
   const finished = client.finish({ status: "failed", errorMessage: "x" });
   const seen = arrivals.splice(0);
   await finished;
@@ -153,7 +154,7 @@ test("An API with 50 MB of answer is not read out", async () => {
   await using api = await startVmaApi();
   api.setFault({ kind: "huge", bytes: 50e6, stored: true });
   const { client } = clientFor(api, 500);
-  await waitFor("two rounds", () => api.updates.length >= 8);
+  await until("two rounds", () => api.updates.length >= 8);
   await client.finish({ status: "completed" });
   // The kernel's socket buffers take a few megabytes a connection, read or not.
   const perAnswer = api.sentBytes() / api.updates.length;

@@ -4,8 +4,9 @@ import { ProgressTracker, type Stage } from "../../../src/progress/progress.ts";
 import { VmaClient } from "../../../src/progress/vma/vma.ts";
 import { startPoller } from "../../lab/poller.ts";
 import { startVmaApi } from "../../lab/vma-api.ts";
-import { captureLogger, waitFor } from "../helpers.ts";
-import { Random } from "../random.ts";
+import { Random } from "../../random.ts";
+import { until } from "../../until.ts";
+import { captureLogger } from "../helpers.ts";
 
 const jobId = "job-20250906-123456";
 
@@ -55,7 +56,7 @@ test("A run as it should be: every stage in order, each disk, the sums, and one 
   for (let offset = 0; offset < 5000; offset += 1000) {
     tracker.onChunks("disk-2000", Float64Array.of(offset, 1000, 0));
     const seen = api.updates.length;
-    await waitFor("the next updates", () => api.updates.length >= seen + 3);
+    await until("the next updates", () => api.updates.length >= seen + 3);
   }
   tracker.finishDisk("disk-2000");
   tracker.finishDisk("disk-2001");
@@ -120,7 +121,7 @@ for (const delayMs of [0, 110]) {
     const { logger } = captureLogger();
     const client = new VmaClient({ baseUrl: api.url, jobId, logger, intervalMs: 400 });
     client.start(() => tracker.snapshot());
-    await waitFor("all disks", () => api.jobs.get(jobId)?.disks.size === 3);
+    await until("all disks", () => api.jobs.get(jobId)?.disks.size === 3);
     let shownBefore = 0;
     const random = new Random(1);
     const doneBytes = [0, 0, 0];
@@ -129,7 +130,7 @@ for (const delayMs of [0, 110]) {
       tracker.onChunks(disks[disk]!, Float64Array.of(doneBytes[disk]!, 50, 0));
       doneBytes[disk]! += 50;
       const seen = api.updates.length;
-      await waitFor("an update", () => api.updates.length > seen);
+      await until("an update", () => api.updates.length > seen);
       const shown = api.jobs.get(jobId)!.bytesTransferred;
       assert.ok(shown >= shownBefore, `${shownBefore} then ${shown}`);
       shownBefore = shown;
@@ -183,15 +184,15 @@ test("The poller behind the API closes the job at its real end, with the sums of
   client.start(() => tracker.snapshot());
   tracker.onChunks("disk-2000", Float64Array.of(0, 1000, 0));
   tracker.finishDisk("disk-2000");
-  await waitFor("the first disk's end", () => poller.disks(jobId)[0]?.progress_percent === 100);
+  await until("the first disk's end", () => poller.disks(jobId)[0]?.progress_percent === 100);
   const { polls } = poller.job(jobId)!;
-  await waitFor("more polls", () => poller.job(jobId)!.polls > polls + 3);
+  await until("more polls", () => poller.job(jobId)!.polls > polls + 3);
   assert.equal(poller.job(jobId)!.status, "replicating");
   tracker.onChunks("disk-2001", Float64Array.of(500, 3000, 0));
   tracker.finishDisk("disk-2001");
   tracker.setStage("Complete");
   await client.finish({ status: "completed" });
-  await waitFor("the close", () => poller.job(jobId)!.completed_at !== null);
+  await until("the close", () => poller.job(jobId)!.completed_at !== null);
   const row = poller.job(jobId)!;
   assert.deepEqual(
     [row.status, row.progress_percent, row.bytes_transferred, row.total_bytes, row.sync_type],

@@ -10,6 +10,9 @@ import { after, before, test } from "node:test";
 import { inspect } from "node:util";
 import { MigratekitError } from "../../../src/errors.ts";
 import type { VsphereClient } from "../../../src/vmware/vmware.ts";
+import { inTime } from "../../fuzz/campaign.ts";
+import { mutatedText } from "../../fuzz/text-mutations.ts";
+import { Random } from "../../random.ts";
 import { makeCertificates } from "../certificates.ts";
 import { type LabClient, startLabClient } from "../lab-client.ts";
 import { type Call, startScripted } from "../scripted-endpoint.ts";
@@ -38,15 +41,15 @@ test(`${rounds} calls with mutated answers (seed ${seed}) end in time with a sou
   const vm = started.lab.vm("vm");
   const spec = { name: "fuzz", description: "", quiesce: false };
   const { moref } = await started.client.createSnapshot(vm.moref, spec);
-  const random = numbers(seed);
+  const random = new Random(seed);
   const { username, password } = started.lab;
   const credentials = { username, password, requestTimeoutMs: 3_000 };
   let mutateLogin = false;
   await using endpoint = await startScripted(made.selfSigned, (call) => (response) => {
     void forward(started, call).then(({ status, headers, body }) => {
       const isLogin = call.operation === "RetrieveServiceContent" || call.operation === "Login";
-      const armed = (mutateLogin || !isLogin) && random() < 0.7;
-      response.writeHead(status, headers).end(armed ? mutated(body, random) : body);
+      const armed = (mutateLogin || !isLogin) && random.chance(0.7);
+      response.writeHead(status, headers).end(armed ? mutatedText(body, "xml", random) : body);
     });
   });
   const calls: readonly ((client: VsphereClient) => Promise<unknown>)[] = [
@@ -57,7 +60,11 @@ test(`${rounds} calls with mutated answers (seed ${seed}) end in time with a sou
     (client) => client.readSnapshotDisks(moref),
     (client) => allAreas(client, vm.moref, moref),
     (client) => client.missingPrivileges(vm.moref, ["System.View"]),
-    () => inTime(endpoint.connect(credentials).then((client) => client.close())),
+    () =>
+      inTime(
+        endpoint.connect(credentials).then((client) => client.close()),
+        callTimeoutMs,
+      ),
   ];
   const outcomes = { value: 0, error: 0 };
   const workers = await Promise.all(Array.from({ length: 8 }, () => endpoint.connect(credentials)));
@@ -65,11 +72,8 @@ test(`${rounds} calls with mutated answers (seed ${seed}) end in time with a sou
   let round = 0;
   const work = async (client: VsphereClient) => {
     while (round++ < rounds) {
-      const call = calls[Math.floor(random() * calls.length)];
-      const outcome = await inTime(call?.(client) ?? Promise.resolve()).then(
-        () => "value",
-        expected,
-      );
+      const call = random.pick(calls);
+      const outcome = await inTime(call(client), callTimeoutMs).then(() => "value", expected);
       outcomes[outcome === "value" ? "value" : "error"] += 1;
     }
   };
@@ -84,14 +88,6 @@ function expected(error: unknown): undefined {
   assert.notEqual(error.code, "bug");
   assert.doesNotMatch(error.message, /[\r\n]/);
   assert.ok(error.message.length < 2_000);
-}
-
-async function inTime(call: Promise<unknown>): Promise<unknown> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise((_, reject) => {
-    timer = setTimeout(() => reject(new Error("the call did not end in time")), callTimeoutMs);
-  });
-  return await Promise.race([call, late]).finally(() => clearTimeout(timer));
 }
 
 /** Even from mutated numbers the areas are orderly and inside the disk. */
@@ -144,90 +140,4 @@ function forward({ lab }: LabClient, { envelope, cookie }: Call): Promise<Forwar
   call.on("error", reject);
   call.end(envelope);
   return promise;
-}
-
-const mutations: readonly ((text: string, random: () => number) => string)[] = [
-  // Cut, repeat, drop or swap a stretch.
-  (text, random) => text.slice(0, at(text, random)),
-  (text, random) => stretch(text, random, (part) => part + part),
-  (text, random) => stretch(text, random, () => ""),
-  (text, random) => stretch(text, random, (part) => [...part].reverse().join("")),
-  // Noise.
-  (text, random) =>
-    stretch(text, random, () => String.fromCodePoint(Math.floor(random() * 0xd7ff))),
-  (text, random) => stretch(text, random, () => "\u0000<&>\"'"),
-  // Another number, word, tag or type.
-  (text, random) =>
-    replaceOne(text, /\d+/g, random, () =>
-      pick(random, ["-1", "0", "9007199254740993", "1e9", "4294967296", "NaN", ""]),
-    ),
-  (text, random) =>
-    replaceOne(text, />[^<]+</g, random, () =>
-      pick(random, ["><", "> <", ">true<", ">[ds] a.vmdk<", ">vm-1<", ">null<"]),
-    ),
-  (text, random) =>
-    replaceOne(text, /<(\w+)/g, random, () =>
-      pick(random, ["<returnval", "<val", "<__proto__", "<constructor", "<objects", "<toString"]),
-    ),
-  (text, random) =>
-    replaceOne(text, /(xsi:)?type="[^"]*"/g, random, () =>
-      pick(random, [
-        "",
-        'type=""',
-        'xsi:type="VirtualDisk"',
-        'xsi:type="xsd:int"',
-        'xsi:nil="true"',
-        'id="__proto__"',
-        'href="#x"',
-      ]),
-    ),
-  (text, random) =>
-    replaceOne(text, /<(\w+)[^>]*>[^<]*<\/\1>/g, random, (found) => found.repeat(2)),
-  (text, random) => replaceOne(text, /<(\w+)[^>]*>[^<]*<\/\1>/g, random, () => ""),
-  // Depth.
-  (text, random) => replaceOne(text, /<(\w+)>/g, random, (found) => found.repeat(300)),
-];
-
-function mutated(text: string, random: () => number): string {
-  let result = text;
-  for (let left = 1 + Math.floor(random() * 3); left > 0; left--)
-    result = (mutations[Math.floor(random() * mutations.length)] ?? String)(result, random);
-  return result;
-}
-
-function at(text: string, random: () => number): number {
-  return Math.floor(random() * (text.length + 1));
-}
-
-function stretch(text: string, random: () => number, change: (part: string) => string): string {
-  const from = at(text, random);
-  const to = Math.min(from + 1 + Math.floor(random() ** 3 * 200), text.length);
-  return text.slice(0, from) + change(text.slice(from, to)) + text.slice(to);
-}
-
-function replaceOne(
-  text: string,
-  pattern: RegExp,
-  random: () => number,
-  change: (found: string) => string,
-): string {
-  const matches = [...text.matchAll(pattern)];
-  const chosen = matches[Math.floor(random() * matches.length)];
-  if (!chosen) return text;
-  return (
-    text.slice(0, chosen.index) + change(chosen[0]) + text.slice(chosen.index + chosen[0].length)
-  );
-}
-
-function pick(random: () => number, choices: readonly string[]): string {
-  return choices[Math.floor(random() * choices.length)] ?? "";
-}
-
-/** Uniform numbers in [0, 1) from a seed. */
-function numbers(from: number): () => number {
-  let state = from >>> 0;
-  return () => {
-    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
-    return state / 4_294_967_296;
-  };
 }

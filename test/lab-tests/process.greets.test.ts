@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { type AddressInfo, createServer, type Socket } from "node:net";
 import { test } from "node:test";
 import { findFreePort } from "../lab/ports.ts";
-import { greets } from "./servers.ts";
+import { greets } from "../lab/process.ts";
 
 async function greetsWhen(onConnection: (socket: Socket) => void): Promise<boolean> {
   await using server = createServer(onConnection).listen(0, "127.0.0.1");
