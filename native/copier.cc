@@ -132,8 +132,8 @@ bool Copier::checkSizes() {
 
   WorkList::Options work;
   work.capacityBytes = options_.capacityBytes;
-  work.alignmentBytes = std::max<uint64_t>({512, source_.minimumBlockBytes, target_.minimumBlockBytes});
-  requestBytes_ = std::max(alignDown(requestBytes_, work.alignmentBytes), work.alignmentBytes);
+  work.blockBytes = std::max<uint64_t>({512, source_.minimumBlockBytes, target_.minimumBlockBytes});
+  requestBytes_ = std::max(alignDown(requestBytes_, work.blockBytes), work.blockBytes);
   requestSize_.begin(sizeIsFixed ? requestBytes_ : std::min(requestBytes_, RequestSize::kUsual),
                      requestBytes_);
   // A target that takes only whole blocks gets the disk's last, partial one by read, patch, write.

@@ -14,11 +14,15 @@ namespace engine {
 
 // A piece on its way. Owned by the loop's arena; ends in Loop::retire, nowhere else.
 struct Task {
-  enum class Stage : uint8_t { tail, read, write, trim, readback };
+  enum class Stage : uint8_t { read, write, trim, readback };
   Piece piece;
   Stage stage = Stage::read;
   uint8_t* buffer = nullptr;
   size_t bufferBytes = 0;
+  // In the buffer: the piece's range as the source has it, or as it is to be written, and, where the
+  // target is read too, as that has it.
+  uint8_t* data = nullptr;
+  uint8_t* targetData = nullptr;
   unsigned pending = 0;  // commands in flight
   size_t* counter = nullptr;  // of the loop: counts its kind of pieces on their way to the target
   bool trimFailed = false;
@@ -99,6 +103,8 @@ class Loop final : public Waker {
   void flushAnswer(Command& command);
   void send(Connection& connection, Op op, const Range& range, uint8_t* buffer, Task* task);
   bool isTail(const Piece& piece) const;
+  Range sourceRead(const Piece& piece) const;
+  Range targetRead(const Piece& piece) const;
   size_t bufferBytesFor(const Piece& piece) const;
 
   Command& newCommand();

@@ -68,23 +68,20 @@ void Loop::startPending(uint8_t* buffer, size_t bytes) {
   Task& task = newTask();
   task.piece = std::move(*pending_);
   pending_.reset();
-  task.buffer = buffer;
+  task.buffer = task.data = buffer;
   task.bufferBytes = bytes;
-  const Range& range = task.piece.range;
   task.stage = Task::Stage::read;
-  Connection& source = *pick(Side::source, SIZE_MAX);
-  Connection& target = *pick(Side::target, SIZE_MAX);
-  if (job_.options_.mode == Mode::compare) {
-    uint8_t* targetBuffer = buffer + (task.piece.zero ? 0 : range.length);
-    if (!task.piece.zero) send(source, Op::read, range, buffer, &task);
-    send(target, Op::read, range, targetBuffer, &task);
-  } else if (isTail(task.piece)) {
-    task.stage = Task::Stage::tail;
-    send(target, Op::read, {job_.tailStart_, bytes}, buffer, &task);
-  } else if (task.piece.zero) {
-    startTrim(task);
-  } else {
-    send(source, Op::read, range, buffer, &task);
+  const Range source = sourceRead(task.piece), target = targetRead(task.piece);
+  if (source.length == 0 && target.length == 0) return startTrim(task);
+  const uint64_t offset = task.piece.range.offset;
+  if (source.length > 0) {
+    task.data = buffer + (offset - source.offset);
+    send(*pick(Side::source, SIZE_MAX), Op::read, source, buffer, &task);
+  }
+  if (target.length > 0) {
+    uint8_t* targetBuffer = buffer + source.length;
+    task.targetData = targetBuffer + (offset - target.offset);
+    send(*pick(Side::target, SIZE_MAX), Op::read, target, targetBuffer, &task);
   }
 }
 
@@ -159,13 +156,6 @@ void Loop::advance(Task& task) {
   if (task.failed) return retire(task);
   const Range& range = task.piece.range;
   switch (task.stage) {
-    case Task::Stage::tail: {
-      Connection* source = pick(Side::source, SIZE_MAX);
-      if (source == nullptr) return putBack(task);
-      task.stage = Task::Stage::read;
-      send(*source, Op::read, range, task.buffer + (range.offset - job_.tailStart_), &task);
-      return;
-    }
     case Task::Stage::read:
       if (job_.options_.mode == Mode::compare) return compare(task);
       waiting_.push_back(&task);
@@ -175,15 +165,15 @@ void Loop::advance(Task& task) {
       if (target == nullptr) return putBack(task);
       task.stage = task.trimFailed ? Task::Stage::write : Task::Stage::readback;
       if (task.trimFailed) {
-        std::memset(task.buffer, 0, range.length);
-        send(*target, Op::write, range, task.buffer, &task);
+        std::memset(task.data, 0, range.length);
+        send(*target, Op::write, range, task.data, &task);
       } else {
-        send(*target, Op::read, range, task.buffer, &task);
+        send(*target, Op::read, range, task.data, &task);
       }
       return;
     }
     case Task::Stage::readback: {
-      if (isZero(task.buffer, range.length)) {
+      if (isZero(task.data, range.length)) {
         job_.stats_.zeroedBytes += range.length;
         return complete(task, true);
       }
@@ -192,10 +182,10 @@ void Loop::advance(Task& task) {
         job_.note(Side::target, "trimmed ranges do not read as zero; zeroes are written as data");
       Connection* target = pick(Side::target, SIZE_MAX);
       if (target == nullptr) return putBack(task);
-      std::memset(task.buffer, 0, range.length);
+      std::memset(task.data, 0, range.length);
       task.stage = Task::Stage::write;
       job_.lastZeroMethod_ = static_cast<int>(ZeroMethod::data);
-      send(*target, Op::write, range, task.buffer, &task);
+      send(*target, Op::write, range, task.data, &task);
       return;
     }
     case Task::Stage::write:
@@ -212,8 +202,10 @@ void Loop::writeOut(Task& task) {
   const Piece& piece = task.piece;
   if (isTail(piece)) {
     task.segments.push_back({piece.range, false});
-    send(*pick(Side::target, SIZE_MAX), Op::write, {job_.tailStart_, task.bufferBytes}, task.buffer,
-         &task);
+    std::memcpy(task.targetData, task.data, piece.range.length);
+    const Range block = targetRead(piece);
+    send(*pick(Side::target, SIZE_MAX), Op::write, block,
+         task.targetData - (piece.range.offset - block.offset), &task);
     return;
   }
   const ZeroMethod method = piece.targetZero ? ZeroMethod::skip : job_.zeroMethod();
@@ -223,14 +215,14 @@ void Loop::writeOut(Task& task) {
   const Range* parts = piece.wanted.empty() ? whole : piece.wanted.data();
   const size_t count = piece.wanted.empty() ? 1 : piece.wanted.size();
   for (size_t i = 0; i < count; i++) {
-    const uint8_t* data = task.buffer + (parts[i].offset - piece.range.offset);
+    const uint8_t* data = task.data + (parts[i].offset - piece.range.offset);
     if (cuts) splitZeroes(data, parts[i].offset, parts[i].length, granule, kZeroRunMinimum, task.segments);
     else task.segments.push_back({parts[i], isZero(data, parts[i].length)});
   }
   if (!cuts && count == 1 && task.segments[0].zero) return startTrim(task);
   task.pending = 1;  // held, so that the task cannot finish while it is being sent
   for (const Segment& segment : task.segments) {
-    uint8_t* data = task.buffer + (segment.range.offset - piece.range.offset);
+    uint8_t* data = task.data + (segment.range.offset - piece.range.offset);
     if (segment.zero && method == ZeroMethod::skip) {
       job_.stats_.skippedBytes += segment.range.length;
       job_.lastZeroMethod_ = static_cast<int>(ZeroMethod::skip);
@@ -249,8 +241,8 @@ void Loop::writeOut(Task& task) {
 
 void Loop::compare(Task& task) {
   const Range& range = task.piece.range;
-  const uint8_t* source = task.buffer;
-  const uint8_t* target = task.buffer + (task.piece.zero ? 0 : range.length);
+  const uint8_t* source = task.data;
+  const uint8_t* target = task.targetData;
   bool equal = task.piece.zero ? isZero(target, range.length)
                                : std::memcmp(source, target, range.length) == 0;
   for (uint64_t at = 0; !equal && at < range.length; at += kCompareGranule) {
@@ -320,10 +312,20 @@ void Loop::send(Connection& connection, Op op, const Range& range, uint8_t* buff
 
 bool Loop::isTail(const Piece& piece) const { return piece.range.offset >= job_.tailStart_; }
 
+// What is read of the source for a piece; empty: nothing.
+Range Loop::sourceRead(const Piece& piece) const {
+  if (piece.zero) return {};
+  return wholeBlocks(piece.range, job_.source_.minimumBlockBytes, job_.source_.sizeBytes);
+}
+
+// The same of the target: to compare, and what lies behind the disk in the disk's last block.
+Range Loop::targetRead(const Piece& piece) const {
+  if (job_.options_.mode == Mode::copy && !isTail(piece)) return {};
+  return wholeBlocks(piece.range, job_.target_.minimumBlockBytes, job_.target_.sizeBytes);
+}
+
 size_t Loop::bufferBytesFor(const Piece& piece) const {
-  if (job_.options_.mode == Mode::compare) return piece.range.length * (piece.zero ? 1 : 2);
-  if (isTail(piece)) return job_.target_.minimumBlockBytes;
-  return piece.range.length;
+  return std::max(sourceRead(piece).length + targetRead(piece).length, piece.range.length);
 }
 
 }  // namespace engine

@@ -128,7 +128,7 @@ void Loop::issueZeroes(TimePoint now) {
     task.piece = std::move(piece);
     task.stage = Task::Stage::write;
     task.segments.push_back({task.piece.range, true});
-    task.buffer = buffer;
+    task.buffer = task.data = buffer;
     task.bufferBytes = buffer != nullptr ? bytes : 0;
     task.counter = read ? &proofs_ : &zeroWrites_;
     ++*task.counter;
@@ -224,7 +224,7 @@ bool Loop::zeroRefused(Task& task, Command& command) {
   Connection* target = pick(Side::target, SIZE_MAX);
   if (target == nullptr) return false;
   task.pending--;
-  send(*target, Op::write, range, task.buffer + (range.offset - task.piece.range.offset), &task);
+  send(*target, Op::write, range, task.data + (range.offset - task.piece.range.offset), &task);
   return true;
 }
 
@@ -241,14 +241,14 @@ void Loop::startTrim(Task& task) {
   if (job_.mayProve() && job_.zeroProof_.choose(true).way == ZeroProof::Way::read) {
     task.stage = Task::Stage::write;
     job_.lastZeroMethod_ = static_cast<int>(ZeroMethod::read);
-    return prove(task, range, task.buffer);
+    return prove(task, range, task.data);
   }
   job_.zeroProof_.sent(ZeroProof::Way::write, range.length);
   const bool trim = job_.canTrim_;
   job_.lastZeroMethod_ = static_cast<int>(trim ? ZeroMethod::trim : ZeroMethod::data);
-  if (!trim) std::memset(task.buffer, 0, range.length);
+  if (!trim) std::memset(task.data, 0, range.length);
   task.stage = trim ? Task::Stage::trim : Task::Stage::write;
-  send(*target, trim ? Op::trim : Op::write, range, task.buffer, &task);
+  send(*target, trim ? Op::trim : Op::write, range, task.data, &task);
 }
 
 }  // namespace engine

@@ -1,6 +1,7 @@
 // The types that every part of the engine uses: ranges of a disk, sides, failures, time, wakers.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <string>
@@ -28,6 +29,11 @@ struct Range {
 
 inline uint64_t alignDown(uint64_t value, uint64_t unit) { return value - value % unit; }
 inline uint64_t alignUp(uint64_t value, uint64_t unit) { return alignDown(value + unit - 1, unit); }
+// The whole blocks around a range; the last block of an export may be a partial one.
+inline Range wholeBlocks(const Range& range, uint64_t blockBytes, uint64_t sizeBytes) {
+  const uint64_t start = alignDown(range.offset, blockBytes);
+  return {start, std::min(alignUp(range.end(), blockBytes), sizeBytes) - start};
+}
 
 // What a chunk event says about a finished range; the numbers are part of the interface to JS.
 enum class ChunkKind : uint8_t { data = 0, zero = 1, hole = 2 };

@@ -17,14 +17,25 @@ constexpr uint64_t kSmallHole = 64 * kKiB;
 constexpr uint64_t kAskMinimumBytes = 2 * kMiB;
 constexpr uint64_t kAskDensity = 8;
 
-// Whether [range) lies wholly in zero extents of `extents`, searched from `index` onwards.
+// What extents say of one range after another, searched from `index` onwards.
 struct ZeroCursor {
   const std::vector<Extent>& extents;
+  const uint64_t blockBytes;
   size_t index = 0;
 
-  // The end of the run that begins at `offset`, at most `end`, and whether it is zero. What the
-  // extents do not cover is not zero.
+  // The end of the run that begins at `offset`, the beginning of a block, and whether it is zero: every
+  // byte of its blocks. Ends with a block or at `end`.
   uint64_t run(uint64_t offset, uint64_t end, bool& zero) {
+    const uint64_t stop = exactRun(offset, end, zero);
+    if (stop == end) return end;
+    if (zero && alignDown(stop, blockBytes) > offset) return alignDown(stop, blockBytes);
+    zero = false;
+    return std::min(alignUp(stop, blockBytes), end);
+  }
+
+ private:
+  // What the extents do not cover is not zero.
+  uint64_t exactRun(uint64_t offset, uint64_t end, bool& zero) {
     while (index < extents.size() && extents[index].range.end() <= offset) index++;
     if (index == extents.size() || extents[index].range.offset > offset) {
       zero = false;
@@ -51,7 +62,7 @@ uint64_t Piece::wantedBytes() const {
 
 void WorkList::add(const std::vector<Range>& extents) {
   std::lock_guard lock(mutex_);
-  const uint64_t unit = options_.alignmentBytes;
+  const uint64_t unit = options_.blockBytes;
   for (const Range& extent : extents) {
     if (extent.length == 0 || extent.offset >= options_.capacityBytes) continue;
     uint64_t start = std::max(alignDown(extent.offset, unit), plannedEnd_);
@@ -113,7 +124,8 @@ void WorkList::finishWindow(const Window& window) {
   std::lock_guard lock(mutex_);
   assert(windows_ > 0);
   windows_--;
-  ZeroCursor source{window.source.extents}, target{window.target.extents};
+  ZeroCursor source{window.source.extents, options_.blockBytes};
+  ZeroCursor target{window.target.extents, options_.blockBytes};
   for (const Range& wanted : window.wanted) {
     uint64_t at = wanted.offset;
     while (at < wanted.end()) {
@@ -157,6 +169,10 @@ void WorkList::pushReady(Range range, bool zero, bool targetZero) {
   list.push_back(std::move(piece));
 }
 
+uint64_t WorkList::inBlocks(uint64_t limit) const {
+  return std::max(alignDown(limit, options_.blockBytes), options_.blockBytes);
+}
+
 // A piece that was taken for a server that zeroes by itself may now have to fit in a buffer.
 bool WorkList::takeRetry(bool zero, uint64_t limit, TimePoint now, Piece& piece) {
   for (size_t i = 0; i < retry_.size(); i++) {
@@ -179,6 +195,7 @@ bool WorkList::takeRetry(bool zero, uint64_t limit, TimePoint now, Piece& piece)
 
 bool WorkList::takeData(uint64_t limit, uint64_t gap, TimePoint now, Piece& piece) {
   std::lock_guard lock(mutex_);
+  limit = inBlocks(limit);
   if (takeRetry(false, limit, now, piece)) return true;
   if (data_.empty()) return false;
   Piece& first = data_.front();
@@ -223,6 +240,7 @@ bool WorkList::takeData(uint64_t limit, uint64_t gap, TimePoint now, Piece& piec
 
 bool WorkList::takeZero(uint64_t limit, TimePoint now, Piece& piece) {
   std::lock_guard lock(mutex_);
+  limit = inBlocks(limit);
   if (takeRetry(true, limit, now, piece)) return true;
   if (zero_.empty()) return false;
   Piece& first = zero_.front();

@@ -50,9 +50,11 @@ class WorkList {
  public:
   struct Options {
     uint64_t capacityBytes = 0;
-    // Ranges are widened to this; the end of the disk stays where it is.
-    uint64_t alignmentBytes = 512;
-    // From here to the capacity the target needs a wider write; equal to the capacity if it does not.
+    // The blocks that both sides take. Pieces consist of whole ones, but at the end of the disk: two in
+    // one block would be in flight together, and a server that reads, patches and writes it loses one.
+    uint64_t blockBytes = 512;
+    // From here to the capacity is one piece, for which the target needs a wider write; equal to the
+    // capacity if it does not.
     uint64_t tailStart = 0;
     uint64_t readyBytesMaximum = 64 * kMiB;
   };
@@ -70,7 +72,7 @@ class WorkList {
   Planned takeWindow(bool askSource, bool askTarget, uint64_t windowBytes, Window& window);
   void finishWindow(const Window& window);
 
-  // Takes a piece of at most `limit` bytes, merged across gaps of up to `gap` bytes.
+  // Takes a piece of at most `limit` bytes or one block, merged across gaps of up to `gap` bytes.
   bool takeData(uint64_t limit, uint64_t gap, TimePoint now, Piece& piece);
   bool takeZero(uint64_t limit, TimePoint now, Piece& piece);
   // How many pieces are taken and neither done nor put back.
@@ -111,6 +113,7 @@ class WorkList {
     bool again;
   };
 
+  uint64_t inBlocks(uint64_t limit) const;
   void pushReady(Range range, bool zero, bool targetZero);
   void requeueLog(std::vector<LogEntry>& log);
   bool takeRetry(bool zero, uint64_t limit, TimePoint now, Piece& piece);

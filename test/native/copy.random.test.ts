@@ -41,8 +41,11 @@ async function runSeed(seed: number): Promise<"equal" | "failed"> {
   const path = (name: string): string => join(dir.path, name);
   // Some have holes that are large enough to find out whether the target had better be read.
   const roomy = random.chance(0.3);
-  const capacityBytes = 1 + random.below(12 << 20) + (roomy ? 36 << 20 : 0);
-  const roundedBytes = Math.ceil(capacityBytes / 4096) * 4096;
+  // Some are small and copied at a rate of which less than a large block goes at once.
+  const throttled = !roomy && random.chance(0.15);
+  const capacityBytes = 1 + random.below(throttled ? 700_000 : 12 << 20) + (roomy ? 36 << 20 : 0);
+  const roundTo = random.pick([4096, 65536]);
+  const roundedBytes = Math.ceil(capacityBytes / roundTo) * roundTo;
   const targetBytes = random.pick([capacityBytes, roundedBytes, capacityBytes + 511, 48 << 20]);
   await makeImage(path("source"), capacityBytes, random);
   if (random.chance(roomy ? 0.7 : 0.2)) await makeImage(path("target"), targetBytes, random, 3);
@@ -55,7 +58,10 @@ async function runSeed(seed: number): Promise<"equal" | "failed"> {
   await using source = await startNbdkit(dir.path, ...sourceArguments(random, path("source")));
   const { server, blockBytes } = await startTarget(random, dir.path, path("target"), targetBytes);
   await using target = server;
-  using engine = new Engine({ memoryBytes: random.pick([4, 8, 32]) << 20 });
+  using engine = new Engine({
+    memoryBytes: random.pick([4, 8, 32]) << 20,
+    maxBytesPerSecond: throttled ? 1_000_000 : 0,
+  });
   const chaos = new Chaos(random, [source, target]);
   const options: CopyOptions = {
     source: { uri: source.uri, ...connections(random) },
@@ -213,12 +219,13 @@ async function startTarget(
     parameters.push(random.pick(["wdelay=3ms", "delay-zero=3ms", "rdelay=2ms"]));
   }
   // Whole blocks only; such a server's size is a multiple of them.
-  if (random.chance(0.4) && sizeBytes % 4096 === 0) {
-    blockBytes = random.pick([512, 4096]);
+  const fitting = [512, 4096, 65536].filter((bytes) => sizeBytes % bytes === 0);
+  if (random.chance(0.4) && fitting.length > 1) {
+    blockBytes = random.pick(fitting);
     filters.push("--filter=blocksize-policy");
     parameters.push(
       `blocksize-minimum=${blockBytes}`,
-      "blocksize-preferred=4096",
+      `blocksize-preferred=${Math.max(blockBytes, 4096)}`,
       `blocksize-maximum=${random.pick([65536, 1 << 25])}`,
       "blocksize-error-policy=error",
     );
