@@ -7,6 +7,7 @@ import { inspect } from "node:util";
 import { CommanderError } from "commander";
 import { becomeOwnerOf } from "./become-owner.ts";
 import { exitCodes, MigratekitError, messageOf } from "./errors.ts";
+import { Interruption } from "./interruption.ts";
 import type { CommandName } from "./options.ts";
 import { buildProgram, type Invocation } from "./program.ts";
 import type { CommandModule } from "./report/context.ts";
@@ -23,17 +24,6 @@ const commands: Record<CommandName, () => Promise<CommandModule>> = {
   completion: () => import("./commands/completion.ts"),
 };
 
-/** The reason of the abort signal after SIGINT, SIGTERM or SIGHUP. */
-class Interruption extends Error {
-  readonly signal: NodeJS.Signals;
-
-  constructor(signal: NodeJS.Signals) {
-    super(`interrupted by ${signal}`);
-    this.name = "AbortError";
-    this.signal = signal;
-  }
-}
-
 const exitGraceMs = 1000;
 
 async function main(argv: readonly string[]): Promise<number> {
@@ -47,11 +37,11 @@ async function main(argv: readonly string[]): Promise<number> {
   const shutdown = listenToSignals();
   try {
     const code = await runCommand(invocation, shutdown.signal);
-    if (shutdown.signal.aborted) return dieBySignal(shutdown.signal.reason);
+    if (shutdown.signal.aborted) dieBySignal(shutdown.signal.reason);
     return code;
   } catch (error) {
     await report(error, invocation);
-    if (shutdown.signal.aborted) return dieBySignal(shutdown.signal.reason);
+    if (shutdown.signal.aborted) dieBySignal(shutdown.signal.reason);
     return error instanceof MigratekitError ? error.exitCode : exitCodes.bug;
   }
 }
@@ -117,11 +107,11 @@ function listenToSignals(): AbortController {
 }
 
 /** Ends the process by the signal itself, so that its parent sees 128+N and knows why. */
-function dieBySignal(reason: unknown): number {
-  const name = reason instanceof Interruption ? reason.signal : "SIGTERM";
-  process.removeAllListeners(name);
-  process.kill(process.pid, name);
-  return exitCodes.bug;
+function dieBySignal({ signal, exitCode }: Interruption): never {
+  process.removeAllListeners(signal);
+  process.kill(process.pid, signal);
+  // Still here as process 1 of a container, which no signal without a handler reaches.
+  process.exit(exitCode);
 }
 
 async function report(error: unknown, invocation: Invocation): Promise<void> {

@@ -30,6 +30,8 @@ export interface CliRun {
 export interface CliOptions {
   args: readonly string[];
   env?: Record<string, string>;
+  /** A program and its arguments that start the command in its place: `unshare …`. */
+  within?: readonly string[];
   /** Given on stdin. */
   input?: string;
   /** For people who watch: its stderr goes where ours goes, and is not kept. */
@@ -48,8 +50,8 @@ function cleanEnvironment(): Record<string, string | undefined> {
 
 export function startCli(options: CliOptions): CliRun {
   const startedAt = performance.now();
-  const [program, ...first] = cliCommand;
-  const child = spawn(program, [...first, ...options.args], {
+  const [program, ...first] = [...(options.within ?? []), ...cliCommand];
+  const child = spawn(program!, [...first, ...options.args], {
     env: { ...cleanEnvironment(), ...options.env },
     stdio: [
       options.input === undefined ? "ignore" : "pipe",
