@@ -31,11 +31,16 @@ BufferPool::Share::~Share() {
   pool_.waiters_.clear();
 }
 
+unsigned BufferPool::jobs() {
+  std::lock_guard lock(mutex_);
+  return std::max(jobs_, 1u);
+}
+
 uint8_t* BufferPool::take(size_t length, Share& share, Waker& waiter) {
   size_t count = alignUp(length, kUnit) / kUnit;
   std::lock_guard lock(mutex_);
   // A job alone with one request too large for its part still gets it: nobody may starve.
-  size_t part = units_.size() / std::max<size_t>(jobs_, 1);
+  size_t part = units_.size() / jobs_;
   bool allowed = share.units_ == 0 || share.units_ + count <= part;
   size_t first = allowed ? find(count) : units_.size();
   if (first == units_.size()) {

@@ -39,6 +39,8 @@ class BufferPool {
   void forget(const Waker& waiter);
 
   size_t bytes() const { return units_.size() * kUnit; }
+  // How many have a share now, at least one.
+  unsigned jobs();
 
  private:
   static constexpr size_t kUnit = 64 * kKiB;
@@ -48,7 +50,7 @@ class BufferPool {
   std::mutex mutex_;
   uint8_t* memory_ = nullptr;
   std::vector<uint8_t> units_;  // 1: taken
-  size_t jobs_ = 0;
+  unsigned jobs_ = 0;
   std::vector<Waker*> waiters_;
 };
 

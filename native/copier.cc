@@ -39,10 +39,7 @@ const char* zeroMethodName(ZeroMethod method) {
 Copier::Copier(JobOptions options, std::shared_ptr<Shared> shared, std::function<void()> onEvents)
     : options_(std::move(options)),
       shared_(std::move(shared)),
-      share_(shared_->pool),
-      events_(std::move(onEvents)) {
-  shared_->jobs++;
-}
+      events_(std::move(onEvents)) {}
 
 Copier::~Copier() = default;
 
@@ -54,9 +51,7 @@ JobResult Copier::run() {
     supervise();
     stopLoops();
   }
-  firstSource_.reset();
-  firstTarget_.reset();
-  shared_->jobs--;
+  release();
   events_.release();
   events_.publish();
   std::lock_guard lock(mutex_);
@@ -72,6 +67,18 @@ JobResult Copier::run() {
   result.differingBytes = differingBytes_;
   result.differencesTruncated = differencesTruncated_;
   return result;
+}
+
+void Copier::release() {
+  firstSource_.reset();
+  firstTarget_.reset();
+  share_.reset();
+  std::lock_guard lock(mutex_);
+  released_ = true;
+  loopsRun_ = false;
+  loops_.clear();
+  work_.reset();
+  earlyExtents_ = {};
 }
 
 // The first connections. A server that refuses us is a mistake and told at once; one that cannot be
@@ -162,6 +169,7 @@ bool Copier::checkSizes() {
 }
 
 void Copier::startLoops() {
+  share_.emplace(shared_->pool);
   unsigned count = std::min({processors(), kLoopsMaximum, sourceCount_, targetCount_});
   for (unsigned i = 0; i < count; i++) loops_.push_back(std::make_unique<Loop>(*this, i));
   setConnections(Side::source, sourceCount_);
@@ -169,7 +177,10 @@ void Copier::startLoops() {
   loops_[0]->adopt(std::move(firstSource_));
   loops_[0]->adopt(std::move(firstTarget_));
   lastFlush_ = Clock::now();
-  loopsReady_ = true;
+  {
+    std::lock_guard lock(mutex_);
+    loopsRun_ = true;
+  }
   for (auto& loop : loops_) loop->start();
 }
 
@@ -329,7 +340,7 @@ void Copier::addExtents(const std::vector<Range>& extents) {
     std::lock_guard lock(mutex_);
     hungryPosted_ = false;
     if (work_) work_->add(extents);
-    else earlyExtents_.insert(earlyExtents_.end(), extents.begin(), extents.end());
+    else if (!released_) earlyExtents_.insert(earlyExtents_.end(), extents.begin(), extents.end());
   }
   wakeLoops();
 }
@@ -368,7 +379,8 @@ void Copier::poke() {
 }
 
 void Copier::wakeLoops() {
-  if (!loopsReady_) return;
+  std::lock_guard lock(mutex_);
+  if (!loopsRun_) return;
   for (auto& loop : loops_) loop->wake();
 }
 

@@ -32,7 +32,6 @@ struct Shared {
   Shared(size_t memoryBytes, uint64_t bytesPerSecond) : pool(memoryBytes), rate(bytesPerSecond) {}
   BufferPool pool;
   RateLimit rate;
-  std::atomic<unsigned> jobs{0};
 };
 
 enum class Mode { copy, compare };
@@ -89,6 +88,8 @@ class Copier {
   Copier(JobOptions options, std::shared_ptr<Shared> shared, std::function<void()> onEvents);
   ~Copier();
 
+  // When it returns, nothing is held any more but what the result and events() say: JavaScript may
+  // keep the job for long.
   JobResult run();
 
   // From any thread.
@@ -102,6 +103,7 @@ class Copier {
  private:
   friend class Loop;
 
+  void release();
   bool connectFirst();
   std::unique_ptr<Connection> connectOne(Side side, Failure& failure);
   bool checkSizes();
@@ -145,7 +147,7 @@ class Copier {
 
   const JobOptions options_;
   const std::shared_ptr<Shared> shared_;
-  BufferPool::Share share_;
+  std::optional<BufferPool::Share> share_;  // from startLoops() to release()
   EventQueue events_;
   Stats stats_;
 
@@ -159,7 +161,6 @@ class Copier {
   uint64_t tailStart_ = 0;
   std::unique_ptr<WorkList> work_;
   std::vector<std::unique_ptr<Loop>> loops_;
-  std::atomic<bool> loopsReady_{false};  // the list does not change any more
 
   std::atomic<bool> aborted_{false};
   std::atomic<bool> stopping_{false};
@@ -197,6 +198,8 @@ class Copier {
 
   mutable std::mutex mutex_;
   std::condition_variable changed_;
+  bool loopsRun_ = false;  // the list does not change until release()
+  bool released_ = false;
   bool poked_ = false;
   std::optional<Failure> failure_;
   std::vector<Range> earlyExtents_;

@@ -75,7 +75,7 @@ unsigned Copier::sourcesReady() const { return std::max(ready_[0].load(), 1); }
 // Of one side.
 unsigned Copier::connectionsMaximum() const {
   const unsigned fair =
-      std::min(kConnectionsMaximum, kConnectionsOfRun / std::max(1u, shared_->jobs.load()));
+      std::min(kConnectionsMaximum, kConnectionsOfRun / shared_->pool.jobs());
   return std::max<unsigned>(loops_.size(), fair);
 }
 
@@ -84,7 +84,7 @@ void Copier::sizeRequests(TimePoint now) {
   seen.now = now;
   seen.atWork = sourcesReady() * kRequestsAtWork;
   seen.latencyUs = readLatencyUs_;
-  seen.memoryBytes = shared_->pool.bytes() / std::max(1u, shared_->jobs.load());
+  seen.memoryBytes = shared_->pool.bytes() / shared_->pool.jobs();
   // What is compared is there twice.
   if (options_.mode == Mode::compare) seen.memoryBytes /= 2;
   seen.writtenBytes = stats_.writtenBytes;

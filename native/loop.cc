@@ -127,7 +127,7 @@ void Loop::finishUp() {
     list.clear();
   }
   for (Task& task : tasks_)
-    if (task.buffer != nullptr) job_.shared_->pool.give(task.buffer, task.bufferBytes, job_.share_, this);
+    if (task.buffer != nullptr) job_.shared_->pool.give(task.buffer, task.bufferBytes, *job_.share_, this);
   tasks_.clear();
   job_.shared_->pool.forget(*this);
 }

@@ -90,7 +90,7 @@ Task& Loop::newTask() {
 // The one place where a task ends and its memory goes back.
 void Loop::release(Task& task) {
   assert(task.pending == 0);
-  if (task.buffer != nullptr) job_.shared_->pool.give(task.buffer, task.bufferBytes, job_.share_, this);
+  if (task.buffer != nullptr) job_.shared_->pool.give(task.buffer, task.bufferBytes, *job_.share_, this);
   if (task.counter != nullptr) --*task.counter;
   std::vector<Segment> segments = std::move(task.segments);
   segments.clear();

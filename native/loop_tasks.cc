@@ -38,7 +38,7 @@ void Loop::issue(TimePoint now) {
   while (pick(Side::source, kReadsPerConnection) != nullptr && hasReady(Side::target) &&
          takePending(now)) {
     size_t bytes = bufferBytesFor(*pending_);
-    uint8_t* buffer = job_.shared_->pool.take(bytes, job_.share_, *this);
+    uint8_t* buffer = job_.shared_->pool.take(bytes, *job_.share_, *this);
     if (buffer == nullptr) break;
     startPending(buffer, bytes);
   }

@@ -47,7 +47,7 @@ const slowCopy = (pair: Pair): CopyOptions => ({
 });
 
 test("an abort rejects with the signal's reason, at whatever moment it comes", async () => {
-  await using pair = await startPair("5ms");
+  await using pair = await startPair("50ms");
   using engine = new Engine({ memoryBytes: 4 * MiB });
   for (const afterMs of [0, 1, 2, 5, 10, 20, 40, 80]) {
     const reason = new Error(`after ${afterMs} ms`);
