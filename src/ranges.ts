@@ -21,6 +21,17 @@ export function normalize(pairs: Float64Array): Float64Array {
   return writer.finish();
 }
 
+/** One normal list of what is in any of `lists`, which need not be normal. Throws as `normalize` does. */
+export function merge(lists: readonly Float64Array[]): Float64Array {
+  const all = new Float64Array(lists.reduce((sum, list) => sum + list.length, 0));
+  let used = 0;
+  for (const list of lists) {
+    all.set(list, used);
+    used += list.length;
+  }
+  return normalize(all);
+}
+
 /** Bytes in `a`, in `b`, or in both. */
 export function union(a: Float64Array, b: Float64Array): Float64Array {
   const writer = new ExtentWriter(a.length + b.length);
@@ -79,41 +90,22 @@ export function totalBytes(extents: Float64Array): number {
   return total;
 }
 
-/** What lies before `capacityBytes`. */
-export function clip(extents: Float64Array, capacityBytes: number): Float64Array {
-  return intersect(extents, whole(capacityBytes));
-}
-
-/** Joins ranges whose gap is at most `gapBytes`; the gaps become part of the list. */
-export function coalesce(extents: Float64Array, gapBytes: number): Float64Array {
-  const writer = new ExtentWriter(extents.length);
-  let start = 0;
-  let end = Number.NaN;
-  for (let at = 0; at < extents.length; at += 2) {
-    const offset = extents[at]!;
-    if (!(offset - end <= gapBytes)) {
-      writer.add(start, end - start);
-      start = offset;
-    }
-    end = offset + extents[at + 1]!;
-  }
-  writer.add(start, end - start);
-  return writer.finish();
-}
-
-/** Widens every range to multiples of `alignmentBytes` (any positive integer), not past `capacityBytes`. */
-export function alignTo(
-  extents: Float64Array,
-  alignmentBytes: number,
-  capacityBytes: number = Number.MAX_SAFE_INTEGER,
-): Float64Array {
+/** At most `countMax` ranges: neighbours are joined across the smallest gaps, which become part of the list. */
+export function coalesceSmallestGaps(extents: Float64Array, countMax: number): Float64Array {
+  const gaps = new Float64Array(Math.max(0, extents.length / 2 - 1));
+  for (let i = 0; i < gaps.length; i++)
+    gaps[i] = extents[2 * i + 2]! - extents[2 * i]! - extents[2 * i + 1]!;
+  let excess = extents.length / 2 - countMax;
+  if (excess <= 0) return extents;
+  const limitBytes = gaps.toSorted()[excess - 1]!;
+  // All gaps below the limit go; of those equal to it as many as it still takes.
+  for (const gap of gaps) if (gap < limitBytes) excess--;
   const writer = new ExtentWriter(extents.length);
   for (let at = 0; at < extents.length; at += 2) {
-    const offset = extents[at]!;
-    const start = offset - (offset % alignmentBytes);
-    const last = offset + extents[at + 1]!;
-    const end = Math.min(capacityBytes, last + padding(last, alignmentBytes));
-    writer.add(start, end - start);
+    const gap = at === 0 ? Infinity : gaps[at / 2 - 1]!;
+    const joins = gap < limitBytes || (gap === limitBytes && excess-- > 0);
+    const start = extents[at]! - (joins ? gap : 0);
+    writer.add(start, extents[at]! + extents[at + 1]! - start);
   }
   return writer.finish();
 }
@@ -140,6 +132,19 @@ export function isNormal(extents: Float64Array): boolean {
     end = offset + length;
   }
   return true;
+}
+
+/** The first thing wrong with a list of ranges of a disk of this size, in any order; or undefined. */
+export function findRangeFault(pairs: Float64Array, capacityBytes: number): string | undefined {
+  if (pairs.length % 2 !== 0) return "a range lacks its length";
+  for (let at = 0; at < pairs.length; at += 2) {
+    const offset = pairs[at]!;
+    const length = pairs[at + 1]!;
+    if (!isByteCount(offset) || !isByteCount(length) || length === 0)
+      return `no range: ${offset}+${length}`;
+    if (offset + length > capacityBytes) return `${offset}+${length} is past ${capacityBytes}`;
+  }
+  return undefined;
 }
 
 /** Collects ranges that come in order of their offsets; joins those that overlap or touch. */
@@ -191,9 +196,4 @@ function isByteCount(value: number): boolean {
 function isSorted(pairs: Float64Array): boolean {
   for (let at = 2; at < pairs.length; at += 2) if (pairs[at]! < pairs[at - 2]!) return false;
   return true;
-}
-
-function padding(position: number, alignmentBytes: number): number {
-  const rest = position % alignmentBytes;
-  return rest === 0 ? 0 : alignmentBytes - rest;
 }

@@ -1,16 +1,17 @@
 /** The planned areas of a disk laid end to end, so that "how much of the plan" is plain arithmetic. */
-import { coalesceSmallestGaps, firstAbove } from "./interval-set.ts";
+import { firstAbove } from "../range-set.ts";
+import { coalesceSmallestGaps, totalBytes, whole } from "../ranges.ts";
 
 /** Past this many areas the smallest gaps between them are taken in, to bound memory. */
 export const plannedAreasMax = 65_536;
 
 export class PlannedSpace {
   /** What the plan asks for, whatever was taken in for the sake of memory. */
-  #totalBytes: number;
-  readonly #starts: number[];
-  readonly #ends: number[];
+  #totalBytes = 0;
+  readonly #starts: number[] = [];
+  readonly #ends: number[] = [];
   /** Planned bytes before area i. */
-  readonly #before: number[];
+  readonly #before: number[] = [];
   readonly #max: number;
 
   /** `areas`: pairs [offset, length, …], sorted and disjoint; `undefined` plans the whole disk. */
@@ -19,24 +20,10 @@ export class PlannedSpace {
     capacityBytes: number,
     max: number = plannedAreasMax,
   ) {
-    const pairs = areas ?? Float64Array.of(0, capacityBytes);
-    let totalBytes = 0;
-    const starts = new Float64Array(pairs.length / 2);
-    const ends = new Float64Array(pairs.length / 2);
-    for (let i = 0; i < starts.length; i++) {
-      starts[i] = pairs[2 * i]!;
-      ends[i] = starts[i]! + pairs[2 * i + 1]!;
-      totalBytes += pairs[2 * i + 1]!;
-    }
+    const pairs = areas ?? whole(capacityBytes);
     this.#max = max;
-    this.#totalBytes = totalBytes;
-    const kept = starts.length > max ? coalesceSmallestGaps(starts, ends, max) : { starts, ends };
-    this.#starts = Array.from(kept.starts);
-    this.#ends = Array.from(kept.ends);
-    this.#before = this.#starts.length > 0 ? [0] : [];
-    for (let i = 1; i < this.#starts.length; i++) {
-      this.#before.push(this.#before[i - 1]! + this.#ends[i - 1]! - this.#starts[i - 1]!);
-    }
+    this.append(coalesceSmallestGaps(pairs, max));
+    this.#totalBytes = totalBytes(pairs);
   }
 
   get totalBytes(): number {

@@ -1,5 +1,5 @@
 /** How far a run is: the one state behind the VMA updates, the terminal and the log lines. */
-import { IntervalSet } from "./interval-set.ts";
+import { RangeSet } from "../range-set.ts";
 import { PlannedSpace } from "./planned-space.ts";
 import { RateWindow } from "./rate.ts";
 
@@ -79,7 +79,7 @@ export const percentBeforeEnd = 99;
 interface Disk {
   plan: DiskToCopy;
   space: PlannedSpace;
-  done: IntervalSet;
+  done: RangeSet;
   transferredBytes: number;
   percentShown: number;
   rate: RateWindow;
@@ -119,7 +119,7 @@ export class ProgressTracker {
     this.#disks.set(plan.diskId, {
       plan: { ...plan, plannedAreas: undefined }, // the areas themselves are not held
       space,
-      done: new IntervalSet(),
+      done: new RangeSet(),
       transferredBytes: Math.min(plan.alreadyDoneBytes ?? 0, space.totalBytes),
       percentShown: this.#disks.get(plan.diskId)?.percentShown ?? 0,
       rate: new RateWindow(rateWindowMs, nowMs),

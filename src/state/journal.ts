@@ -1,7 +1,7 @@
+import { findRangeFault, merge, normalize } from "../ranges.ts";
 import type { StateDatabase } from "./database/database.ts";
 import { damaged, type Row } from "./database/row.ts";
 import { markUnfinished, type TargetSample } from "./disk-records.ts";
-import { findRangeFault, mergeRanges } from "./ranges.ts";
 import { ensureVmRow, findVmRow, type VmIdentity } from "./vm-identity.ts";
 
 /** What a copy is, as far as a later run must know to go on with it. */
@@ -86,7 +86,7 @@ export class JournalStore {
         start.targetSizeBytes,
         start.startedAt,
       );
-      this.#addSegment(vmId, deviceKey, mergeRanges([finished]));
+      this.#addSegment(vmId, deviceKey, normalize(finished));
       this.#addSamples(vmId, deviceKey, samples);
       markUnfinished(this.#db, vmId, deviceKey, start);
     });
@@ -110,7 +110,7 @@ export class JournalStore {
       }
       const capacityBytes = row.number("capacity_bytes");
       assertRanges(ranges, capacityBytes);
-      this.#addSegment(vmId, deviceKey, mergeRanges([ranges]));
+      this.#addSegment(vmId, deviceKey, normalize(ranges));
       this.#addSamples(vmId, deviceKey, samples);
       this.#compact(vmId, deviceKey, capacityBytes);
     });
@@ -188,7 +188,7 @@ export class JournalStore {
       if (fault !== undefined) damaged(this.#db.path, `a journal segment has ${fault}`);
       return ranges;
     });
-    return mergeRanges(segments);
+    return merge(segments);
   }
 
   #readSamples(vmId: number, deviceKey: number): TargetSample[] {

@@ -1,6 +1,7 @@
 /** Changed block tracking: which areas of a disk differ from an earlier change ID (QueryChangedDiskAreas). */
 
 import { MigratekitError } from "../errors.ts";
+import { intersect, merge, subtract, whole } from "../ranges.ts";
 import { oneLine } from "../text.ts";
 import { asMigratekitError, VimFault } from "./wire/faults.ts";
 import type { Session } from "./wire/session.ts";
@@ -19,8 +20,8 @@ export interface ChangedAreasQuery {
 
 interface Page {
   readonly endBytes: number;
-  /** Pairs [offset, length], sorted, disjoint, none empty; may reach beyond `endBytes`. */
-  readonly extents: readonly (readonly [number, number])[];
+  /** Pairs [offset, length] in any order, within the capacity; may reach beyond `endBytes`. */
+  readonly extents: Float64Array;
 }
 
 /**
@@ -36,16 +37,16 @@ export async function* changedAreas(
   const { capacityBytes } = query;
   // Tracking works in blocks of 64 KiB or more; an endpoint that creeps in smaller steps never ends.
   const pagesMax = 1_000 + capacityBytes / 65_536;
-  let carried: readonly (readonly [number, number])[] = [];
+  let carried: Float64Array = new Float64Array(0);
   let pages = 0;
   for (let at = 0; at < capacityBytes; ) {
     if (++pages > pagesMax) throw inconsistent(query, `${pages} pages reached only offset ${at}`);
     const page = await queryPage(session, query, at);
-    const merged = merge([...carried, ...page.extents]);
-    const [now, later] = splitAt(merged, page.endBytes);
-    carried = later;
+    const told = merge([carried, page.extents]);
+    const covered = whole(page.endBytes);
+    carried = subtract(told, covered);
     at = page.endBytes;
-    yield Float64Array.from(now.flat());
+    yield intersect(told, covered);
   }
 }
 
@@ -89,38 +90,15 @@ function meansUnknown(error: VimFault): boolean {
   return !unrelated.includes(error.fault);
 }
 
-function readExtents(query: ChangedAreasQuery, info: object, at: number) {
-  return list(info, "changedArea")
-    .map((area) => [integer(area, "start"), integer(area, "length")] as const)
-    .filter(([start, length]) => {
-      if (start < at || length < 0)
-        throw inconsistent(query, `the area ${start}+${length} lies before offset ${at}`);
-      return length > 0 && start < query.capacityBytes;
-    })
-    .map(([start, length]) => [start, Math.min(length, query.capacityBytes - start)] as const);
-}
-
-/** Sorted and disjoint; what touches or overlaps becomes one. */
-function merge(extents: readonly (readonly [number, number])[]): [number, number][] {
-  const merged: [number, number][] = [];
-  for (const [start, length] of extents.toSorted((a, b) => a[0] - b[0])) {
-    const last = merged.at(-1);
-    if (last && start <= last[0] + last[1]) last[1] = Math.max(last[1], start + length - last[0]);
-    else merged.push([start, length]);
-  }
-  return merged;
-}
-
-/** What lies before `end` and what lies after it; an extent across it is cut in two. */
-function splitAt(extents: readonly [number, number][], end: number) {
-  const before: [number, number][] = [];
-  const after: [number, number][] = [];
-  for (const [start, length] of extents) {
-    const inside = Math.min(length, end - start);
-    if (inside > 0) before.push([start, inside]);
-    if (inside < length) after.push([Math.max(start, end), length - Math.max(inside, 0)]);
-  }
-  return [before, after] as const;
+function readExtents(query: ChangedAreasQuery, info: object, at: number): Float64Array {
+  const areas = list(info, "changedArea").map((area) => {
+    const start = integer(area, "start");
+    const length = integer(area, "length");
+    if (start < at || length < 0)
+      throw inconsistent(query, `the area ${start}+${length} lies before offset ${at}`);
+    return [start, Math.max(0, Math.min(length, query.capacityBytes - start))];
+  });
+  return Float64Array.from(areas.flat());
 }
 
 function describe(query: ChangedAreasQuery): string {

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { statSync } from "node:fs";
 import { test } from "node:test";
+import { merge } from "../../src/ranges.ts";
 import { StateDatabase } from "../../src/state/database/database.ts";
 import { type JournalStart, JournalStore, maxJournalSamples } from "../../src/state/journal.ts";
-import { mergeRanges } from "../../src/state/ranges.ts";
 import { changeId, temporaryDirectory, vm } from "./helpers.ts";
 
 const capacityBytes = 2 ** 43;
@@ -103,7 +103,7 @@ test("merging random lists covers exactly the same bytes", () => {
       }
       return Float64Array.from(pairs.flat());
     });
-    const merged = mergeRanges(lists);
+    const merged = merge(lists);
     let previousEnd = -1;
     let total = 0;
     for (let i = 0; i < merged.length; i += 2) {

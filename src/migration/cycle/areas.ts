@@ -1,4 +1,4 @@
-import { ExtentCollector } from "../../range-collector.ts";
+import { ExtentCollector } from "../../range-set.ts";
 
 /** So many pages are awaited before copying begins; what comes later is copied as it comes. */
 const pagesFirst = 16;

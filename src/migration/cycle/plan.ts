@@ -1,7 +1,7 @@
 /** From the decision (decision.ts) to ranges: asks vSphere for changed areas and does the sums. */
 import type { Logger } from "pino";
 import { MigratekitError } from "../../errors.ts";
-import { ExtentCollector } from "../../range-collector.ts";
+import { ExtentCollector } from "../../range-set.ts";
 import { complement, subtract, totalBytes, union } from "../../ranges.ts";
 import type { VsphereClient } from "../../vmware/vmware.ts";
 import { type AreaPages, readFirstPages } from "./areas.ts";

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import * as extents from "../../src/ranges.ts";
-import { Random } from "../random.ts";
+import * as extents from "../src/ranges.ts";
+import { Random } from "./random.ts";
 
 /**
  * Every function is compared with a model that is obviously right: one boolean per byte of a small
@@ -55,37 +55,41 @@ test("complement holds what the list lacks before the capacity", () => {
   });
 });
 
-test("clip drops everything at or past the capacity", () => {
-  forPairs((a) => {
-    const capacity = random.below(diskBytes + 1);
+test("merge holds what any of several lists holds, whatever their order", () => {
+  for (let round = 0; round < rounds; round++) {
+    const lists = Array.from({ length: random.below(4) }, randomPairs);
     checkEqual(
-      extents.clip(a, capacity),
-      model((byte) => byte < capacity && has(a, byte)),
+      extents.merge(lists),
+      model((byte) => lists.some((pairs) => has(pairs, byte))),
     );
+  }
+});
+
+test("coalesceSmallestGaps fills the smallest gaps, no more than it takes, and no other byte", () => {
+  forPairs((a) => {
+    const countMax = 1 + random.below(4);
+    const joined = extents.coalesceSmallestGaps(a, countMax);
+    const gaps = (list: Float64Array) => lengthsOf(extents.subtract(spanOf(list), list));
+    assert.equal(joined.length / 2, Math.min(a.length / 2, countMax));
+    assert.deepEqual(extents.intersect(joined, a), a);
+    assert.deepEqual(spanOf(joined), spanOf(a));
+    assert.deepEqual(gaps(joined), gaps(a).slice(Math.max(0, a.length / 2 - countMax)));
   });
 });
 
-test("coalesce fills the gaps up to the given size and no other byte", () => {
-  forPairs((a) => {
-    const gapBytes = random.below(6);
-    checkEqual(extents.coalesce(a, gapBytes), filledGaps(a, gapBytes));
-  });
-});
-
-test("alignTo holds every aligned block that the list touches, up to the capacity", () => {
-  forPairs((a) => {
-    const blockBytes = 1 + random.below(9);
-    const capacity = diskBytes - random.below(8);
-    const clipped = extents.clip(a, capacity);
-    const touched = new Set<number>();
-    for (let byte = 0; byte < capacity; byte++) {
-      if (has(clipped, byte)) touched.add(Math.floor(byte / blockBytes));
-    }
-    checkEqual(
-      extents.alignTo(clipped, blockBytes, capacity),
-      model((byte) => byte < capacity && touched.has(Math.floor(byte / blockBytes))),
-    );
-  });
+test("findRangeFault finds what no range of a disk can be", () => {
+  for (const [pairs, fault] of [
+    [[1], /lacks its length/],
+    [[-1, 2], /no range: -1\+2/],
+    [[0, 0], /no range: 0\+0/],
+    [[0.5, 1], /no range/],
+    [[0, 97], /0\+97 is past 96/],
+    [[90, 6, 0, 90], undefined],
+  ] as const) {
+    const found = extents.findRangeFault(Float64Array.from(pairs), diskBytes);
+    if (fault === undefined) assert.equal(found, undefined);
+    else assert.match(found ?? "", fault);
+  }
 });
 
 test("totalBytes counts the bytes of the list", () => {
@@ -102,9 +106,9 @@ test("no function changes its arguments", () => {
     extents.intersect(a, b);
     extents.subtract(a, b);
     extents.complement(a, diskBytes);
-    extents.coalesce(a, 3);
-    extents.alignTo(a, 8);
+    extents.coalesceSmallestGaps(a, 2);
     extents.normalize(a);
+    extents.merge([b, a]);
     assert.deepEqual([a, b], [copyA, copyB]);
   });
 });
@@ -113,10 +117,9 @@ test("offsets of disks of 62 TiB keep their exact value", () => {
   const capacity = 62 * 2 ** 40 + 512;
   const tail = Float64Array.of(capacity - 512, 512);
   assert.deepEqual(extents.complement(tail, capacity), Float64Array.of(0, 62 * 2 ** 40));
-  assert.deepEqual(extents.alignTo(tail, 65_536, capacity), tail);
   assert.deepEqual(
-    extents.alignTo(Float64Array.of(2 ** 52 + 1, 1), 512),
-    Float64Array.of(2 ** 52, 512),
+    extents.merge([tail, Float64Array.of(0, 512)]),
+    Float64Array.of(0, 512, ...tail),
   );
 });
 
@@ -186,16 +189,13 @@ function has(pairs: Float64Array, byte: number): boolean {
   return false;
 }
 
-function filledGaps(pairs: Float64Array, gapBytes: number): boolean[] {
-  const bitmap = bitmapOf(pairs);
-  const filled = [...bitmap];
-  const first = bitmap.indexOf(true);
-  const last = bitmap.lastIndexOf(true);
-  for (let byte = first; byte >= 0 && byte < last; byte++) {
-    if (bitmap[byte]) continue;
-    const end = bitmap.indexOf(true, byte);
-    if (end - byte <= gapBytes) filled.fill(true, byte, end);
-    byte = end;
-  }
-  return filled;
+/** From the first byte of the list to its last, as one range. */
+function spanOf(pairs: Float64Array): Float64Array {
+  if (pairs.length === 0) return pairs;
+  return Float64Array.of(pairs[0]!, pairs.at(-2)! + pairs.at(-1)! - pairs[0]!);
+}
+
+/** Shortest first. */
+function lengthsOf(pairs: Float64Array): Float64Array {
+  return pairs.filter((_, at) => at % 2 === 1).sort();
 }
