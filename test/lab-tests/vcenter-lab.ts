@@ -1,5 +1,6 @@
-/** A simulator in a directory of its own, for one test. */
+/** A simulator in a directory of its own, for one test, and its control API. */
 
+import assert from "node:assert/strict";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
@@ -22,4 +23,20 @@ export async function startTestLab(options: Partial<VcenterOptions> = {}): Promi
   await client.login(vcenter.username, vcenter.password);
   const owned = stack.move();
   return { vcenter, client, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+}
+
+export async function post<T>(vcenter: VcenterLab, path: string, body: object): Promise<T> {
+  const response = await fetch(`${vcenter.controlUrl}${path}`, {
+    method: "POST",
+    body: JSON.stringify(body),
+  });
+  const answer = (await response.json()) as T;
+  assert.equal(response.status, 200, JSON.stringify(answer));
+  return answer;
+}
+
+export async function get<T>(vcenter: VcenterLab, path: string): Promise<T> {
+  const response = await fetch(`${vcenter.controlUrl}${path}`);
+  assert.equal(response.status, 200);
+  return (await response.json()) as T;
 }

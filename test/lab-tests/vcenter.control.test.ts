@@ -6,8 +6,7 @@ import type { FaultRequest } from "../lab/vcenter/fault-board.ts";
 import type { FrozenCopy } from "../lab/vcenter/frozen-copies.ts";
 import type { GuestWrite } from "../lab/vcenter/guest.ts";
 import type { describeLab } from "../lab/vcenter/lab-state.ts";
-import type { VcenterLab } from "../lab/vcenter/vcenter.ts";
-import { startTestLab } from "./vcenter-lab.ts";
+import { get, post, startTestLab } from "./vcenter-lab.ts";
 
 type Written = { written: GuestWrite[] };
 type Faults = { faults: FaultRequest[] };
@@ -141,19 +140,3 @@ test("bad requests are told what is wrong with them", async () => {
   assert.deepEqual(await send("/faults", "[]"), [400, "The body must be a JSON object"]);
   assert.deepEqual(await send("/nowhere", "{}"), [404, "No such route"]);
 });
-
-async function post<T>(vcenter: VcenterLab, path: string, body: object): Promise<T> {
-  const response = await fetch(`${vcenter.controlUrl}${path}`, {
-    method: "POST",
-    body: JSON.stringify(body),
-  });
-  const answer = (await response.json()) as T;
-  assert.equal(response.status, 200, JSON.stringify(answer));
-  return answer;
-}
-
-async function get<T>(vcenter: VcenterLab, path: string): Promise<T> {
-  const response = await fetch(`${vcenter.controlUrl}${path}`);
-  assert.equal(response.status, 200);
-  return (await response.json()) as T;
-}

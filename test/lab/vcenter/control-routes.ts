@@ -74,14 +74,18 @@ const vmRoutes: Readonly<Record<string, Route>> = {
   /** {vm, key, newKey}: the disk at another unit or controller */
   "POST /vm/rekeyDisk": (lab, fields) =>
     vmOf(lab, fields).rekeyDisk(fields.number("key"), fields.number("newKey")),
-  /** {vm, host?, datastore?} */
+  /** {vm, host?, datastore?, key?, resetTracking?}: files of snapshots move with the disks */
   "POST /vm/move": (lab, fields) =>
     vmOf(lab, fields).move({
       ...withoutUndefined({
         host: fields.optionalText("host"),
         datastore: fields.optionalText("datastore"),
+        key: fields.optionalNumber("key"),
       }),
+      resetTracking: fields.flag("resetTracking"),
     }),
+  /** {vm}: what removed snapshots left behind is merged; files of others may get other names */
+  "POST /vm/consolidate": (lab, fields) => vmOf(lab, fields).consolidate(),
   /** {vm, name, description?}: a user's snapshot */
   "POST /vm/snapshot": async (lab, fields) => {
     const snapshot = await vmOf(lab, fields).createSnapshot({
@@ -91,13 +95,17 @@ const vmRoutes: Readonly<Record<string, Route>> = {
     });
     return { moref: snapshot.moref };
   },
-  /** {vm, snapshot, removeChildren?} */
+  /** {vm, snapshot, removeChildren?, merge? [true]: false leaves it to be consolidated} */
   "POST /vm/removeSnapshot": (lab, fields) =>
     vmOf(lab, fields).removeSnapshot(fields.text("snapshot"), {
       removeChildren: fields.flag("removeChildren"),
+      merge: fields.all.merge !== false,
     }),
-  /** {vm, snapshot} */
-  "POST /vm/revert": (lab, fields) => vmOf(lab, fields).revertTo(fields.text("snapshot")),
+  /** {vm, snapshot, keepTracking?: the same tracking UUID, and numbers are given again} */
+  "POST /vm/revert": (lab, fields) =>
+    vmOf(lab, fields).revertTo(fields.text("snapshot"), {
+      keepTracking: fields.flag("keepTracking"),
+    }),
   /** {vm, state: poweredOn|poweredOff|suspended} */
   "POST /vm/power": (lab, fields) =>
     vmOf(lab, fields).setPowerState(fields.text("state") as PowerState),

@@ -20,7 +20,13 @@ export const faultDescriptions = {
   cbtReset: "new tracking UUID before the next snapshot is frozen",
   fileFault: "QueryChangedDiskAreas faults with FileFault",
   starRefused: "QueryChangedDiskAreas for * faults with FileFault",
+  starLeavesOut:
+    "QueryChangedDiskAreas for * leaves out the area that holds byte value, or the first one",
   starWholeDisk: "QueryChangedDiskAreas for * answers one whole-disk extent",
+  changesLeftOut:
+    "leaves out every other changed area, from the first on, of disks whose tracking began while the machine had snapshots",
+  laterIdAnswered:
+    "QueryChangedDiskAreas answers a change ID later than the snapshot's own, instead of FileFault",
   emptyPage: "a page over the unchanged stretch before the next area, listing none",
   lengthZeroPage: "a page with length 0 and no areas",
   pageGap: "a page that begins later than it was asked to",

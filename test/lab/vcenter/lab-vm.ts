@@ -3,13 +3,14 @@
 import { mkdir, rm } from "node:fs/promises";
 import path from "node:path";
 import { ChangeMap } from "./change-map.ts";
-import { consolidateFileNames, deltaFileName } from "./file-names.ts";
+import { deltaFileName, leaveTree, mergeFiles, moveFiles } from "./file-names.ts";
 import { writeFrozenCopy } from "./frozen-copies.ts";
 import { Guest, type RandomWritesOptions } from "./guest.ts";
 import { imagePathOf, type LabDisk, openFrozenMap } from "./lab-disk.ts";
+import { newSnapshotRecord } from "./new-records.ts";
 import { inventoryName, type SnapshotRecord, type VmRecord } from "./records.ts";
 import { Serial } from "./serial.ts";
-import { isInSnapshots, newHistory, startTracking } from "./tracking.ts";
+import { historyOf, isInSnapshots, newHistory, resetTracking, startTracking } from "./tracking.ts";
 import { VmDisks } from "./vm-disks.ts";
 import type { VmEnvironment } from "./vm-environment.ts";
 import type { DiskSpec, PowerState } from "./vm-spec.ts";
@@ -108,14 +109,23 @@ export class LabVm {
     this.#environment.changed();
   }
 
-  /** To another host, or datastore (vMotion); change tracking goes on. */
-  move(to: { host?: string; datastore?: string }): void {
+  /**
+   * To another host, or one disk or all to another datastore (storage motion), also while snapshots
+   * exist. Change tracking goes on, or starts over, and then no ID given before is known any more.
+   */
+  move(to: { host?: string; datastore?: string; key?: number; resetTracking?: boolean }): void {
     if (to.host !== undefined) this.record.host = to.host;
-    for (const record of to.datastore === undefined ? [] : this.record.disks) {
-      record.fileName = record.fileName.replace(`[${record.datastore}]`, `[${to.datastore}]`);
-      record.datastore = to.datastore!;
-    }
+    if (to.datastore !== undefined) moveFiles(this.record, to.datastore, to.key);
+    if (to.resetTracking) this.resetChangeTracking(to.key);
     this.#environment.changed();
+  }
+
+  /** Merges what removed snapshots left; files that snapshots use may get other names. */
+  consolidate(): Promise<void> {
+    return this.#stun.run(async () => {
+      mergeFiles(this.record);
+      this.set({ consolidationNeeded: false });
+    });
   }
 
   /**
@@ -151,18 +161,7 @@ export class LabVm {
       await mkdir(directory, { recursive: true });
       const frozen = this.disks.filter((disk) => isInSnapshots(disk.record));
       await Promise.all(frozen.map((disk) => disk.freezeInto(directory)));
-      const snapshot: SnapshotRecord = {
-        moref,
-        id: 1 + Math.max(0, ...this.record.snapshots.map((other) => other.id)),
-        name: options.name,
-        description: options.description,
-        createTime: new Date().toISOString(),
-        powerState: this.record.powerState,
-        quiesced: options.quiesced,
-        changeTrackingEnabled: this.record.changeTrackingEnabled,
-        disks: this.disks.map(({ record }) => ({ ...record, frozen: isInSnapshots(record) })),
-        ...(this.record.currentSnapshot && { parent: this.record.currentSnapshot }),
-      };
+      const snapshot = newSnapshotRecord(this.record, moref, options);
       for (const { record } of frozen) {
         record.fileName = deltaFileName(record.fileName, record.nextDelta);
         record.nextDelta += 1;
@@ -177,7 +176,8 @@ export class LabVm {
     });
   }
 
-  removeSnapshot(moref: string, options: { removeChildren?: boolean } = {}): void {
+  /** Without `merge` its files stay, to be consolidated later. */
+  removeSnapshot(moref: string, options: { removeChildren?: boolean; merge?: boolean } = {}): void {
     const removed = this.snapshot(moref);
     if (!removed) return;
     if (options.removeChildren) {
@@ -185,7 +185,8 @@ export class LabVm {
         this.removeSnapshot(child.moref, options);
       }
     }
-    consolidateFileNames(this.record, removed);
+    leaveTree(this.record, removed, options.merge !== false);
+    if (options.merge === false) this.record.consolidationNeeded = true;
     this.record.snapshots = this.record.snapshots.filter((other) => other !== removed);
     this.#environment.changed();
   }
@@ -195,8 +196,11 @@ export class LabVm {
     this.#environment.changed();
   }
 
-  /** Back to a snapshot: content, and a new tracking history (the old change IDs are void). */
-  async revertTo(moref: string): Promise<void> {
+  /**
+   * Back to a snapshot: content, and a new tracking history (the old change IDs are void). With
+   * `keepTracking` the history itself goes back, so that numbers given since are given again.
+   */
+  async revertTo(moref: string, options: { keepTracking?: boolean } = {}): Promise<void> {
     const snapshot = this.snapshot(moref);
     if (!snapshot) throw new RangeError(`${this.name} has no snapshot ${moref}`);
     await this.#stun.run(async () => {
@@ -206,7 +210,8 @@ export class LabVm {
         await disk.revertTo(this.frozenDirectory(moref));
         disk.record.fileName = deltaFileName(then.fileName, disk.record.nextDelta);
         disk.record.nextDelta += 1;
-        newHistory(disk.record);
+        if (options.keepTracking) historyOf(disk.record, then);
+        else newHistory(disk.record);
       }
       this.record.currentSnapshot = moref;
       this.#environment.changed();
@@ -215,8 +220,7 @@ export class LabVm {
 
   /** A new tracking UUID, as after a crash of the host or a deleted ctk file. All disks, or one. */
   resetChangeTracking(key?: number): void {
-    const disks = key === undefined ? this.disks : [this.disk(key)];
-    for (const disk of disks) newHistory(disk.record);
+    resetTracking(this.record, key === undefined ? key : this.disk(key).record.key);
     this.#environment.changed();
   }
 

@@ -1,7 +1,8 @@
-/** Records for new machines and disks, from what a caller says about them. */
+/** Records for new machines, disks and snapshots, from what a caller says about them. */
 
 import { randomUUID } from "node:crypto";
-import type { DiskRecord, VmRecord } from "./records.ts";
+import type { DiskRecord, SnapshotRecord, VmRecord } from "./records.ts";
+import { isInSnapshots } from "./tracking.ts";
 import type { DiskSpec, VmSpec } from "./vm-spec.ts";
 
 /** Unit 7 of a SCSI bus is its controller. */
@@ -31,6 +32,25 @@ export function newVmRecord(
     guestShutdown: spec.guestShutdown ?? {},
     disks: [],
     snapshots: [],
+  };
+}
+
+export function newSnapshotRecord(
+  vm: VmRecord,
+  moref: string,
+  about: { name: string; description: string; quiesced: boolean },
+): SnapshotRecord {
+  return {
+    moref,
+    id: 1 + Math.max(0, ...vm.snapshots.map(({ id }) => id)),
+    name: about.name,
+    description: about.description,
+    createTime: new Date().toISOString(),
+    powerState: vm.powerState,
+    quiesced: about.quiesced,
+    changeTrackingEnabled: vm.changeTrackingEnabled,
+    disks: vm.disks.map((disk) => ({ ...disk, frozen: isInSnapshots(disk) })),
+    ...(vm.currentSnapshot && { parent: vm.currentSnapshot }),
   };
 }
 

@@ -22,6 +22,8 @@ export interface DiskRecord {
   nextDelta: number;
   /** UUID of the change-tracking history; absent until tracking took effect. */
   trackingUuid?: string;
+  /** Tracking took effect while the machine had snapshots, which VMware does not support. */
+  trackedOverSnapshots?: boolean;
   /** Epoch in which guest writes are noted; grows at every snapshot, over all histories. */
   epoch: number;
 }

@@ -60,9 +60,11 @@ function removeSnapshot(call: CallContext): Moref {
       if (!vm.snapshot(call.self.value)) throw objectNotFound(call.self);
       const failed = call.lab.faults.take("removeFails", { vm: vm.name });
       if (failed) throw genericFault(failed.value, "Unable to access file since it is locked");
-      vm.removeSnapshot(call.self.value, { removeChildren: removeChildren === true });
       const left = call.lab.faults.take("consolidationNeeded", { vm: vm.name });
-      if (left || consolidate === false) vm.set({ consolidationNeeded: true });
+      vm.removeSnapshot(call.self.value, {
+        removeChildren: removeChildren === true,
+        merge: !left && consolidate !== false,
+      });
       return undefined;
     },
   });
@@ -99,7 +101,7 @@ function consolidate(call: CallContext): Moref {
   requirePrivilege(call, call.self, "VirtualMachine.State.RemoveSnapshot");
   return startTask(call, vm, "VirtualMachine", {
     run: async () => {
-      vm.set({ consolidationNeeded: false });
+      await vm.consolidate();
       return undefined;
     },
   });
