@@ -30,6 +30,10 @@ const packages = [
     "VMware's own simulator and client, to test against",
     ["test"],
   ],
+  ["xfsprogs", "mkfs.xfs", "makes volumes to look into", ["test"]],
+  ["btrfs-progs", "mkfs.btrfs", "makes volumes to look into", ["test"]],
+  ["ntfs-3g", "mkntfs", "makes volumes to look into", ["test"]],
+  ["fdisk", "sfdisk", "partitions the volumes to look into", ["test"]],
   ["groff-base", "groff", "checks the manual page", ["test"]],
   ["tmux", "tmux", "a real terminal for the tests of progress bars", ["test"]],
 ].map(([name, probe, purpose, groups]) => ({ name, probe, purpose, groups }));
