@@ -57,7 +57,12 @@ export async function copyDisk(
     await storeRecord(run, disk, plan, picker);
     return result;
   } catch (error) {
-    throw explainCopyError(error, disk.diskId, disk.targetFacts.uri, await source.findRootCause());
+    throw explainCopyError(
+      error,
+      disk.diskId,
+      disk.targetFacts.uri,
+      await source.findRootCause(error),
+    );
   }
 }
 

@@ -63,7 +63,7 @@ async function checkSource(
       signal,
       () => probeExport({ uri: source.uri }, { signal, side: "source" }),
       // "No export" is how nbdkit says that VDDK could not open the disk: trying again is no help.
-      async (error) => !/no export/.test(error.message) && !(await source.findRootCause()),
+      async (error) => !/no export/.test(error.message) && !(await source.findRootCause(error)),
     );
     if (sizeBytes >= disk.frozen.capacityBytes) return;
     throw new MigratekitError(
@@ -71,7 +71,12 @@ async function checkSource(
       `${disk.diskId}: VDDK opened a disk of ${sizeBytes} bytes where vSphere says ${disk.frozen.capacityBytes}`,
     );
   } catch (error) {
-    throw explainCopyError(error, disk.diskId, disk.targetFacts.uri, await source.findRootCause());
+    throw explainCopyError(
+      error,
+      disk.diskId,
+      disk.targetFacts.uri,
+      await source.findRootCause(error),
+    );
   }
 }
 

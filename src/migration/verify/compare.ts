@@ -78,7 +78,7 @@ export async function compareDisk(
   try {
     return await compareSides(run, engine, disk, plan, sides);
   } catch (error) {
-    const cause = await source.findRootCause();
+    const cause = await source.findRootCause(error);
     throw explainCopyError(error, disk.diskId, disk.targetFacts.uri, cause);
   }
 }

@@ -121,6 +121,14 @@ const patterns: readonly Pattern[] = [
   {
     code: "source-login",
     onlyErrors: true,
+    pattern: /asynchronous read failed: You do not have access rights/,
+    message: (text) => `access to the disk was refused: ${text}`,
+    remedy:
+      "The disk opened and may not be read: check that VDDK reads the ESXi host's release (docs/vddk.md), and that the account has 'Allow read-only disk access' on the VM.",
+  },
+  {
+    code: "source-login",
+    onlyErrors: true,
     pattern:
       /do not have access rights|insufficient permissions|not have (?:the )?permission|NoPermission/i,
     message: (text) => `access to the disk was refused: ${text}`,
@@ -180,10 +188,16 @@ export function tellsOfOpenDisk(parsed: NbdkitLine): boolean {
   return parsed.level === "debug" && parsed.text.startsWith("transport mode: ");
 }
 
+/** True for the line with which the plugin answers one read with an error. */
+export function tellsOfFailedRead(parsed: NbdkitLine): boolean {
+  return parsed.level === "error" && failedRead.test(parsed.text);
+}
+
 /** The host that VDDK goes to: "…nfcssl://[ds] vm/disk.vmdk@esx7:902". */
 export function nfcHostOf(text: string): string | undefined {
   return /\bnfc(?:ssl)?:\/\/.*@([^\s@!]+:\d+)/.exec(text)?.[1];
 }
 
+const failedRead = /asynchronous read failed: |^VixDiskLib_Read\w*: /;
 const isEcho = /^(?:[\w-]+: )?(?:config key=|VDDK call: )/;
 const isAdvice = /^VDDK "Unknown error" can be caused by/;

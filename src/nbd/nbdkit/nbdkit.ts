@@ -8,6 +8,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Logger } from "pino";
 import { MigratekitError, messageOf } from "../../errors.ts";
 import { describeExit, exited, type StopOptions, stopProcess } from "../../stop-process.ts";
+import { NbdError } from "../copy-engine/copy-engine.ts";
 import { type NbdkitCommand, nbdkitCommand, type VddkSource } from "./command.ts";
 import { inspectNbdkit, type NbdkitInspection } from "./inspect.ts";
 import { launchNbdkit, passwordFd } from "./launch.ts";
@@ -41,15 +42,15 @@ export interface NbdkitExport extends AsyncDisposable {
   /** Of the process that runs now, or ran last. */
   readonly pid: number;
   /**
-   * Why the export failed, from what nbdkit printed, nearest to the root. VDDK opens the disk when
-   * a client connects, and a client hears of no cause: ask here when connecting or reading failed.
+   * Why the disk does not open, from what nbdkit printed, nearest to the root, or why nbdkit is gone.
+   * VDDK opens the disk when a client connects, and a client hears of no cause: ask here.
    */
   rootCause(): MigratekitError | undefined;
   /**
-   * The same for the moment of a failure: what nbdkit printed before it answered the client comes
-   * through another pipe and may still be on its way. Takes up to a quarter of a second.
+   * What nbdkit said of `error`, with which a client of the export ended. It came through another
+   * pipe and may still be on its way: takes up to a quarter of a second.
    */
-  findRootCause(): Promise<MigratekitError | undefined>;
+  findRootCause(error: unknown): Promise<MigratekitError | undefined>;
   /** TERM, a bounded wait, KILL; then the private directory is removed. Never rejects; may be called twice. */
   stop(): Promise<void>;
 }
@@ -87,6 +88,11 @@ export async function startNbdkit(
 function inspect(source: VddkSource, signal?: AbortSignal): Promise<NbdkitInspection> {
   const { nbdkit, plugin, libdir } = source;
   return inspectNbdkit({ nbdkit, plugin, libdir, ...(signal ? { signal } : {}) });
+}
+
+/** The server answered a read with an error, which nbdkit prints for every one before the answer. */
+function isReadFailure(error: unknown): boolean {
+  return error instanceof NbdError && error.code === "ENGINE_READ" && error.errno === "EIO";
 }
 
 const lifeThatClearsMs = 60_000;
@@ -134,11 +140,12 @@ class Supervisor implements NbdkitExport {
     return this.#output.rootCause() ?? this.#gaveUp;
   }
 
-  async findRootCause(): Promise<MigratekitError | undefined> {
+  async findRootCause(error: unknown): Promise<MigratekitError | undefined> {
+    const look = isReadFailure(error) ? () => this.#output.readFailure() : () => this.rootCause();
     const deadlineMs = performance.now() + 250;
     do await sleep(20);
-    while (this.rootCause() === undefined && performance.now() < deadlineMs);
-    return this.rootCause();
+    while (look() === undefined && performance.now() < deadlineMs);
+    return look() ?? this.rootCause();
   }
 
   async start(signal: AbortSignal | undefined): Promise<void> {

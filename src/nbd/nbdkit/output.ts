@@ -2,7 +2,14 @@
 import type { Readable } from "node:stream";
 import type { Logger } from "pino";
 import { MigratekitError } from "../../errors.ts";
-import { type Cause, nfcHostOf, parseLine, recogniseCause, tellsOfOpenDisk } from "./causes.ts";
+import {
+  type Cause,
+  nfcHostOf,
+  parseLine,
+  recogniseCause,
+  tellsOfFailedRead,
+  tellsOfOpenDisk,
+} from "./causes.ts";
 
 export interface NbdkitOutputOptions {
   readonly logger: Logger;
@@ -15,13 +22,19 @@ export interface NbdkitOutputOptions {
 const lineCharsMax = 4 * 1024;
 const controls = /\p{Cc}/gu;
 
-/** Bounded: keeps one cause for each of the last connections and one last line, never the output. */
+/**
+ * Bounded: keeps one cause for each of the last connections, that of the last read that failed, and
+ * one last line, never the output.
+ */
 export class NbdkitOutput {
   readonly #options: NbdkitOutputOptions;
   readonly #forms: readonly string[];
   /** Of a line before it is scrubbed: one that is longer is cut, maybe through a secret. */
   readonly #rawCharsMax: number;
-  readonly #causes = new Map<number, Cause>();
+  /** Why disks did not open, by connection; a disk that opens makes all of it good. */
+  readonly #opening = new Map<number, Cause>();
+  /** Why the last read failed that did. A disk that opens says nothing about reads. */
+  #reading: Cause | undefined;
   #nfcHost: string | undefined;
   #lastError: string | undefined;
   #lastLine: string | undefined;
@@ -61,16 +74,27 @@ export class NbdkitOutput {
     if (parsed.level !== "debug") this.#lastLine = parsed.text;
     if (parsed.level === "error") this.#lastError = parsed.text;
     // VDDK tries its transports, and the engine its connections, until one works.
-    if (tellsOfOpenDisk(parsed)) this.#causes.clear();
+    if (tellsOfOpenDisk(parsed)) this.#opening.clear();
     const cause = recogniseCause(line, parsed);
-    if (cause) this.#remember(parsed.connection, cause);
+    if (!cause) return;
+    const { connection } = parsed;
+    // Before a read fails, VDDK may have said why: "Failed to allocate the requested … bytes".
+    if (tellsOfFailedRead(parsed)) this.#reading = nearest(cause, this.#opening.get(connection));
+    else this.#remember(connection, nearest(cause, this.#opening.get(connection)));
   }
 
-  /** What is nearest to the root of what failed and was not made good since. */
+  /** Why the disk does not open: nearest to the root of what was not made good since. */
   rootCause(): MigratekitError | undefined {
-    const causes = [...this.#causes.values()];
-    const root = causes.sort((a, b) => a.rank - b.rank)[0];
-    if (!root) return undefined;
+    const [first, ...others] = this.#opening.values();
+    return first && this.#errorOf(others.reduce(nearest, first));
+  }
+
+  /** Why a read was answered with an error: the last one that was. */
+  readFailure(): MigratekitError | undefined {
+    return this.#reading && this.#errorOf(this.#reading);
+  }
+
+  #errorOf(root: Cause): MigratekitError {
     const { diskPath } = this.#options;
     const host = root.host ?? this.#nfcHost;
     const where = root.code === "source-unreachable" && !root.host && host ? ` (${host})` : "";
@@ -86,12 +110,10 @@ export class NbdkitOutput {
   }
 
   #remember(connection: number, cause: Cause): void {
-    const known = this.#causes.get(connection);
-    if (known && known.rank < cause.rank) return;
-    this.#causes.delete(connection);
-    this.#causes.set(connection, cause);
-    const oldest = this.#causes.keys().next().value;
-    if (this.#causes.size > 64 && oldest !== undefined) this.#causes.delete(oldest);
+    this.#opening.delete(connection);
+    this.#opening.set(connection, cause);
+    const oldest = this.#opening.keys().next().value;
+    if (this.#opening.size > 64 && oldest !== undefined) this.#opening.delete(oldest);
   }
 
   #scrub(line: string): string {
@@ -103,6 +125,11 @@ export class NbdkitOutput {
     // The line was cut: half a secret may stand at its end.
     return clean.slice(0, Math.max(0, clean.length - (this.#forms[0]?.length ?? 0)));
   }
+}
+
+/** Of two causes the one nearer to the root; of two alike the first, which is the newer one. */
+function nearest(cause: Cause, other: Cause | undefined): Cause {
+  return other && other.rank < cause.rank ? other : cause;
 }
 
 /** A secret as it is and as XML, JSON, URLs and base64 write it; the longest first. */

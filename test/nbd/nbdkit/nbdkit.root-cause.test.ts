@@ -259,6 +259,34 @@ test("the cause nearest to the root wins, whatever the order", () => {
   }
 });
 
+const failedRead =
+  "nbdkit: error: command 2: asynchronous read failed: You do not have access rights to this file";
+const openDisk = "nbdkit: vddk[10]: debug: transport mode: nbdssl";
+
+test("a disk that opens says nothing about a read that failed, whichever is heard of first", () => {
+  for (const lines of [
+    [failedRead, openDisk],
+    [openDisk, failedRead],
+  ]) {
+    const { output } = makeOutput([]);
+    for (const line of lines) output.take(line);
+    assert.match(output.readFailure()?.message ?? "", /You do not have access rights/);
+    assert.equal(output.rootCause(), undefined);
+  }
+});
+
+test("of reads that failed the last one counts, with what VDDK said before it since the disk opened", () => {
+  const { output } = makeOutput([]);
+  const noRoom =
+    "nbdkit: error: [NFC ERROR] NfcFssrvrProcessErrorMsg: received NFC error 5 from server: Failed to allocate the requested 2097176 bytes";
+  output.take(noRoom);
+  output.take("nbdkit: error: command 1: asynchronous read failed: Memory allocation failed.");
+  assert.match(output.readFailure()?.message ?? "", /no room for another NFC connection/);
+  output.take(openDisk);
+  output.take("nbdkit: error: command 3: asynchronous read failed: A file access error occurred");
+  assert.match(output.readFailure()?.message ?? "", /command 3: .* A file access error/);
+});
+
 test("a secret is cut out in every form, also where an overlong line is cut", () => {
   const secret = 'p<&"ä w0rd';
   const { output, log } = makeOutput([secret]);

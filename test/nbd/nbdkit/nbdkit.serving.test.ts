@@ -105,7 +105,7 @@ test("waiting for nbdkit does not open the disk", async () => {
 test("an nbdkit whose read hangs is killed, and the directory is removed", async () => {
   await using fixture = await makeVddkFixture();
   const { source, scratch, log } = fixture;
-  await fixture.lab.setFaults({ hang_after: 0, hang_after_count: 1 });
+  await fixture.lab.setFaults({ hang_after: 0, hang_after_count: 1_000 });
   await using nbdkit = await startNbdkit(source, {
     logger: log.logger,
     tempDir: scratch.dir,

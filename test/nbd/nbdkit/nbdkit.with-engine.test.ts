@@ -1,10 +1,13 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { test } from "node:test";
+import { MigratekitError } from "../../../src/errors.ts";
+import { explainCopyError } from "../../../src/migration/cycle/engine-errors.ts";
 import { Engine, NbdError, probeExport } from "../../../src/nbd/copy-engine/copy-engine.ts";
 import { startNbdkit } from "../../../src/nbd/nbdkit/nbdkit.ts";
 import { createVolume, startQemuNbd } from "../../lab/targets.ts";
-import { makeVddkFixture, run } from "../vddk-fixture.ts";
+import { until } from "../../until.ts";
+import { exportSize, makeVddkFixture, run } from "../vddk-fixture.ts";
 
 const capacityBytes = 3 * 1024 * 1024 + 512;
 
@@ -56,6 +59,54 @@ test("where the engine only hears of a missing export, nbdkit knows the cause", 
   const { source, scratch, log } = fixture;
   await fixture.nfc.stop();
   await using nbdkit = await startNbdkit(source, { logger: log.logger, tempDir: scratch.dir });
-  await assert.rejects(probeExport({ uri: nbdkit.uri }, { side: "source" }), NbdError);
-  assert.equal((await nbdkit.findRootCause())?.code, "source-unreachable");
+  const error = await failureOf(probeExport({ uri: nbdkit.uri }, { side: "source" }));
+  assert.equal((await nbdkit.findRootCause(error))?.code, "source-unreachable");
 });
+
+for (const [vixError, code, said] of [
+  [13, "source-login", "You do not have access rights to this file"],
+  [1, "source-io", "Unknown error"],
+  [16000, "source-io", "Unknown error"],
+] as const) {
+  test(`a copy that ends at a read which VDDK refuses says so, error ${vixError}, though the disk opened again`, async () => {
+    await using fixture = await makeVddkFixture();
+    const { source, scratch, log } = fixture;
+    await fixture.lab.setFaults({ read_error_at: 1_048_576, read_error_code: vixError });
+    await using nbdkit = await startNbdkit(source, { logger: log.logger, tempDir: scratch.dir });
+    const volume = join(scratch.dir, "target.raw");
+    await createVolume(volume, capacityBytes);
+    await using target = await startQemuNbd({ file: volume, exportName: "t" });
+    using engine = new Engine();
+    const error = await failureOf(
+      engine.copy({
+        source: { uri: nbdkit.uri },
+        target: { uri: target.uri },
+        capacityBytes,
+        retry: { attempts: 3, maxElapsedMs: 60_000 },
+      }),
+    );
+    // As a connection more of the engine's does, between the last answer and the end of the run.
+    const opened = () => log.lines.filter(({ msg }) => /transport mode: /.test(msg)).length;
+    const before = opened();
+    await exportSize(nbdkit.uri);
+    await until("an open disk", () => opened() > before);
+    const explained = explainCopyError(
+      error,
+      "disk-2000",
+      target.uri,
+      await nbdkit.findRootCause(error),
+    );
+    assert.ok(explained instanceof MigratekitError);
+    assert.equal(explained.code, code);
+    assert.ok(explained.message.includes(`asynchronous read failed: ${said}`), explained.message);
+  });
+}
+
+async function failureOf(work: Promise<unknown>): Promise<NbdError> {
+  const error = await work.then(
+    () => undefined,
+    (reason: unknown) => reason,
+  );
+  assert.ok(error instanceof NbdError, String(error));
+  return error;
+}
