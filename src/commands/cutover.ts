@@ -2,11 +2,11 @@ import { requireSettings } from "../config.ts";
 import { exitCodes } from "../errors.ts";
 import { type CutoverSummary, type OnEarlyEnd, runCutover } from "../migration/cutover/cutover.ts";
 import { endpointText } from "../migration/vm/site.ts";
-import { formatDuration } from "../progress/format.ts";
 import { confirm } from "../report/confirm.ts";
 import type { CommandContext } from "../report/context.ts";
 import { errorDocument, printJson } from "../report/json.ts";
 import { reported } from "../report/report.ts";
+import { formatDuration } from "../text.ts";
 
 /** `migratekit cutover`: the only command that may power a VM off. */
 export async function run(context: CommandContext): Promise<number> {

@@ -4,12 +4,12 @@ import { runCycle } from "../migration/cycle/cycle.ts";
 import { type CycleSummary, copiedBytes } from "../migration/cycle/summary.ts";
 import { exitCodeOf, runList } from "../migration/list/list.ts";
 import { readVmList } from "../migration/list/read-list.ts";
-import { formatBytes, formatDuration } from "../progress/format.ts";
 import type { CommandContext } from "../report/context.ts";
 import { errorDocument, printJson } from "../report/json.ts";
 import { ListProgress } from "../report/list-progress.ts";
 import { listDocument, listText } from "../report/list-text.ts";
 import { reported } from "../report/report.ts";
+import { formatBytes, formatDuration } from "../text.ts";
 
 /** `migratekit migrate`: one cycle for one VM, or for every VM of a list. */
 export async function run(context: CommandContext): Promise<number> {

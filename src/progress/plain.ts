@@ -1,6 +1,6 @@
 /** Progress in pipes and log files: one line per stage and one per minute. */
 import type { Logger } from "pino";
-import { formatBytes, formatBytesOf, formatDuration, formatRate } from "./format.ts";
+import { formatBytes, formatBytesOf, formatDuration, formatRate } from "../text.ts";
 import type { ProgressSnapshot, Stage } from "./progress.ts";
 
 interface PlainOptions {

@@ -1,6 +1,6 @@
 /** The live view as text: pure, one line per disk and a total, fitted to the terminal. */
 import stringWidth from "string-width";
-import { formatBytesOf, formatDuration, formatRate } from "./format.ts";
+import { formatBytesOf, formatDuration, formatRate } from "../text.ts";
 import type { Amounts, DiskProgress, ProgressSnapshot } from "./progress.ts";
 
 export interface View {

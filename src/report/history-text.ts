@@ -1,7 +1,8 @@
 /** Past runs of a VM, for people. */
-import { formatBytes, formatDuration, formatRate } from "../progress/format.ts";
+
 import type { RunRecord } from "../state/run-record.ts";
 import type { VmIdentity } from "../state/vm-identity.ts";
+import { formatBytes, formatDuration, formatRate } from "../text.ts";
 import { shown, sparkline, table, terminalColumns } from "./table.ts";
 
 const headings = [

@@ -3,7 +3,7 @@ import { MigratekitError, messageOf } from "../errors.ts";
 import { redact } from "../logger.ts";
 import { copiedBytes } from "../migration/cycle/summary.ts";
 import { exitCodeOf, type VmResult } from "../migration/list/list.ts";
-import { formatBytes, formatDuration } from "../progress/format.ts";
+import { formatBytes, formatDuration } from "../text.ts";
 import { errorDocument } from "./json.ts";
 import { table } from "./table.ts";
 

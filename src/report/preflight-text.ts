@@ -2,7 +2,7 @@
 import type { Preflight } from "../migration/check/check.ts";
 import type { Finding } from "../migration/check/finding.ts";
 import type { DiskForecast } from "../migration/check/plan.ts";
-import { formatBytes, formatDuration } from "../progress/format.ts";
+import { formatBytes, formatDuration } from "../text.ts";
 import { table } from "./table.ts";
 
 export function preflightText({ findings, disks, estimate }: Preflight): string {

@@ -1,6 +1,7 @@
 /** A job as the VMA API knows it, for people. */
-import { formatBytesOf, formatDuration, formatRate } from "../progress/format.ts";
+
 import type { JobProgress } from "../progress/vma/status.ts";
+import { formatBytesOf, formatDuration, formatRate } from "../text.ts";
 import { bar, table, terminalColumns } from "./table.ts";
 
 /** What a line has besides the bar: name, percentage, bytes, rate and the space between. */

@@ -1,6 +1,6 @@
 /** What a comparison of targets found, for people. */
 import type { ByteRange, DiskVerification, VerifySummary } from "../migration/verify/verify.ts";
-import { formatBytes } from "../progress/format.ts";
+import { formatBytes } from "../text.ts";
 
 /** Ranges shown of each kind; `--json` has more. */
 const shownMax = 20;

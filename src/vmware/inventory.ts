@@ -32,8 +32,8 @@ export async function findVm(session: Session, path: string): Promise<string> {
 }
 
 /**
- * An ESXi host has one datacenter with a fixed name, which its users rarely see; there, a path may start
- * below it or carry the name of the vCenter's datacenter out of habit only if it is spelled out.
+ * An ESXi host has one datacenter, `ha-datacenter`, whose name its users rarely see: a path may begin with
+ * `vm/` below it, or be a machine's name alone. Any other path is taken as it stands.
  */
 function candidates(path: string, apiType: string): string[] {
   const plain = path.replace(/^\/+|\/+$/g, "");

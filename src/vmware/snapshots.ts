@@ -53,11 +53,9 @@ export function readSnapshotTree(property: unknown): SnapshotNode[] {
   return list(optionalObject(property, "val"), "rootSnapshotList").map(readNode);
 }
 
-export function* flatten(nodes: readonly SnapshotNode[]): Generator<SnapshotNode> {
-  for (const node of nodes) {
-    yield node;
-    yield* flatten(node.children);
-  }
+/** All snapshots of a tree, parents before children. */
+export function flatten(nodes: readonly SnapshotNode[]): SnapshotNode[] {
+  return nodes.flatMap((node) => [node, ...flatten(node.children)]);
 }
 
 /**
@@ -124,8 +122,8 @@ async function tryQuiesced(
 
 /** Without running Tools a host ignores the wish for a quiesced snapshot and only the tree tells. */
 async function wasQuiesced(session: Session, vmMoref: string, moref: string): Promise<boolean> {
-  for (const node of flatten(await snapshotTree(session, vmMoref)))
-    if (node.moref === moref && node.quiesced) return true;
+  const all = flatten(await snapshotTree(session, vmMoref));
+  if (all.some((node) => node.moref === moref && node.quiesced)) return true;
   session.logger.warn({ vm: vmMoref }, "The snapshot was taken, but the guest was not quiesced");
   return false;
 }
@@ -225,15 +223,13 @@ async function runRemoval(
 }
 
 async function findByName(session: Session, vmMoref: string, name: string) {
-  for (const node of flatten(await snapshotTree(session, vmMoref)))
-    if (node.name === name) return node.moref;
-  return undefined;
+  const all = flatten(await snapshotTree(session, vmMoref));
+  return all.find((node) => node.name === name)?.moref;
 }
 
 async function exists(session: Session, vmMoref: string, snapshotMoref: string): Promise<boolean> {
-  for (const node of flatten(await snapshotTree(session, vmMoref)))
-    if (node.moref === snapshotMoref) return true;
-  return false;
+  const all = flatten(await snapshotTree(session, vmMoref));
+  return all.some((node) => node.moref === snapshotMoref);
 }
 
 /** `undefined` when the snapshot is gone. */

@@ -22,7 +22,6 @@ export interface VmDetails {
   readonly moref: string;
   readonly name: string;
   readonly instanceUuid: string;
-  readonly biosUuid: string;
   /** 19 for `vmx-19`. */
   readonly hardwareVersion: number;
   readonly powerState: PowerState;
@@ -41,7 +40,6 @@ export interface VmDetails {
 const paths = {
   name: "name",
   instanceUuid: "config.instanceUuid",
-  biosUuid: "config.uuid",
   version: "config.version",
   template: "config.template",
   changeTrackingEnabled: "config.changeTrackingEnabled",
@@ -63,7 +61,6 @@ export async function readVm(session: Session, moref: string): Promise<VmDetails
     moref,
     name: text(vm.get(paths.name), "val"),
     instanceUuid: text(vm.get(paths.instanceUuid), "val"),
-    biosUuid: optionalText(vm.get(paths.biosUuid), "val") ?? "",
     hardwareVersion: readHardwareVersion(text(vm.get(paths.version), "val")),
     powerState: toPowerState(text(vm.get(paths.powerState), "val")),
     changeTrackingSupported: optionalBoolean(vm.get(paths.changeTrackingSupported), "val") ?? false,

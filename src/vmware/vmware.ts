@@ -2,6 +2,7 @@
 
 import type { Logger } from "pino";
 import type { MigratekitError } from "../errors.ts";
+import { hostAndPort } from "../text.ts";
 import { type ChangedAreasQuery, changedAreas } from "./changed-areas.ts";
 import { findVm } from "./inventory.ts";
 import { missingPrivileges, readLicenseEditions } from "./privileges.ts";
@@ -26,7 +27,7 @@ import {
 } from "./vm-details.ts";
 import { type TrustedCertificate, type TrustOptions, TrustPolicy } from "./wire/certificate.ts";
 import { asMigratekitError, EndpointError } from "./wire/faults.ts";
-import { endpointText, HttpsTransport } from "./wire/https-transport.ts";
+import { HttpsTransport } from "./wire/https-transport.ts";
 import type { About } from "./wire/service-content.ts";
 import { Session } from "./wire/session.ts";
 import { argumentReference, SoapChannel } from "./wire/soap-channel.ts";
@@ -66,7 +67,7 @@ export class VsphereClient implements AsyncDisposable {
 
   static async connect(options: VsphereConnectOptions): Promise<VsphereClient> {
     const { host, port, logger, requestTimeoutMs = 120_000 } = options;
-    const policy = new TrustPolicy(endpointText(host, port), options.trust);
+    const policy = new TrustPolicy(hostAndPort(host, port), options.trust);
     const transport = new HttpsTransport({ host, port, policy, requestTimeoutMs });
     try {
       const session = await Session.open(await SoapChannel.open(transport), {

@@ -4,10 +4,10 @@ import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import stringWidth from "string-width";
 import { createLogger } from "../../src/logger.ts";
-import { formatBytes, formatBytesOf, formatDuration } from "../../src/progress/format.ts";
 import { ProgressTracker } from "../../src/progress/progress.ts";
 import { TerminalProgress } from "../../src/progress/terminal.ts";
 import { progressLines, type View } from "../../src/progress/terminal-lines.ts";
+import { formatBytes, formatBytesOf, formatDuration } from "../../src/text.ts";
 import { Screen } from "./screen.ts";
 
 const gib = 2 ** 30;

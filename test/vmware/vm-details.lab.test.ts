@@ -53,7 +53,6 @@ test("a machine's identity, host and state are read", async () => {
     moref: record.moref,
     name: "plain",
     instanceUuid: record.instanceUuid,
-    biosUuid: record.biosUuid,
     hardwareVersion: 19,
     powerState: "poweredOn",
     changeTrackingSupported: true,

@@ -1,6 +1,6 @@
 /** The VM's disks: what each is, what keeps it out of a snapshot, which are left out. */
 import { MigratekitError } from "../../errors.ts";
-import { sizeText } from "../../nbd/target/disk.ts";
+import { sizeText } from "../../text.ts";
 import type { VmDetails } from "../../vmware/vm-details.ts";
 import { diskIdOf, obstacleToSnapshot } from "../vm/site.ts";
 import { type Finding, ok, problem, warning } from "./finding.ts";

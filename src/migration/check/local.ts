@@ -7,9 +7,9 @@ import type { Config } from "../../config.ts";
 import { MigratekitError, messageOf } from "../../errors.ts";
 import { libnbdVersion } from "../../nbd/copy-engine/copy-engine.ts";
 import { inspectNbdkit, type NbdkitInspection } from "../../nbd/nbdkit/inspect.ts";
-import { formatBytes } from "../../progress/format.ts";
 import { VmaHttp } from "../../progress/vma/http.ts";
 import { checkWritable, ensurePrivateDirectory } from "../../state/database/directory.ts";
+import { formatBytes } from "../../text.ts";
 import { type Finding, ok, warning } from "./finding.ts";
 
 export function checkEngine(): Finding[] {

@@ -4,10 +4,11 @@ import type { StateDatabase } from "../../state/database/database.ts";
 import { isVmLocked } from "../../state/lock/lock.ts";
 import { RunStore } from "../../state/runs.ts";
 import type { VmIdentity } from "../../state/vm-identity.ts";
+import { flatten } from "../../vmware/snapshots.ts";
 import type { VmDetails } from "../../vmware/vm-details.ts";
 import type { VsphereClient } from "../../vmware/vmware.ts";
 import { findLeftovers } from "../cycle/snapshot.ts";
-import { flatten, snapshotOwner } from "../cycle/snapshot-names.ts";
+import { snapshotOwner } from "../cycle/snapshot-names.ts";
 import { type Finding, ok, problem, warning, warningsOf } from "./finding.ts";
 
 /** The VM as it is: tracking, Tools, what it keeps from a run. */

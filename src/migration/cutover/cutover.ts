@@ -1,6 +1,6 @@
 /** Cutover: syncs while the VM runs, then the shutdown, then the last sync. */
 import { MigratekitError } from "../../errors.ts";
-import { formatBytes, formatDuration } from "../../progress/format.ts";
+import { formatBytes, formatDuration } from "../../text.ts";
 import type { PowerState } from "../../vmware/vm-details.ts";
 import { syncVm } from "../cycle/cycle.ts";
 import type { CycleSummary } from "../cycle/summary.ts";

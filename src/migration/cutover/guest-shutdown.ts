@@ -1,7 +1,7 @@
 /** Bringing the VM to rest: the only place of migratekit that changes a VM's power state. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { MigratekitError, messageOf } from "../../errors.ts";
-import { formatDuration } from "../../progress/format.ts";
+import { formatDuration } from "../../text.ts";
 import type { PowerState } from "../../vmware/vm-details.ts";
 import type { HeldVm } from "../vm/run.ts";
 

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { hostname } from "node:os";
-import { isAlive, ownProcess, type ProcessIdentity } from "../../state/lock/process-identity.ts";
+import { isAlive, ownProcess, type ProcessIdentity } from "../../process-identity.ts";
 import type { SnapshotNode } from "../../vmware/snapshots.ts";
 
 /** Every snapshot of ours is called this and its run's ID; nobody else's is ever removed. */
@@ -54,9 +54,4 @@ function readText(path: string): string | undefined {
   } catch {
     return undefined;
   }
-}
-
-/** All snapshots of a tree, parents before children. */
-export function flatten(tree: readonly SnapshotNode[]): SnapshotNode[] {
-  return tree.flatMap((node) => [node, ...flatten(node.children)]);
 }

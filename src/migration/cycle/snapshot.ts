@@ -2,11 +2,10 @@
 import type { Logger } from "pino";
 import { MigratekitError } from "../../errors.ts";
 import type { RunStore } from "../../state/runs.ts";
-import type { SnapshotNode } from "../../vmware/snapshots.ts";
+import { flatten, type SnapshotNode } from "../../vmware/snapshots.ts";
 import type { VirtualDisk } from "../../vmware/virtual-disk.ts";
 import type { VsphereClient } from "../../vmware/vmware.ts";
 import {
-  flatten,
   hostId,
   ownerLives,
   snapshotDescription,

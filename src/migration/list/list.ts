@@ -5,7 +5,7 @@ import { exitCodes, MigratekitError, messageOf } from "../../errors.ts";
 import { redact } from "../../logger.ts";
 import { mapLimited } from "../../map-limited.ts";
 import { Engine } from "../../nbd/copy-engine/copy-engine.ts";
-import { formatBytes } from "../../progress/format.ts";
+import { formatBytes } from "../../text.ts";
 import { runCycle } from "../cycle/cycle.ts";
 import { type CycleSummary, copiedBytes } from "../cycle/summary.ts";
 import { HostConnections } from "../vm/host-connections.ts";

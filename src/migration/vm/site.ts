@@ -3,6 +3,7 @@ import type { Config } from "../../config.ts";
 import { requireSettings } from "../../config.ts";
 import { MigratekitError } from "../../errors.ts";
 import type { TrustStore } from "../../state/trust.ts";
+import { hostAndPort } from "../../text.ts";
 import type { VirtualDisk } from "../../vmware/virtual-disk.ts";
 import type { VmDetails } from "../../vmware/vm-details.ts";
 import { VsphereClient, type VsphereConnectOptions } from "../../vmware/vmware.ts";
@@ -113,7 +114,7 @@ function settleTrust(
 
 export function endpointText(config: Config): string {
   const { host = "", port = 443 } = config.vmwareEndpoint ?? {};
-  return `${host.includes(":") ? `[${host}]` : host}:${port}`;
+  return hostAndPort(host, port);
 }
 
 /**

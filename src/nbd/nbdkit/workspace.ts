@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import type { Logger } from "pino";
 import { MigratekitError, messageOf } from "../../errors.ts";
+import { isRunning } from "../../process-identity.ts";
 
 export interface Workspace {
   /** Mode 0700, with an unpredictable name. */
@@ -60,7 +61,7 @@ export async function findNbdkitLeftovers(parentDir = tmpdir()): Promise<string[
   const found: string[] = [];
   for (const name of await readdir(placeFor(parentDir)).catch(() => [])) {
     const owner = /^migratekit-nbdkit-(\d+)-\w+$/.exec(name)?.[1];
-    if (owner === undefined || (await isAlive(Number(owner)))) continue;
+    if (owner === undefined || isRunning(Number(owner))) continue;
     const dir = join(placeFor(parentDir), name);
     const status = await lstat(dir).catch(() => undefined); // gone by now
     if (status?.isDirectory() && status.uid === process.getuid?.()) found.push(dir);
@@ -114,12 +115,6 @@ function configError(path: string, reason: string, cause?: unknown): MigratekitE
     cause,
     remedy: "Correct --vddk-config, or leave it out.",
   });
-}
-
-/** A zombie, which its own parent has not noticed yet, is dead. */
-async function isAlive(pid: number): Promise<boolean> {
-  const status = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => "");
-  return status !== "" && !/\) [ZX] /.test(status);
 }
 
 /** Finds processes by command line, as a process ID written down earlier may be somebody else's by now. */

@@ -5,13 +5,14 @@ import { access, realpath } from "node:fs/promises";
 import { join } from "node:path";
 import type { Logger } from "pino";
 import { type ErrorCode, MigratekitError, messageOf } from "../../errors.ts";
+import { sizeText } from "../../text.ts";
 import {
   type ExportInfo,
   type NbdEndpoint,
   NbdError,
   probeExport,
 } from "../copy-engine/copy-engine.ts";
-import { describeDisk, sharedTarget, sizeText, type TargetDisk } from "./disk.ts";
+import { describeDisk, sharedTarget, type TargetDisk } from "./disk.ts";
 import { displayUri, isLoopback, parseNbdUri, targetIdentity, usesTls } from "./uri.ts";
 
 export interface TargetToCheck extends TargetDisk {

@@ -1,5 +1,6 @@
 /** A disk as the side of the targets knows it, and how messages name it. */
 import { MigratekitError } from "../../errors.ts";
+import { sizeText } from "../../text.ts";
 import { displayUri } from "./uri.ts";
 
 export interface TargetDisk {
@@ -15,15 +16,6 @@ export interface TargetDisk {
 /** "disk-2000 (Hard disk 1, 40.0 GiB)" */
 export function describeDisk({ key, label, capacityBytes }: TargetDisk): string {
   return `disk-${key} (${label}, ${sizeText(capacityBytes)})`;
-}
-
-/** "40.0 GiB": rounded, so exact bytes stand beside it where they matter. */
-export function sizeText(bytes: number): string {
-  const units = ["bytes", "KiB", "MiB", "GiB", "TiB"];
-  let unit = 0;
-  let value = bytes;
-  for (; value >= 1_024 && unit < units.length - 1; unit++) value /= 1_024;
-  return `${unit === 0 ? value : value.toFixed(1)} ${units[unit]}`;
 }
 
 /** @returns MigratekitError `usage`: writing one disk over another has destroyed data */

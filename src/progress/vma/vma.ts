@@ -155,7 +155,6 @@ export class VmaClient {
     }
   }
 
-  /** What the last update must not overtake: where each disk ended, and stages still unsent. */
   /** The percentage never goes back: not when a plan grows, nor while a disk's newest is not told. */
   #jobUpdate(stage: Stage, state: ProgressSnapshot): VmaUpdate {
     const update = jobUpdate(stage, state, this.#told);
@@ -163,6 +162,7 @@ export class VmaClient {
     return { ...update, percent: this.#percentTold };
   }
 
+  /** What the last update must not overtake: where each disk ended, and stages still unsent. */
   async #sendBeforeLast(state: ProgressSnapshot, deadlineMs: number): Promise<void> {
     const stages = this.#pendingStages.splice(0);
     const timeoutMs = () => Math.min(this.#requestTimeoutMs, deadlineMs - performance.now());

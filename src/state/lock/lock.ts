@@ -4,10 +4,10 @@ import { hostname } from "node:os";
 import { join } from "node:path";
 import type { DatabaseSync } from "node:sqlite";
 import { MigratekitError } from "../../errors.ts";
+import { isAlive, ownProcess, type ProcessIdentity } from "../../process-identity.ts";
 import { checkPrivateFile, createPrivateFile } from "../database/directory.ts";
 import { stateFailure } from "../database/failure.ts";
 import { locksDirectory, prepareLockFile, tryLock } from "./file-lock.ts";
-import { isAlive, ownProcess, type ProcessIdentity } from "./process-identity.ts";
 
 /** Who holds the lock of a VM, as written beside it by the holder. For people and comparisons. */
 export interface VmLockHolder extends ProcessIdentity {

@@ -8,7 +8,7 @@ import { isIP } from "node:net";
 import type { Duplex } from "node:stream";
 import { connect, type TLSSocket } from "node:tls";
 import { MigratekitError, messageOf } from "../../errors.ts";
-import { oneLine } from "../../text.ts";
+import { hostAndPort, oneLine } from "../../text.ts";
 import type { TrustPolicy } from "./certificate.ts";
 import { EndpointError, type EndpointFailure } from "./faults.ts";
 import { protocolError } from "./values.ts";
@@ -22,7 +22,7 @@ export interface TransportOptions {
   readonly answerBytesMax?: number;
 }
 
-export interface HttpAnswer {
+export interface SoapAnswer {
   readonly status: number;
   readonly contentType: string;
   readonly body: string;
@@ -37,7 +37,7 @@ export class HttpsTransport {
 
   constructor(options: TransportOptions) {
     this.#options = options;
-    this.endpoint = endpointText(options.host, options.port);
+    this.endpoint = hostAndPort(options.host, options.port);
     this.#agent = new TrustedAgent(options, { keepAlive: true, maxSockets: 8 });
   }
 
@@ -66,7 +66,7 @@ export class HttpsTransport {
   }
 
   #exchange(body: string, headers: Readonly<Record<string, string>>, signal: AbortSignal) {
-    const { promise, resolve, reject } = Promise.withResolvers<HttpAnswer>();
+    const { promise, resolve, reject } = Promise.withResolvers<SoapAnswer>();
     const options = {
       agent: this.#agent,
       host: this.#options.host,
@@ -118,11 +118,6 @@ export class HttpsTransport {
     const session = cookies?.find((cookie) => cookie.startsWith("vmware_soap_session="));
     if (session) this.#cookie = session.split(";", 1)[0];
   }
-}
-
-/** `host:port`, brackets around an IPv6 address. */
-export function endpointText(host: string, port: number): string {
-  return `${isIP(host) === 6 ? `[${host}]` : host}:${port}`;
 }
 
 /** Hands a connection to HTTP only after the policy has accepted its certificate. */

@@ -8,7 +8,7 @@ import { readAsset } from "../../assets.ts";
 import { MigratekitError, messageOf } from "../../errors.ts";
 import { oneLine } from "../../text.ts";
 import { EndpointError, faultOfEnvelope, type VimFault } from "./faults.ts";
-import type { HttpAnswer, HttpsTransport } from "./https-transport.ts";
+import type { HttpsTransport, SoapAnswer } from "./https-transport.ts";
 import { protocolError } from "./values.ts";
 import { outlineOf } from "./xml-guard.ts";
 
@@ -94,7 +94,7 @@ export class SoapChannel {
 
 /** Travels through node-soap's per-call options, so that each exchange finds its own signal and promise. */
 interface Carrier {
-  post(xml: string, headers: Record<string, string>): Promise<HttpAnswer>;
+  post(xml: string, headers: Record<string, string>): Promise<SoapAnswer>;
   reject(error: unknown): void;
 }
 
@@ -121,7 +121,7 @@ function carry(
   return undefined as never;
 }
 
-function checkAnswer(answer: HttpAnswer, operation: string, endpoint: string): HttpAnswer {
+function checkAnswer(answer: SoapAnswer, operation: string, endpoint: string): SoapAnswer {
   const { status } = answer;
   if (status === 502 || status === 503 || status === 504)
     throw new EndpointError("unavailable", `${endpoint} says it is not ready (HTTP ${status})`);

@@ -23,6 +23,12 @@ export function isAlive(identity: ProcessIdentity): "alive" | "dead" | "unknown"
   return readStartTicks(identity.pid) === identity.startTicks ? "alive" : "dead";
 }
 
+/** Whether some process of this machine has this PID; a zombie, which its own parent has not noticed yet, is dead. */
+export function isRunning(pid: number): boolean {
+  const state = readStat(pid)?.[0];
+  return state !== undefined && state !== "Z" && state !== "X";
+}
+
 function readBootId(): string {
   try {
     return readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
@@ -32,10 +38,15 @@ function readBootId(): string {
 }
 
 function readStartTicks(pid: number): string | undefined {
+  return readStat(pid)?.[22 - 3];
+}
+
+/** Fields of /proc/PID/stat (proc(5)) from the third on, the state; undefined: there is no such process. */
+function readStat(pid: number): string[] | undefined {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
     // The name in field 2 may hold spaces and parentheses: count from its closing one.
-    return stat.slice(stat.lastIndexOf(")") + 2).split(" ")[22 - 3];
+    return stat.slice(stat.lastIndexOf(")") + 2).split(" ");
   } catch {
     return undefined;
   }
