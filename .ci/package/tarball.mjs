@@ -38,6 +38,7 @@ function layOut(tree, { release, manual, licences, sbom }) {
   tree.copy("examples/cron", join(files, "cron"));
   tree.copyAll("manual", underRoot("docs"));
   tree.copy("README.md", underRoot("README.md"));
+  tree.copy("LICENSE", underRoot("LICENSE"));
   tree.copy("copyright", join(files, "copyright"));
   tree.write("third-party-licences.txt", licences);
   tree.write("sbom.cdx.json", sbom);

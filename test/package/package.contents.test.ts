@@ -128,6 +128,22 @@ test("the tarball is one folder, and its list of sums covers every file", () => 
   assert.equal(listed, present - 1);
 });
 
+test("both packages, package.json and the licence's text name one licence", () => {
+  const root = join(packaging, "../..");
+  const text = readFileSync(join(root, "LICENSE"), "utf8");
+  assert.match(text, /^\s+Apache License\n\s+Version 2\.0, January 2004\n/);
+  assert.match(text, /END OF TERMS AND CONDITIONS/);
+  const about = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { license: string };
+  assert.equal(about.license, "Apache-2.0");
+  const tarball = join(folder, "migratekit-1.2.3-linux-x64");
+  assert.equal(readFileSync(join(tarball, "LICENSE"), "utf8"), text);
+  for (const copyright of [
+    join(tarball, "copyright"),
+    join(folder, "tree/usr/share/doc/migratekit/copyright"),
+  ])
+    assert.match(readFileSync(copyright, "utf8"), /^Files: \*\n.*\nLicense: Apache-2\.0$/m);
+});
+
 suite("what is said of the software inside", () => {
   const names = Object.keys(
     (
