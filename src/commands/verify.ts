@@ -1,5 +1,6 @@
 import { exitCodes } from "../errors.ts";
-import { runVerification, type VerifySummary } from "../migration/verify/verify.ts";
+import type { VerifySummary } from "../migration/verify/summary.ts";
+import { runVerification } from "../migration/verify/verify.ts";
 import type { CommandContext } from "../report/context.ts";
 import { errorDocument, printJson } from "../report/json.ts";
 import { reported } from "../report/report.ts";

@@ -2,7 +2,7 @@
 import type { Config } from "../config.ts";
 import { messageOf } from "../errors.ts";
 import { redact } from "../logger.ts";
-import type { Reporter } from "../migration/vm/run.ts";
+import type { Reporter } from "../migration/vm/held-vm.ts";
 import { ProgressTracker, type Stage } from "../progress/progress.ts";
 import { VmaClient } from "../progress/vma/vma.ts";
 import type { CommandContext } from "./context.ts";

@@ -1,5 +1,5 @@
 /** What a comparison of targets found, for people. */
-import type { ByteRange, DiskVerification, VerifySummary } from "../migration/verify/verify.ts";
+import type { ByteRange, DiskVerification, VerifySummary } from "../migration/verify/summary.ts";
 import { formatBytes } from "../text.ts";
 
 /** Ranges shown of each kind; `--json` has more. */

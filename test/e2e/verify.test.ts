@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { readFileSync, writeFileSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { after, before, test } from "node:test";
-import { takeSamples } from "../../src/migration/cycle/guard.ts";
+import { takeSamples } from "../../src/migration/cycle/samples.ts";
 import { StateDatabase } from "../../src/state/database/database.ts";
 import { DiskRecords } from "../../src/state/disk-records.ts";
 import { type Lab, startLab } from "../lab/start-lab.ts";

@@ -2,7 +2,7 @@
 import { MigratekitError } from "../../errors.ts";
 import { sizeText } from "../../text.ts";
 import type { VmDetails } from "../../vmware/vm-details.ts";
-import { diskIdOf, obstacleToSnapshot } from "../vm/site.ts";
+import { diskIdOf, obstacleToSnapshot } from "../vm/disks.ts";
 import { type Finding, ok, problem, warning } from "./finding.ts";
 
 /** Each disk as it is, and what keeps it out of a snapshot. */

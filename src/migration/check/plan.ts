@@ -10,12 +10,10 @@ import type { RunRecord } from "../../state/run-record.ts";
 import { RunStore } from "../../state/runs.ts";
 import type { VmIdentity } from "../../state/vm-identity.ts";
 import type { VmDetails } from "../../vmware/vm-details.ts";
-import { type DiskPlan, planDisk } from "../cycle/decision.ts";
-import { findChangedSample } from "../cycle/guard.ts";
-import { knownDisk } from "../cycle/known-disk.ts";
+import { decideCopy } from "../cycle/decision.ts";
 import { peekChangeId } from "../cycle/oma-change-ids.ts";
-import { diskIdOf } from "../vm/site.ts";
-import type { CheckedTarget } from "../vm/targets.ts";
+import { findChangedSample } from "../cycle/samples.ts";
+import type { CopyDecision, FoundDisk } from "../disk.ts";
 import { type Finding, ok, problem, warning } from "./finding.ts";
 
 /** What a run would do to one disk; a row of the JSON document. */
@@ -23,7 +21,7 @@ export interface DiskForecast {
   readonly disk_id: string;
   readonly target: string;
   readonly capacity_bytes: number;
-  readonly type: DiskPlan["type"];
+  readonly type: CopyDecision["type"];
   readonly reason: string;
   /** What is copied at most; absent where only the snapshot can tell. */
   readonly bytes_at_most?: number;
@@ -52,10 +50,7 @@ export interface PlanContext {
   readonly signal: AbortSignal;
 }
 
-export async function makePlan(
-  context: PlanContext,
-  targets: readonly CheckedTarget[],
-): Promise<Plan> {
+export async function makePlan(context: PlanContext, targets: readonly FoundDisk[]): Promise<Plan> {
   const { state, identity, config } = context;
   const findings: Finding[] = [];
   const past = state ? pastRuns(state, identity) : [];
@@ -76,20 +71,19 @@ export async function makePlan(
 
 async function planOne(
   context: PlanContext,
-  target: CheckedTarget,
+  { diskId, disk, target }: FoundDisk,
   past: readonly RunRecord[],
   findings: Finding[],
 ): Promise<DiskForecast> {
   const { state, identity, config, vm } = context;
-  const { key, capacityBytes, changeId } = target.disk;
+  const { key, capacityBytes, changeId } = disk;
   const record = state && new DiskRecords(state).readDiskRecord(identity, key);
   const journal = state && new JournalStore(state).openJournal(identity, key);
   const stored = await storedChangeId(context, key, record?.changeId, findings);
   // Before its first snapshot a disk has no history: no stored change ID fits it.
   const frozen = { capacityBytes, changeId: changeId ?? (willBeTracked(vm) ? "new" : undefined) };
-  const facts = { uri: target.identity, sizeBytes: target.info.sizeBytes };
-  const known = knownDisk(stored, record, journal);
-  let plan = planDisk(frozen, facts, known, { full: config.full });
+  const known = { frozen, target, storedChangeId: stored, record, journal };
+  let plan: CopyDecision = decideCopy(known, { full: config.full });
   const samples = samplesFor(
     plan,
     record?.samples ?? [],
@@ -102,13 +96,13 @@ async function planOne(
     plan = { type: "full", reason, targetMismatch: true };
   }
   if (plan.type === "full" && plan.targetMismatch) {
-    findings.push(mismatch(config.onTargetMismatch, diskIdOf(target.disk), plan.reason));
+    findings.push(mismatch(config.onTargetMismatch, diskId, plan.reason));
   }
   if (config.targetIsZero && record !== undefined) {
     findings.push(
       warning(
         "target",
-        `--target-is-zero is not used for ${diskIdOf(target.disk)}: an earlier run has written there`,
+        `--target-is-zero is not used for ${diskId}: an earlier run has written there`,
         "Leave it out after the first run.",
       ),
     );
@@ -116,7 +110,7 @@ async function planOne(
   const atMost = bytesAtMost(plan, capacityBytes, journal?.finished);
   const usual = plan.type === "incremental" ? usualBytes(past, key) : undefined;
   return {
-    disk_id: diskIdOf(target.disk),
+    disk_id: diskId,
     target: target.identity,
     capacity_bytes: capacityBytes,
     type: plan.type,
@@ -153,7 +147,7 @@ async function storedChangeId(
 
 /** What the run's guard would look at too; of an interrupted incremental only the snapshot tells. */
 function samplesFor(
-  plan: DiskPlan,
+  plan: CopyDecision,
   ofRecord: readonly TargetSample[],
   unfinished: string | undefined,
   ofJournal: readonly TargetSample[],
@@ -176,7 +170,7 @@ function mismatch(policy: Config["onTargetMismatch"], diskId: string, reason: st
 }
 
 function bytesAtMost(
-  plan: DiskPlan,
+  plan: CopyDecision,
   capacityBytes: number,
   finished: Float64Array | undefined,
 ): number | undefined {

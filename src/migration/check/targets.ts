@@ -4,12 +4,12 @@ import { MigratekitError } from "../../errors.ts";
 import { digestRanges, type ExportInfo, NbdError } from "../../nbd/copy-engine/copy-engine.ts";
 import { checkTargets, type TargetToCheck } from "../../nbd/target/check.ts";
 import { parseTargets } from "../../nbd/target/target.ts";
-import { displayUri, targetIdentity } from "../../nbd/target/uri.ts";
+import { displayUri } from "../../nbd/target/uri.ts";
 import { sizeText } from "../../text.ts";
 import type { VirtualDisk } from "../../vmware/virtual-disk.ts";
-import { diskIdOf } from "../vm/site.ts";
-import type { CheckedTarget } from "../vm/targets.ts";
-import { targetEndpoints } from "../vm/targets.ts";
+import type { CheckedTarget, FoundDisk } from "../disk.ts";
+import { diskIdOf } from "../vm/disks.ts";
+import { foundDisk, targetEndpoints } from "../vm/targets.ts";
 import type { UndoStack } from "../vm/undo.ts";
 import { type Finding, ok, problem, warning, warningsOf } from "./finding.ts";
 
@@ -18,7 +18,7 @@ const probeTimeoutMs = 10_000;
 export interface TargetFindings {
   readonly findings: Finding[];
   /** The targets without a problem. */
-  readonly targets: CheckedTarget[];
+  readonly targets: FoundDisk[];
 }
 
 /**
@@ -48,7 +48,7 @@ export async function checkAllTargets(
     findings.length = 0; // said again below
     return await checkEach(wanted, options, error, findings);
   });
-  const targets: CheckedTarget[] = [];
+  const targets: FoundDisk[] = [];
   for (const disk of disks) {
     const info = infos.get(disk.key);
     const endpoint = endpoints.get(disk.key)!;
@@ -61,7 +61,7 @@ export async function checkAllTargets(
     findings.push(
       ok("target", `${diskIdOf(disk)} -> ${displayUri(endpoint.uri)}: ${offers(info)}`),
     );
-    targets.push({ disk, endpoint, info, identity: targetIdentity(endpoint.uri) });
+    targets.push(foundDisk(disk, endpoint, info));
   }
   return { findings, targets };
 }

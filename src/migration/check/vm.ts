@@ -74,7 +74,7 @@ export async function checkSnapshots(
       "The next run removes it, as does 'migratekit cleanup'.",
     ),
   );
-  const others = flatten(vm.snapshots).filter((snapshot) => !snapshotOwner(snapshot));
+  const others = [...flatten(vm.snapshots)].filter((snapshot) => !snapshotOwner(snapshot));
   if (others.length > 0) {
     const names = others.map((snapshot) => JSON.stringify(snapshot.name)).join(", ");
     found.push(ok("vm", `${others.length} snapshot(s) of others, left alone: ${names}`));

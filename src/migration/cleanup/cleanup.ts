@@ -16,7 +16,8 @@ import type { VmDetails } from "../../vmware/vm-details.ts";
 import type { VsphereClient } from "../../vmware/vmware.ts";
 import { connectReadOnly } from "../check/endpoint.ts";
 import { findLeftovers } from "../cycle/snapshot.ts";
-import { diskIdOf, endpointText } from "../vm/site.ts";
+import { diskIdOf } from "../vm/disks.ts";
+import { endpointText } from "../vm/site.ts";
 import { UndoStack } from "../vm/undo.ts";
 
 /** Part of `--json`. */

@@ -4,7 +4,7 @@ import { formatBytes, formatDuration } from "../../text.ts";
 import type { PowerState } from "../../vmware/vm-details.ts";
 import { syncVm } from "../cycle/cycle.ts";
 import type { CycleSummary } from "../cycle/summary.ts";
-import type { CycleContext, HeldVm } from "../vm/run.ts";
+import type { CycleContext, HeldVm } from "../vm/held-vm.ts";
 import { withVm } from "../vm/vm.ts";
 import { type DowntimeEstimate, estimateDowntime } from "./downtime.ts";
 import { checkShutdown, describePower, type Shutdown, shutDown } from "./guest-shutdown.ts";
@@ -83,7 +83,7 @@ async function syncUntilShort(held: HeldVm): Promise<CycleSummary[]> {
     const now = passes.length === 0 ? held : await refresh(held);
     const summary = await syncVm({ ...now, config: { ...config, full, verify: false } });
     passes.push(summary);
-    const [run] = held.runs.listRuns(held.identity, 1);
+    const [run] = held.state.runs.listRuns(held.identity, 1);
     const estimate = estimateDowntime(summary, run?.stages ?? []);
     const expected = estimateText(estimate, config.verify);
     logger.info(`pass ${passes.length} of at most ${config.maxPasses}: ${expected}`);

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { MigratekitError, messageOf } from "../../errors.ts";
 import { formatDuration } from "../../text.ts";
 import type { PowerState } from "../../vmware/vm-details.ts";
-import type { HeldVm } from "../vm/run.ts";
+import type { HeldVm } from "../vm/held-vm.ts";
 
 const pollMs = 1000;
 

@@ -1,4 +1,58 @@
+/** What vSphere lists of a disk's areas: changed since a change ID, or ever allocated. */
+import type { Logger } from "pino";
+import { MigratekitError } from "../../errors.ts";
 import { ExtentCollector } from "../../range-set.ts";
+import type { VsphereClient } from "../../vmware/vmware.ts";
+import type { FrozenDisk } from "../disk.ts";
+
+/** The snapshot that is asked about. */
+export interface AreaQuery {
+  readonly client: VsphereClient;
+  readonly vmMoref: string;
+  readonly snapshotMoref: string;
+  readonly logger: Logger;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * What changed on a disk since a change ID (or was ever allocated, for `*`), as one list of pairs
+ * [offset, length] in bytes.
+ * @throws MigratekitError `changed-areas-unavailable`, `vsphere-…`; the signal's reason
+ */
+export async function changedAreas(
+  query: AreaQuery,
+  disk: FrozenDisk,
+  changeId: string,
+): Promise<Float64Array> {
+  const collector = new ExtentCollector();
+  for await (const page of areaPages(query, disk, changeId)) collector.add(page);
+  return collector.finish();
+}
+
+/** The same in pages, each of them as it comes. */
+export function areaPages(
+  { client, vmMoref, snapshotMoref, signal }: AreaQuery,
+  { frozen }: FrozenDisk,
+  changeId: string,
+): AsyncIterable<Float64Array> {
+  return client.changedAreas({
+    vmMoref,
+    snapshotMoref,
+    deviceKey: frozen.key,
+    changeId,
+    capacityBytes: frozen.capacityBytes,
+    signal,
+  });
+}
+
+/** vSphere has lost track of the changes: the one vSphere error that a full copy gets over. */
+export function isUnavailable(error: unknown): error is MigratekitError {
+  return error instanceof MigratekitError && error.code === "changed-areas-unavailable";
+}
+
+export function changesUnavailable(error: MigratekitError): string {
+  return `vSphere could not tell what changed: ${error.message}`;
+}
 
 /** So many pages are awaited before copying begins; what comes later is copied as it comes. */
 const pagesFirst = 16;

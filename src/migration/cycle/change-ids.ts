@@ -1,25 +1,33 @@
+/** The change ID of a disk: read before the VM is touched, true after the flush, told to its store. */
 import type { Logger } from "pino";
 import { isChangeId } from "../../change-id.ts";
 import type { Config } from "../../config.ts";
 import { MigratekitError, messageOf } from "../../errors.ts";
 import { OmaApi } from "../../oma/oma.ts";
 import { type ChangeIdStore, LocalChangeIdStore } from "../../state/change-ids.ts";
-import type { StateDatabase } from "../../state/database/database.ts";
-import type { DiskRecords } from "../../state/disk-records.ts";
+import type { State } from "../../state/state.ts";
 import type { VmIdentity } from "../../state/vm-identity.ts";
-import type { HeldVm } from "../vm/run.ts";
+import type { FrozenDisk, PlannedDisk } from "../disk.ts";
 import { OmaChangeIdStore } from "./oma-change-ids.ts";
+import { type SamplePicker, takeSamples } from "./samples.ts";
+
+/** Whose change IDs, and where they are kept. */
+interface ChangeIdContext {
+  readonly config: Config;
+  readonly state: State;
+  readonly identity: VmIdentity;
+  readonly logger: Logger;
+}
 
 /** The OMA API has the say when the appliance manages the job, else the state directory. */
-export function openChangeIdStore(
-  config: Config,
-  state: StateDatabase,
-  records: DiskRecords,
-  logger: Logger,
-): ChangeIdStore {
-  if (config.changeIdJob === undefined) return new LocalChangeIdStore(records);
+export function openChangeIdStore({
+  config,
+  state,
+  logger,
+}: Omit<ChangeIdContext, "identity">): ChangeIdStore {
+  if (config.changeIdJob === undefined) return new LocalChangeIdStore(state.records);
   const api = new OmaApi({ baseUrl: config.cloudstackApiUrl });
-  return new OmaChangeIdStore(state, api, config.changeIdJob, logger);
+  return new OmaChangeIdStore(state.database, api, config.changeIdJob, logger);
 }
 
 /**
@@ -29,7 +37,7 @@ export function openChangeIdStore(
  * @throws MigratekitError `usage` where they could not be used at all
  */
 export function importChangeIds(
-  { config, records, identity, logger }: ImportContext,
+  { config, state, identity, logger }: ChangeIdContext,
   deviceKeys: readonly number[],
 ): void {
   const { importChangeIds: wanted, changeIdJob } = config;
@@ -60,7 +68,7 @@ export function importChangeIds(
     }
   }
   for (const [key, changeId] of wanted) {
-    const imported = records.importChangeId(identity, key, changeId);
+    const imported = state.records.importChangeId(identity, key, changeId);
     logger.info(
       { disk: `disk-${key}`, changeId },
       imported
@@ -70,11 +78,11 @@ export function importChangeIds(
   }
 }
 
-type ImportContext = Pick<HeldVm, "config" | "records" | "identity" | "logger">;
-
 /**
  * Reads the change ID of every disk, before anything else is done to the VM (field notes, 10). A
  * store that cannot be read ends the run here, unless a full copy was asked for.
+ * @returns by device key; a disk without a stored one is absent
+ * @throws MigratekitError `change-id-read`, `state-unusable`
  */
 export async function readChangeIds(
   store: ChangeIdStore,
@@ -96,16 +104,56 @@ export async function readChangeIds(
 }
 
 /**
- * Hands the new change IDs to their store. All are tried; the first failure is thrown in the end.
+ * The one place where a change ID becomes true: everything is flushed on the target by now. `written`
+ * has seen all that was. A disk without a change ID has nothing to record.
+ * @throws MigratekitError `state-unusable`; NbdError where the samples cannot be read
+ */
+export async function recordChangeId(
+  context: {
+    readonly identity: VmIdentity;
+    readonly state: Pick<State, "records">;
+    readonly config: Pick<Config, "changeIdJob">;
+    readonly signal: AbortSignal;
+  },
+  disk: PlannedDisk,
+  written: SamplePicker,
+): Promise<void> {
+  const { frozen, target, plan, record, journal, storedChangeId } = disk;
+  const { changeId, capacityBytes, key } = frozen;
+  if (changeId === undefined) return;
+  written.keep(plan.syncType === "incremental" ? (record?.samples ?? []) : []);
+  written.keep(journal?.samples ?? []);
+  const samples = await takeSamples(target.endpoint, written.ranges(), context.signal);
+  context.state.records.writeDiskRecord(context.identity, {
+    deviceKey: key,
+    changeId,
+    capacityBytes,
+    targetUri: target.identity,
+    targetSizeBytes: target.info.sizeBytes,
+    syncedAt: new Date().toISOString(),
+    samples,
+    // A death before the OMA API has it must not lose it: the next run delivers it.
+    ...(context.config.changeIdJob === undefined
+      ? {}
+      : { pendingUpload: { previousChangeId: storedChangeId } }),
+  });
+}
+
+/**
+ * Tells the store the change IDs that became true. All are tried; the first failure is thrown in the
+ * end.
+ * @throws MigratekitError `change-id-write`
  */
 export async function persistChangeIds(
   store: ChangeIdStore,
   vm: VmIdentity,
-  disks: readonly { deviceKey: number; changeId: string; previous: string | undefined }[],
+  copied: readonly FrozenDisk[],
   signal: AbortSignal,
 ): Promise<void> {
   const outcomes = await Promise.allSettled(
-    disks.map((disk) => store.write(vm, disk.deviceKey, disk.changeId, disk.previous, signal)),
+    copied.map(async ({ frozen: { key, changeId }, storedChangeId }) => {
+      if (changeId !== undefined) await store.write(vm, key, changeId, storedChangeId, signal);
+    }),
   );
   const failed = outcomes.find((outcome) => outcome.status === "rejected");
   if (failed) throw failed.reason;

@@ -1,29 +1,25 @@
 /** One cycle for one VM, from discovery to stored change IDs: the steps in their order. */
 
-import type { CycleContext, HeldVm, Run } from "../vm/run.ts";
-import { claimTargets, reserveConnections } from "../vm/shared.ts";
-import { resolveTargets } from "../vm/targets.ts";
+import { freezeDisk, type PlannedDisk, type PreparedDisk } from "../disk.ts";
+import { diskIdOf } from "../vm/disks.ts";
+import type { CycleContext, HeldVm } from "../vm/held-vm.ts";
+import { reserveConnections } from "../vm/host-connections.ts";
+import { type Run, withRun } from "../vm/run.ts";
+import { findDisks } from "../vm/targets.ts";
 import { UndoStack } from "../vm/undo.ts";
-import { withRun, withVm } from "../vm/vm.ts";
+import { withVm } from "../vm/vm.ts";
 import {
   importChangeIds,
   openChangeIdStore,
   persistChangeIds,
   readChangeIds,
 } from "./change-ids.ts";
-import type { CycleDisk } from "./cycle-disk.ts";
-import { assembleDisk } from "./known-disk.ts";
-import { planCopy } from "./plan.ts";
-import {
-  areaQuery,
-  enableChangeTracking,
-  inspectSource,
-  openEngine,
-  prepareDisk,
-  snapshotVm,
-  transfer,
-} from "./steps.ts";
-import { type CycleSummary, syncTypeOf } from "./summary.ts";
+import { openEngine, transfer } from "./copy.ts";
+import { guardTarget } from "./guard.ts";
+import { announcePlan, planCopy } from "./plan.ts";
+import { enableChangeTracking, snapshotVm } from "./snapshot.ts";
+import { inspectSource, snapshotSource, startSource } from "./source.ts";
+import { type CycleSummary, ofRun, summarizeDisk, syncTypeOf } from "./summary.ts";
 
 /**
  * Brings every target up to the VM's present state.
@@ -34,78 +30,70 @@ export async function runCycle(context: CycleContext): Promise<CycleSummary> {
   return await withVm(context, syncVm);
 }
 
-/** One cycle of a VM that is held already. */
+/** One cycle of a VM that is held already. @throws as `runCycle` */
 export async function syncVm(held: HeldVm): Promise<CycleSummary> {
   return await withRun(held, sync);
 }
 
 async function sync(run: Run, undo: UndoStack): Promise<CycleSummary> {
-  const { config, logger, signal, reporter, site, runId } = run;
+  const { config, logger, signal, reporter, site, identity } = run;
   const startedAt = new Date().toISOString();
   const startedMs = performance.now();
-  const inspection = await inspectSource(run);
-  const targets = await resolveTargets(run, undo);
-  claimTargets(
-    run,
-    targets.map(({ identity }) => identity),
-  );
+  const inspection = await inspectSource(config, signal);
+  const found = await findDisks(run, undo);
   reportGoneDisks(run);
-  const store = openChangeIdStore(config, run.state, run.records, logger);
-  const keys = targets.map(({ disk }) => disk.key);
+  const store = openChangeIdStore(run);
+  const keys = found.map(({ disk }) => disk.key);
   importChangeIds(run, keys);
-  const changeIds = await readChangeIds(store, run.identity, keys, {
+  const changeIds = await readChangeIds(store, identity, keys, {
     full: config.full,
     logger,
     signal,
   });
-  const limited = await reserveConnections(run, targets.length, undo);
+  const { parallelDisks, sourceConnections } = await reserveConnections(run, found.length, undo);
 
   reporter.stage("EnableCBT");
-  await enableChangeTracking(run);
+  await enableChangeTracking(site, logger, signal);
 
   reporter.stage("Snapshot");
   const snapshot = await snapshotVm(run, undo);
 
   reporter.stage("QueryCBT");
-  const query = areaQuery(run, snapshot);
-  const planned = [];
-  for (const target of targets) {
-    const disk = assembleDisk(run, snapshot, target, changeIds.get(target.disk.key));
-    planned.push({ disk, plan: await planCopy(query, disk, { full: config.full }) });
+  const { query } = snapshot;
+  const planned: PlannedDisk[] = [];
+  for (const disk of found) {
+    const frozen = freezeDisk(disk, snapshot.disks, { ...run, changeIds });
+    planned.push({ ...frozen, plan: await planCopy(query, frozen, { full: config.full }) });
   }
 
   reporter.stage("StartExports");
   const engine = run.shared?.engine ?? undo.use("stop the copy engine", openEngine(config));
   const exports = undo.use("stop nbdkit", new UndoStack(logger));
-  const prepared = [];
-  for (const { disk, plan } of planned) {
-    prepared.push(
-      await prepareDisk(limited, snapshot.moref, query, engine, exports, disk, plan, inspection),
-    );
+  const from = snapshotSource(run, snapshot.moref, inspection, sourceConnections, exports);
+  const prepared: PreparedDisk[] = [];
+  for (const disk of planned) {
+    const served = { ...disk, source: await startSource(from, disk) };
+    const plan = await guardTarget(engine, query, served, config.onTargetMismatch);
+    prepared.push({ ...served, plan });
+    announcePlan({ ...served, plan }, reporter.tracker, logger);
   }
 
   reporter.stage("Transfer");
-  const outcomes = await transfer(limited, engine, query, prepared);
+  const copied = await transfer({ ...run, engine, query }, parallelDisks, prepared);
 
   reporter.stage("Finalize");
   await exports.unwind();
   const removal = await snapshot.remove().catch((error: unknown) => ({ error }));
 
   reporter.stage("PersistChangeIDs");
-  const copied = outcomes.filter((outcome) => outcome.error === undefined);
-  await persistChangeIds(
-    store,
-    run.identity,
-    copied.flatMap((outcome) => newChangeId(outcome.disk, changeIds)),
-    signal,
-  );
+  const completed = copied.filter(({ outcome }) => outcome.status === "completed");
+  await persistChangeIds(store, identity, completed, signal);
 
-  const failure = outcomes.find((outcome) => outcome.error !== undefined) ?? removal;
-  if (failure?.error !== undefined) throw failure.error;
-  const disks = outcomes.map((outcome) => outcome.summary);
+  for (const { outcome } of copied) if (outcome.status !== "completed") throw outcome.error;
+  if (removal !== undefined) throw removal.error;
+  const disks = copied.map(summarizeDisk);
   return {
-    vm: { path: site.vmPath, moref: site.vm.moref, instance_uuid: site.vm.instanceUuid },
-    run_id: runId,
+    ...ofRun(run),
     sync_type: syncTypeOf(disks),
     quiesced: snapshot.quiesced,
     started_at: startedAt,
@@ -115,14 +103,11 @@ async function sync(run: Run, undo: UndoStack): Promise<CycleSummary> {
 }
 
 /** A disk that was detached may come back: what is known of it stays. */
-function reportGoneDisks({ records, identity, site, logger }: Run): void {
-  for (const { deviceKey } of records.listDisks(identity)) {
+function reportGoneDisks({ state, identity, site, logger }: Run): void {
+  for (const { deviceKey } of state.records.listDisks(identity)) {
     if (site.vm.disks.some((disk) => disk.key === deviceKey)) continue;
-    logger.warn(`disk-${deviceKey} is no longer on the VM; its target and state stay as they are`);
+    logger.warn(
+      `${diskIdOf({ key: deviceKey })} is no longer on the VM; its target and state stay as they are`,
+    );
   }
-}
-
-function newChangeId(disk: CycleDisk, previous: ReadonlyMap<number, string>) {
-  const { key, changeId } = disk.frozen;
-  return changeId === undefined ? [] : [{ deviceKey: key, changeId, previous: previous.get(key) }];
 }

@@ -2,74 +2,34 @@
  * What to copy for one disk and why. Pure: everything it needs is handed in, so that every rule of
  * "incremental only if …" can be tested alone.
  */
+import type { DiskRecord } from "../../state/disk-records.ts";
+import type { Journal } from "../../state/journal.ts";
+import type { CopyDecision } from "../disk.ts";
 
-/** What the stores and the journal know of a disk. */
-export interface KnownDisk {
-  /** From the change-ID store that has authority (OMA or local). */
+/** What a decision rests on: a FrozenDisk, or as much of one as is known without a snapshot. */
+export interface DecisionBasis {
+  readonly frozen: { readonly changeId?: string | undefined; readonly capacityBytes: number };
+  readonly target: TargetNow;
   readonly storedChangeId?: string | undefined;
-  /** What the last good write of ours left; absent when that was another tool or another host. */
-  readonly record?: LastSync | undefined;
+  readonly record?: Pick<DiskRecord, "changeId" | "unfinished" | Copied> | undefined;
   readonly journal?: Interrupted | undefined;
 }
 
-export interface LastSync {
-  /** Absent once a full copy has begun: the target then matches no change ID. */
-  readonly changeId?: string | undefined;
-  /** A copy that was begun since and did not finish. */
-  readonly unfinished?: "full" | "incremental" | undefined;
-  readonly capacityBytes?: number | undefined;
-  readonly target?: TargetFacts | undefined;
+type Copied = "capacityBytes" | "targetUri" | "targetSizeBytes";
+type Interrupted = Pick<Journal, "mode" | "baseChangeId" | Copied>;
+
+interface TargetNow {
+  readonly identity: string;
+  readonly info: { readonly sizeBytes: number };
 }
 
-export interface Interrupted {
-  readonly mode: "full" | "incremental";
-  readonly baseChangeId: string;
-  readonly capacityBytes: number;
-  readonly target: TargetFacts;
-}
-
-export interface TargetFacts {
-  readonly uri: string;
-  readonly sizeBytes: number;
-}
-
-/** The disk as the new snapshot froze it. */
-export interface FrozenDisk {
-  readonly changeId?: string | undefined;
-  readonly capacityBytes: number;
-}
-
-export type DiskPlan =
-  | { readonly type: "full"; readonly reason: string; readonly targetMismatch?: true }
-  | {
-      readonly type: "incremental";
-      readonly reason: string;
-      /** Changes are asked for since this change ID. */
-      readonly since: string;
-      /** How to prove that the target still is what the change ID speaks of. */
-      readonly guard: "samples" | "source";
-    }
-  | {
-      readonly type: "resume";
-      readonly reason: string;
-      readonly mode: "full" | "incremental";
-      /** Snapshot of the interrupted run: finished ranges are equal to the source at that point. */
-      readonly base: string;
-      /** For an incremental: the change ID that the interrupted run started from. */
-      readonly since?: string;
-    };
-
-export function planDisk(
-  frozen: FrozenDisk,
-  target: TargetFacts,
-  known: KnownDisk,
-  options: { readonly full: boolean },
-): DiskPlan {
+/** Never throws. With `full` (`--full`) nothing else counts. */
+export function decideCopy(disk: DecisionBasis, options: { readonly full: boolean }): CopyDecision {
+  const { frozen, record, journal } = disk;
   if (options.full) return full("--full was given");
   if (frozen.changeId === undefined) return full("the disk has no changed block tracking");
-  const { journal } = known;
   if (journal?.mode === "full") {
-    const obstacle = obstacleToResume(frozen, target, journal);
+    const obstacle = obstacleToResume(disk, journal);
     return obstacle === undefined
       ? {
           type: "resume",
@@ -79,28 +39,33 @@ export function planDisk(
         }
       : full(`an interrupted full copy cannot be resumed: ${obstacle}`);
   }
-  if (known.record?.unfinished === "full") return full("an earlier full copy did not finish");
-  const plan = planIncremental(frozen, target, known);
+  if (record?.unfinished === "full") return full("an earlier full copy did not finish");
+  const decision = decideIncremental(disk);
   // Without our own record nothing tells what the target holds where the journal is silent.
-  if (plan.type !== "incremental" || plan.guard !== "samples" || journal === undefined) return plan;
-  return obstacleToResume(frozen, target, journal) === undefined
-    ? {
-        type: "resume",
-        reason: "an incremental copy was interrupted",
-        mode: "incremental",
-        base: journal.baseChangeId,
-        since: plan.since,
-      }
-    : plan;
+  if (decision.type !== "incremental" || decision.guard !== "samples") return decision;
+  if (journal === undefined || obstacleToResume(disk, journal) !== undefined) return decision;
+  return {
+    type: "resume",
+    reason: "an incremental copy was interrupted",
+    mode: "incremental",
+    base: journal.baseChangeId,
+    since: decision.since,
+  };
 }
 
-function planIncremental(frozen: FrozenDisk, target: TargetFacts, known: KnownDisk): DiskPlan {
-  const { storedChangeId, record } = known;
+function decideIncremental({
+  frozen,
+  target,
+  storedChangeId,
+  record,
+}: DecisionBasis): CopyDecision {
   if (storedChangeId === undefined) return full("no change ID is stored for it");
   if (!sameHistory(storedChangeId, frozen.changeId ?? "")) {
     return full("changed block tracking was reset: the stored change ID is of another history");
   }
-  if (record === undefined || record.changeId !== storedChangeId || record.target === undefined) {
+  const { targetUri, targetSizeBytes, capacityBytes } = record ?? {};
+  const ours = record?.changeId === storedChangeId;
+  if (!ours || targetUri === undefined || targetSizeBytes === undefined) {
     return {
       type: "incremental",
       reason: "a change ID from elsewhere is stored",
@@ -108,12 +73,10 @@ function planIncremental(frozen: FrozenDisk, target: TargetFacts, known: KnownDi
       guard: "source",
     };
   }
-  if (record.capacityBytes !== undefined && record.capacityBytes !== frozen.capacityBytes) {
-    return full(
-      `its capacity changed from ${record.capacityBytes} to ${frozen.capacityBytes} bytes`,
-    );
+  if (capacityBytes !== undefined && capacityBytes !== frozen.capacityBytes) {
+    return full(`its capacity changed from ${capacityBytes} to ${frozen.capacityBytes} bytes`);
   }
-  const difference = targetDifference(record.target, target);
+  const difference = targetDifference(targetUri, targetSizeBytes, target);
   if (difference !== undefined) return { ...full(difference), targetMismatch: true };
   return {
     type: "incremental",
@@ -124,23 +87,23 @@ function planIncremental(frozen: FrozenDisk, target: TargetFacts, known: KnownDi
 }
 
 function obstacleToResume(
-  frozen: FrozenDisk,
-  target: TargetFacts,
+  { frozen, target }: DecisionBasis,
   journal: Interrupted,
 ): string | undefined {
-  if (!sameHistory(journal.baseChangeId, frozen.changeId ?? "")) {
+  const { baseChangeId, capacityBytes, targetUri, targetSizeBytes } = journal;
+  if (!sameHistory(baseChangeId, frozen.changeId ?? "")) {
     return "changed block tracking was reset since";
   }
-  if (journal.capacityBytes !== frozen.capacityBytes) {
-    return `the capacity changed from ${journal.capacityBytes} to ${frozen.capacityBytes} bytes`;
+  if (capacityBytes !== frozen.capacityBytes) {
+    return `the capacity changed from ${capacityBytes} to ${frozen.capacityBytes} bytes`;
   }
-  return targetDifference(journal.target, target);
+  return targetDifference(targetUri, targetSizeBytes, target);
 }
 
-function targetDifference(before: TargetFacts, now: TargetFacts): string | undefined {
-  if (before.uri !== now.uri) return `the target was ${before.uri} and is now ${now.uri}`;
-  if (before.sizeBytes !== now.sizeBytes) {
-    return `the target's size changed from ${before.sizeBytes} to ${now.sizeBytes} bytes`;
+function targetDifference(uri: string, sizeBytes: number, now: TargetNow): string | undefined {
+  if (uri !== now.identity) return `the target was ${uri} and is now ${now.identity}`;
+  if (sizeBytes !== now.info.sizeBytes) {
+    return `the target's size changed from ${sizeBytes} to ${now.info.sizeBytes} bytes`;
   }
   return undefined;
 }

@@ -2,77 +2,88 @@
  * Is the target still what the change ID speaks of? An incremental onto anything else would end in
  * a volume that is neither old nor new.
  */
-
-import { digestRanges, type Engine, type NbdEndpoint } from "../../nbd/copy-engine/copy-engine.ts";
+import { MigratekitError } from "../../errors.ts";
+import type { Engine } from "../../nbd/copy-engine/copy-engine.ts";
 import { complement, intersect } from "../../ranges.ts";
-import type { TargetSample } from "../../state/disk-records.ts";
-import { patiently } from "./patience.ts";
+import { type CopyPlan, type PreparedDisk, sidesOf } from "../disk.ts";
+import type { AreaQuery } from "./areas.ts";
+import { planFullInstead } from "./plan.ts";
+import { findChangedSample, untouchedSamples } from "./samples.ts";
 
-/** The samples that no interrupted run can have touched. */
-export function untouchedSamples(
-  samples: readonly TargetSample[],
-  touched: Float64Array,
-): TargetSample[] {
-  if (touched.length === 0) return [...samples];
-  return samples.filter(
-    ({ offset, length }) => intersect(Float64Array.of(offset, length), touched).length === 0,
+/**
+ * Before an incremental or a resume: is the target still what it is taken for? Gives the plan, or that
+ * of a full copy in its place; `onMismatch` is `--on-target-mismatch`.
+ * @throws MigratekitError `target-mismatch` where the operator said so, `vsphere-…`; NbdError; the
+ *   signal's reason
+ */
+export async function guardTarget(
+  engine: Engine,
+  query: AreaQuery,
+  disk: PreparedDisk,
+  onMismatch: "full" | "fail",
+): Promise<CopyPlan> {
+  const { diskId, plan } = disk;
+  const difference = await findDifference(engine, disk, query.signal);
+  if (difference === undefined) return plan;
+  if (onMismatch === "fail") {
+    throw new MigratekitError("target-mismatch", `${diskId}: ${difference}`);
+  }
+  const { type } = plan.decision;
+  if (type === "full") return plan;
+  query.logger.warn({ disk: diskId }, `${difference}; copying everything instead of ${type}`);
+  return await planFullInstead(query, disk, difference);
+}
+
+/** The one place that decides; undefined: the target is what it is taken for. */
+async function findDifference(
+  engine: Engine,
+  disk: PreparedDisk,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  const { target, plan, record, journal } = disk;
+  const { decision } = plan;
+  if (decision.type === "full") return decision.targetMismatch ? decision.reason : undefined;
+  const where = `the target ${target.identity}`;
+  if (decision.type === "incremental" && decision.guard === "source") {
+    const offset = await findChangeElsewhere(engine, disk, plan.extents!, signal);
+    return offset === undefined
+      ? undefined
+      : `${where} differs at offset ${offset} from what did not change since`;
+  }
+  // Samples of the record speak of the time before the interrupted run; those of the journal are
+  // of ranges that it finished and nobody has written since.
+  const resumesFull = decision.type === "resume" && decision.mode === "full";
+  const ofRecord = resumesFull ? [] : (record?.samples ?? []);
+  const samples = [...untouchedSamples(ofRecord, plan.touched), ...(journal?.samples ?? [])];
+  const changed = await findChangedSample(target.endpoint, samples, signal);
+  return (
+    changed && `${where} is not what the last run left: it differs at offset ${changed.offset}`
   );
 }
 
-/** Reads the samples' ranges from the target again; gives the first that differs. */
-export async function findChangedSample(
-  target: NbdEndpoint,
-  samples: readonly TargetSample[],
+/**
+ * For a change ID from elsewhere: compares source and target on ranges that did not change since,
+ * spread over the disk. Gives the first offset at which they differ.
+ */
+async function findChangeElsewhere(
+  engine: Engine,
+  disk: PreparedDisk,
+  changed: Float64Array,
   signal: AbortSignal,
-): Promise<TargetSample | undefined> {
-  if (samples.length === 0) return undefined;
-  const sorted = [...samples].sort((a, b) => a.offset - b.offset);
-  const ranges = Float64Array.from(sorted.flatMap(({ offset, length }) => [offset, length]));
-  const digests = await patiently(signal, () => digestRanges(target, ranges, { signal }));
-  return sorted.find((sample, index) => sample.digest !== digests[index]);
-}
-
-/** The digests of ranges as they now are on the target. */
-export async function takeSamples(
-  target: NbdEndpoint,
-  ranges: Float64Array,
-  signal?: AbortSignal,
-): Promise<TargetSample[]> {
-  if (ranges.length === 0) return [];
-  const digests = await patiently(signal, () => digestRanges(target, ranges, { signal }));
-  return digests.map((digest, index) => ({
-    offset: ranges[index * 2]!,
-    length: ranges[index * 2 + 1]!,
-    digest,
-  }));
+): Promise<number | undefined> {
+  const sides = sidesOf(disk);
+  const unchanged = complement(changed, sides.capacityBytes);
+  const extents = spreadProbes(unchanged, sides.capacityBytes);
+  if (extents.length === 0) return undefined;
+  const { differences } = await engine.compare({ ...sides, extents, signal });
+  return differences[0];
 }
 
 const probeCount = 64;
 const probeBytes = 64 * 1024;
 
-/**
- * For a change ID from elsewhere: compares source and target on ranges that did not change since,
- * spread over the disk. Gives the first range that differs.
- */
-export async function compareUnchanged(
-  engine: Engine,
-  sides: { source: NbdEndpoint; target: NbdEndpoint; capacityBytes: number },
-  changed: Float64Array,
-  allocated: Float64Array | undefined,
-  signal: AbortSignal,
-): Promise<{ offset: number; length: number } | undefined> {
-  const unchanged = complement(changed, sides.capacityBytes);
-  const written = allocated === undefined ? unchanged : intersect(unchanged, allocated);
-  const extents = spreadProbes(written, sides.capacityBytes);
-  if (extents.length === 0) return undefined;
-  const { differences } = await engine.compare({ ...sides, extents, signal });
-  return differences.length === 0
-    ? undefined
-    : { offset: differences[0]!, length: differences[1]! };
-}
-
 /** At most 64 blocks out of `areas`, one for each equal slice of the disk that has any. */
-export function spreadProbes(areas: Float64Array, capacityBytes: number): Float64Array {
+function spreadProbes(areas: Float64Array, capacityBytes: number): Float64Array {
   const sliceBytes = Math.max(probeBytes, Math.ceil(capacityBytes / probeCount / 512) * 512);
   const probes: number[] = [];
   for (let start = 0; start < capacityBytes; start += sliceBytes) {

@@ -1,5 +1,8 @@
 /** Which ranges of a target are remembered by their digests, for the guard of the next run. */
-import { chunkKind } from "../../nbd/copy-engine/copy-engine.ts";
+import { chunkKind, digestRanges, type NbdEndpoint } from "../../nbd/copy-engine/copy-engine.ts";
+import { patiently } from "../../nbd/copy-engine/patience.ts";
+import { intersect } from "../../ranges.ts";
+import type { TargetSample } from "../../state/disk-records.ts";
 
 const sliceCount = 64;
 const sampleBytes = 64 * 1024;
@@ -68,4 +71,47 @@ function hash(offset: number): number {
   h = Math.imul(h ^ (h >>> 16), 0x85ebca6b);
   h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
   return (h ^ (h >>> 16)) >>> 0;
+}
+
+/** The digests of ranges as they now are on the target. @throws NbdError; the signal's reason */
+export async function takeSamples(
+  target: NbdEndpoint,
+  ranges: Float64Array,
+  signal?: AbortSignal,
+): Promise<TargetSample[]> {
+  if (ranges.length === 0) return [];
+  const digests = await patiently(signal, () => digestRanges(target, ranges, { signal }));
+  return digests.map((digest, index) => ({
+    offset: ranges[index * 2]!,
+    length: ranges[index * 2 + 1]!,
+    digest,
+  }));
+}
+
+/**
+ * Reads the samples' ranges from the target again; gives the first that differs.
+ * @throws NbdError; the signal's reason
+ */
+export async function findChangedSample(
+  target: NbdEndpoint,
+  samples: readonly TargetSample[],
+  signal: AbortSignal,
+): Promise<TargetSample | undefined> {
+  const sorted = [...samples].sort((a, b) => a.offset - b.offset);
+  const ranges = Float64Array.from(sorted.flatMap(({ offset, length }) => [offset, length]));
+  const now = await takeSamples(target, ranges, signal);
+  return sorted.find((sample, index) => sample.digest !== now[index]?.digest);
+}
+
+/** The samples that no interrupted run can have touched. */
+export function untouchedSamples(
+  samples: readonly TargetSample[],
+  touched: Float64Array,
+): TargetSample[] {
+  return samples.filter((sample) => !isTouched(sample, touched));
+}
+
+/** Whether a sample shares a byte with ranges [offset, length]. */
+export function isTouched({ offset, length }: TargetSample, ranges: Float64Array): boolean {
+  return intersect(Float64Array.of(offset, length), ranges).length > 0;
 }

@@ -1,3 +1,4 @@
+/** How a snapshot says that it is ours, and whose run it belongs to. */
 import { readFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { isAlive, ownProcess, type ProcessIdentity } from "../../process-identity.ts";

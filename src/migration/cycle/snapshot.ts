@@ -5,6 +5,11 @@ import type { RunStore } from "../../state/runs.ts";
 import { flatten, type SnapshotNode } from "../../vmware/snapshots.ts";
 import type { VirtualDisk } from "../../vmware/virtual-disk.ts";
 import type { VsphereClient } from "../../vmware/vmware.ts";
+import { diskIdOf } from "../vm/disks.ts";
+import type { Run } from "../vm/run.ts";
+import type { Site } from "../vm/site.ts";
+import type { UndoStack } from "../vm/undo.ts";
+import type { AreaQuery } from "./areas.ts";
 import {
   hostId,
   ownerLives,
@@ -14,14 +19,124 @@ import {
   thisOwner,
 } from "./snapshot-names.ts";
 
-export interface RunSnapshot {
+/** A run's own snapshot. */
+export interface VmSnapshot {
   readonly moref: string;
   readonly quiesced: boolean;
+  /** As it holds them. */
   readonly disks: readonly VirtualDisk[];
+  /** What is asked about its disks' areas. */
+  readonly query: AreaQuery;
+  /** Removes it; a second call gives the first one's outcome. */
+  remove(): Promise<undefined>;
 }
 
-/** What the state knows of the snapshots of runs; the part of RunStore that is used here. */
-export type SnapshotLog = Pick<RunStore, "recordSnapshot" | "finishSnapshot">;
+/** Turns changed block tracking on where it is off; it takes effect with the next snapshot. */
+export async function enableChangeTracking(
+  { vm, client }: Site,
+  logger: Logger,
+  signal: AbortSignal,
+): Promise<void> {
+  if (!vm.changeTrackingSupported) {
+    logger.warn(
+      { hardwareVersion: vm.hardwareVersion },
+      "the VM cannot track changed blocks (hardware version 7 or newer can): every run copies all",
+    );
+    return;
+  }
+  if (vm.changeTrackingEnabled) return;
+  logger.info("turning on changed block tracking");
+  await client.enableChangeTracking(vm.moref, signal);
+}
+
+/** The part of a run that its snapshot takes. */
+export type SnapshotContext = Pick<
+  Run,
+  "site" | "identity" | "state" | "lock" | "runId" | "config" | "reporter" | "logger" | "signal"
+>;
+
+/**
+ * Leftovers go first, then the new snapshot; its removal is on the undo stack from the start.
+ * @throws MigratekitError `snapshot-failed`, `vsphere-…`, `state-unusable`; the signal's reason
+ */
+export async function snapshotVm(context: SnapshotContext, undo: UndoStack): Promise<VmSnapshot> {
+  const { identity, lock, logger, signal } = context;
+  const { client, vm } = context.site;
+  const { runs } = context.state;
+  const dead = runs.runsWithLeftoverSnapshots(identity, lock).map((run) => run.runId);
+  for (const gone of runs.deadRuns(identity, lock)) runs.finishRun(gone.runId, { status: "died" });
+  const leftovers = { client, vmMoref: vm.moref, deadRunIds: new Set(dead), logger };
+  await removeLeftovers({ ...leftovers, signal }, runs);
+
+  const dropAll = async () => {
+    await dropSnapshot(context);
+    // A dead run's snapshot may only have been in the making before; a VM's tasks go one after
+    // another, so by now it is there.
+    if (dead.length > 0) await removeLeftovers(leftovers, runs);
+    return undefined;
+  };
+  let removal: Promise<undefined> | undefined;
+  const remove = () => (removal ??= dropAll());
+  undo.defer("remove the snapshot", remove);
+  const taken = await takeSnapshot(context);
+  for (const disk of taken.disks) {
+    if (disk.changeId === undefined && vm.changeTrackingSupported) {
+      logger.warn(
+        { disk: diskIdOf(disk) },
+        "the disk has no change ID although tracking is on for the VM: it is copied in full each time",
+      );
+    }
+  }
+  const query = { client, vmMoref: vm.moref, snapshotMoref: taken.moref, logger, signal };
+  return { ...taken, query, remove };
+}
+
+/** Takes the run's snapshot; its moref is in the state before anything uses it. */
+async function takeSnapshot({ site, runId, state, config, reporter, signal }: SnapshotContext) {
+  const { client, vm } = site;
+  const name = snapshotName(runId);
+  state.runs.recordSnapshot(runId, { name });
+  const created = await client.createSnapshot(
+    vm.moref,
+    {
+      name,
+      description: snapshotDescription(thisOwner(runId), new Date().toISOString()),
+      quiesce: config.quiesceSnapshot && vm.powerState === "poweredOn",
+    },
+    { signal, onProgress: (percent) => reporter.stage("Snapshot", `${percent} %`) },
+  );
+  state.runs.recordSnapshot(runId, { name, moref: created.moref });
+  return { ...created, disks: await client.readSnapshotDisks(created.moref) };
+}
+
+/**
+ * Removes this run's snapshot, found by its name: it may exist although its creation failed or was
+ * interrupted. Afterwards the tree is asked, and whether disks need consolidation.
+ */
+async function dropSnapshot({ site, runId, state, logger }: SnapshotContext): Promise<void> {
+  const { client, vm } = site;
+  const ours = async () =>
+    [...flatten(await client.snapshotTree(vm.moref))].filter(
+      (node) => node.name === snapshotName(runId),
+    );
+  let consolidationNeeded = false;
+  for (const snapshot of await ours()) {
+    const removed = await client.removeSnapshot(snapshot.moref, { vmMoref: vm.moref });
+    consolidationNeeded ||= removed.consolidationNeeded;
+  }
+  const [left] = await ours();
+  if (left) {
+    throw new MigratekitError(
+      "vsphere-task-failed",
+      `the snapshot ${left.name} (${left.moref}) is still there after its removal`,
+      { remedy: "Remove it in the vSphere client, or run 'migratekit cleanup'." },
+    );
+  }
+  state.runs.finishSnapshot(runId);
+  if (consolidationNeeded) {
+    logger.warn("vSphere says that the VM's disks need consolidation: do it in the vSphere client");
+  }
+}
 
 export interface LeftoverQuery {
   readonly client: VsphereClient;
@@ -36,26 +151,26 @@ export interface LeftoverQuery {
  * Removes the snapshots of dead runs, before a new one is made: the other order has corrupted file
  * systems (field notes, 10). The caller holds the VM's lock.
  */
-export async function removeLeftovers(query: LeftoverQuery, log: SnapshotLog): Promise<number> {
-  const leftovers = await findLeftovers(query);
-  for (const snapshot of leftovers) {
-    query.logger.warn(
-      { snapshot: snapshot.moref, name: snapshot.name },
-      "removing the snapshot of a run that died",
-    );
-    await query.client.removeSnapshot(snapshot.moref, {
-      vmMoref: query.vmMoref,
-      signal: query.signal,
-    });
+async function removeLeftovers(
+  query: LeftoverQuery,
+  log: Pick<RunStore, "finishSnapshot">,
+): Promise<void> {
+  const { client, vmMoref, deadRunIds, logger, signal } = query;
+  for (const { moref, name } of await findLeftovers(query)) {
+    logger.warn({ snapshot: moref, name }, "removing the snapshot of a run that died");
+    await client.removeSnapshot(moref, { vmMoref, signal });
   }
   // What is not in the tree any more is gone, whoever removed it.
-  for (const runId of query.deadRunIds) log.finishSnapshot(runId);
-  return leftovers.length;
+  for (const runId of deadRunIds) log.finishSnapshot(runId);
 }
 
-/** The snapshots of ours whose run is dead; those of living runs and other hosts are left alone. */
+/**
+ * The snapshots of ours whose run is dead; those of living runs and other hosts are left alone, with a
+ * warning.
+ * @throws MigratekitError `vsphere-…`
+ */
 export async function findLeftovers(query: LeftoverQuery): Promise<SnapshotNode[]> {
-  const all = flatten(await query.client.snapshotTree(query.vmMoref));
+  const all = [...flatten(await query.client.snapshotTree(query.vmMoref))];
   return all.filter((snapshot) => {
     const owner = snapshotOwner(snapshot);
     if (!owner) return false;
@@ -67,63 +182,4 @@ export async function findLeftovers(query: LeftoverQuery): Promise<SnapshotNode[
     );
     return false;
   });
-}
-
-/** Takes the run's snapshot; its moref is in the state before anything uses it. */
-export async function takeSnapshot(
-  client: VsphereClient,
-  vmMoref: string,
-  runId: string,
-  log: SnapshotLog,
-  options: {
-    quiesce: boolean;
-    signal: AbortSignal;
-    onProgress: (percent: number) => void;
-  },
-): Promise<RunSnapshot> {
-  const name = snapshotName(runId);
-  log.recordSnapshot(runId, { name });
-  const created = await client.createSnapshot(
-    vmMoref,
-    {
-      name,
-      description: snapshotDescription(thisOwner(runId), new Date().toISOString()),
-      quiesce: options.quiesce,
-    },
-    { signal: options.signal, onProgress: options.onProgress },
-  );
-  log.recordSnapshot(runId, { name, moref: created.moref });
-  return { ...created, disks: await client.readSnapshotDisks(created.moref) };
-}
-
-/**
- * Removes this run's snapshot, found by its name: it may exist although its creation failed or was
- * interrupted. Afterwards the tree is asked, and whether disks need consolidation.
- */
-export async function dropSnapshot(
-  client: VsphereClient,
-  vmMoref: string,
-  runId: string,
-  log: SnapshotLog,
-  logger: Logger,
-): Promise<void> {
-  const ours = async () =>
-    flatten(await client.snapshotTree(vmMoref)).filter((node) => node.name === snapshotName(runId));
-  let consolidationNeeded = false;
-  for (const snapshot of await ours()) {
-    const removed = await client.removeSnapshot(snapshot.moref, { vmMoref });
-    consolidationNeeded ||= removed.consolidationNeeded;
-  }
-  const [left] = await ours();
-  if (left) {
-    throw new MigratekitError(
-      "vsphere-task-failed",
-      `the snapshot ${left.name} (${left.moref}) is still there after its removal`,
-      { remedy: "Remove it in the vSphere client, or run 'migratekit cleanup'." },
-    );
-  }
-  log.finishSnapshot(runId);
-  if (consolidationNeeded) {
-    logger.warn("vSphere says that the VM's disks need consolidation: do it in the vSphere client");
-  }
 }

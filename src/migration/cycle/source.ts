@@ -1,69 +1,108 @@
-/** Sources up, targets proven, disks copied. */
-import { MigratekitError } from "../../errors.ts";
-import { type Engine, probeExport } from "../../nbd/copy-engine/copy-engine.ts";
-import type { NbdkitInspection } from "../../nbd/nbdkit/inspect.ts";
-import { type NbdkitExport, startNbdkit } from "../../nbd/nbdkit/nbdkit.ts";
-import type { Run } from "../vm/run.ts";
-import type { CycleDisk } from "./cycle-disk.ts";
-import { explainCopyError } from "./engine-errors.ts";
-import { compareUnchanged, findChangedSample, untouchedSamples } from "./guard.ts";
-import { patiently } from "./patience.ts";
-import { type AreaQuery, type CopyPlan, planFullInstead } from "./plan.ts";
+/** The source: nbdkit with VDDK, a process for each disk, started and opened once. */
+import type { Logger } from "pino";
+import type { Config } from "../../config.ts";
+import { MigratekitError, messageOf } from "../../errors.ts";
+import { NbdError, probeExport } from "../../nbd/copy-engine/copy-engine.ts";
+import { patiently } from "../../nbd/copy-engine/patience.ts";
+import { inspectNbdkit, type NbdkitInspection } from "../../nbd/nbdkit/inspect.ts";
+import { type NbdkitExport, startNbdkit, type VddkSource } from "../../nbd/nbdkit/nbdkit.ts";
+import type { FrozenDisk, ServedSource } from "../disk.ts";
+import type { Site } from "../vm/site.ts";
+import type { UndoStack } from "../vm/undo.ts";
 
-export interface PreparedDisk {
-  readonly disk: CycleDisk;
-  plan: CopyPlan;
-  readonly source: NbdkitExport;
+/** Who reads where. */
+export interface SourceContext {
+  readonly config: Config;
+  readonly site: Site;
+  readonly logger: Logger;
+  readonly signal: AbortSignal;
 }
 
-/** Starts nbdkit for a disk and opens the disk once: VDDK's errors show here, not in mid-copy. */
-export async function startSource(
-  run: Run,
+/** What reading any disk of one snapshot takes. */
+export interface SnapshotSource {
+  readonly vddk: Omit<VddkSource, "diskPath">;
+  readonly inspection: NbdkitInspection;
+  readonly connections: number | undefined;
+  readonly exports: UndoStack;
+  readonly logger: Logger;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Is everything there that reading a disk takes? Asked once, before the VM is touched.
+ * @throws MigratekitError `source-…`
+ */
+export async function inspectSource(
+  config: Config,
+  signal: AbortSignal,
+): Promise<NbdkitInspection> {
+  const { nbdkit, vddkPlugin: plugin, vddkLibdir: libdir } = config;
+  return await inspectNbdkit({ nbdkit, plugin, libdir, signal });
+}
+
+/**
+ * The way to any disk of a snapshot, each over so many connections (undefined: the engine measures).
+ * Endpoint, user and password must be given. `exports` takes the end of each nbdkit.
+ */
+export function snapshotSource(
+  { config, site, logger, signal }: SourceContext,
   snapshotMoref: string,
-  disk: CycleDisk,
   inspection: NbdkitInspection,
-): Promise<NbdkitExport> {
-  const { config, site, logger, signal } = run;
-  const source = await startNbdkit(
-    {
-      server: config.vmwareEndpoint!.host,
-      port: config.vmwareEndpoint!.port,
-      nfcPort: config.vddkNfcPort,
-      username: config.vmwareUsername!,
-      password: config.vmwarePassword!.reveal(),
-      thumbprintSha1: site.client.certificate.sha1,
-      vmMoref: site.vm.moref,
-      snapshotMoref,
-      diskPath: disk.frozen.fileName,
-      compression: config.compressionMethod,
-      transports: config.vddkTransports,
-      libdir: config.vddkLibdir,
-      plugin: config.vddkPlugin,
-      nbdkit: config.nbdkit,
-      configFile: config.vddkConfig,
-    },
+  connections: number | undefined,
+  exports: UndoStack,
+): SnapshotSource {
+  const vddk = {
+    server: config.vmwareEndpoint!.host,
+    port: config.vmwareEndpoint!.port,
+    nfcPort: config.vddkNfcPort,
+    username: config.vmwareUsername!,
+    password: config.vmwarePassword!.reveal(),
+    thumbprintSha1: site.client.certificate.sha1,
+    vmMoref: site.vm.moref,
+    snapshotMoref,
+    compression: config.compressionMethod,
+    transports: config.vddkTransports,
+    libdir: config.vddkLibdir,
+    plugin: config.vddkPlugin,
+    nbdkit: config.nbdkit,
+    configFile: config.vddkConfig,
+  };
+  return { vddk, inspection, connections, exports, logger, signal };
+}
+
+/**
+ * Starts nbdkit for a disk and opens the disk once: VDDK's errors show here, not in mid-copy.
+ * @throws MigratekitError `source-…`; the signal's reason. Nothing is left running then.
+ */
+export async function startSource(
+  { vddk, inspection, connections, exports, logger, signal }: SnapshotSource,
+  disk: FrozenDisk,
+): Promise<ServedSource> {
+  const nbdkit = await startNbdkit(
+    { ...vddk, diskPath: disk.frozen.fileName },
     { logger: logger.child({ disk: disk.diskId }), signal, inspection },
   );
   try {
-    await checkSource(source, disk, signal);
-    return source;
+    await checkSource(nbdkit, disk, signal);
   } catch (error) {
-    await source.stop();
+    await nbdkit.stop();
     throw error;
   }
+  exports.defer(`stop nbdkit of ${disk.diskId}`, () => nbdkit.stop());
+  return { endpoint: { uri: nbdkit.uri, connections }, nbdkit };
 }
 
 async function checkSource(
-  source: NbdkitExport,
-  disk: CycleDisk,
+  nbdkit: NbdkitExport,
+  disk: FrozenDisk,
   signal: AbortSignal,
 ): Promise<void> {
   try {
     const { sizeBytes } = await patiently(
       signal,
-      () => probeExport({ uri: source.uri }, { signal, side: "source" }),
+      () => probeExport({ uri: nbdkit.uri }, { signal, side: "source" }),
       // "No export" is how nbdkit says that VDDK could not open the disk: trying again is no help.
-      async (error) => !/no export/.test(error.message) && !(await source.findRootCause(error)),
+      async (error) => !/no export/.test(error.message) && !(await nbdkit.findRootCause(error)),
     );
     if (sizeBytes >= disk.frozen.capacityBytes) return;
     throw new MigratekitError(
@@ -71,71 +110,43 @@ async function checkSource(
       `${disk.diskId}: VDDK opened a disk of ${sizeBytes} bytes where vSphere says ${disk.frozen.capacityBytes}`,
     );
   } catch (error) {
-    throw explainCopyError(
-      error,
-      disk.diskId,
-      disk.targetFacts.uri,
-      await source.findRootCause(error),
-    );
+    throw await explainEngineError(error, disk, nbdkit);
   }
 }
 
 /**
- * Before an incremental or a resume: is the target still what it is taken for? If not, the plan
- * becomes a full copy, or the run ends where the operator said so.
+ * An error of the engine as the operator should see it: which disk, which side, where. What nbdkit said
+ * of the source knows more than the NBD client can. Any other error is given back as it is.
  */
-export async function guardTarget(
-  prepared: PreparedDisk,
-  query: AreaQuery,
-  engine: Engine,
-  options: {
-    readonly onMismatch: "full" | "fail";
-    readonly sourceConnections: number | undefined;
-  },
-): Promise<void> {
-  const { disk, plan } = prepared;
-  const difference = await findDifference(
-    prepared,
-    engine,
-    options.sourceConnections,
-    query.signal,
-  );
-  if (difference === undefined) return;
-  if (options.onMismatch === "fail") {
-    throw new MigratekitError("target-mismatch", `${disk.diskId}: ${difference}`);
+export async function explainEngineError(
+  error: unknown,
+  { diskId, target }: { readonly diskId: string; readonly target: { readonly identity: string } },
+  nbdkit: Pick<NbdkitExport, "findRootCause">,
+): Promise<unknown> {
+  if (!(error instanceof NbdError)) return error;
+  const { side, errno, offset, length } = error;
+  const place = offset === undefined ? "" : ` at offset ${offset} (${length ?? 0} bytes)`;
+  const tries = error.attempts && error.attempts > 1 ? ` after ${error.attempts} attempts` : "";
+  const context = { disk: diskId, side, errno, offset, length };
+  if (side !== "source") {
+    const what = error.code === "ENGINE_READ" ? "reading from" : "writing to";
+    return new MigratekitError(
+      "target-io",
+      `${diskId}: ${what} ${target.identity} failed${place}${tries}: ${messageOf(error)}`,
+      { cause: error, context },
+    );
   }
-  if (plan.decision.type === "full") return;
-  query.logger.warn(
-    { disk: disk.diskId },
-    `${difference}; copying everything instead of ${plan.decision.type}`,
-  );
-  prepared.plan = await planFullInstead(query, disk, difference);
-}
-
-async function findDifference(
-  { disk, plan, source }: PreparedDisk,
-  engine: Engine,
-  connections: number | undefined,
-  signal: AbortSignal,
-): Promise<string | undefined> {
-  const { decision } = plan;
-  if (decision.type === "full") return decision.targetMismatch ? decision.reason : undefined;
-  const where = `the target ${disk.targetFacts.uri}`;
-  if (decision.type === "incremental" && decision.guard === "source") {
-    const sides = {
-      source: { uri: source.uri, connections },
-      target: disk.target,
-      capacityBytes: disk.frozen.capacityBytes,
-    };
-    const range = await compareUnchanged(engine, sides, plan.extents!, undefined, signal);
-    return range && `${where} differs at offset ${range.offset} from what did not change since`;
+  const rootCause = await nbdkit.findRootCause(error);
+  if (rootCause === undefined) {
+    return new MigratekitError(
+      "source-io",
+      `${diskId}: reading the source failed${place}${tries}: ${messageOf(error)}`,
+      { cause: error, context },
+    );
   }
-  // Samples of the record speak of the time before the interrupted run; those of the journal are
-  // of ranges that it finished and nobody has written since.
-  const ofRecord = decision.type === "resume" && decision.mode === "full" ? [] : disk.recordSamples;
-  const samples = [...untouchedSamples(ofRecord, plan.touched), ...disk.journalSamples];
-  const changed = await findChangedSample(disk.target, samples, signal);
-  return (
-    changed && `${where} is not what the last run left: it differs at offset ${changed.offset}`
-  );
+  return new MigratekitError(rootCause.code, `${diskId}: ${rootCause.message}`, {
+    cause: error,
+    remedy: rootCause.remedy,
+    context: { ...rootCause.context, ...context },
+  });
 }

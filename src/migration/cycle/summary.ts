@@ -1,6 +1,7 @@
-import type { CopyResult } from "../../nbd/copy-engine/copy-engine.ts";
-import type { CycleDisk } from "./cycle-disk.ts";
-import type { CopyPlan } from "./plan.ts";
+import { messageOf } from "../../errors.ts";
+import type { RunDisk } from "../../state/run-record.ts";
+import type { CopiedDisk } from "../disk.ts";
+import type { Site } from "../vm/site.ts";
 
 /** What became of one disk; part of `--json`, so names and units are an interface. */
 export interface DiskSummary {
@@ -35,34 +36,53 @@ export interface CycleSummary {
   readonly disks: readonly DiskSummary[];
 }
 
-export type DiskOutcome =
-  | { readonly status: "completed"; readonly result: CopyResult }
-  | { readonly status: "failed" | "interrupted"; readonly error: string };
+/** Whose summary it is: how the document of any run on a VM begins. */
+export function ofRun({ site, runId }: { readonly site: Site; readonly runId: string }) {
+  const { vm, vmPath } = site;
+  return {
+    vm: { path: vmPath, moref: vm.moref, instance_uuid: vm.instanceUuid },
+    run_id: runId,
+  };
+}
 
-export function summarizeDisk(
-  disk: CycleDisk,
-  plan: CopyPlan,
-  outcome: DiskOutcome,
-  plannedBytes: number,
-  durationMs: number,
-): DiskSummary {
+/** For `--json`. */
+export function summarizeDisk(disk: CopiedDisk): DiskSummary {
+  const { diskId, target, frozen, plan, outcome } = disk;
   const result = outcome.status === "completed" ? outcome.result : undefined;
   return {
-    disk_id: disk.diskId,
-    target: disk.targetFacts.uri,
+    disk_id: diskId,
+    target: target.identity,
     sync_type: plan.syncType,
     resumed: plan.decision.type === "resume",
-    reason: plan.reason,
+    reason: plan.decision.reason,
     status: outcome.status,
-    ...(outcome.status === "completed" ? {} : { error: outcome.error }),
-    capacity_bytes: disk.frozen.capacityBytes,
-    planned_bytes: plannedBytes,
+    ...(outcome.status === "completed" ? {} : { error: messageOf(outcome.error) }),
+    capacity_bytes: frozen.capacityBytes,
+    planned_bytes: disk.plannedBytes,
     copied_bytes: result?.writtenBytes ?? 0,
     zeroed_bytes: result?.zeroedBytes ?? 0,
     skipped_bytes: result?.skippedBytes ?? 0,
     retries: result?.retries ?? 0,
-    duration_ms: Math.round(durationMs),
-    ...(result && disk.frozen.changeId !== undefined ? { change_id: disk.frozen.changeId } : {}),
+    duration_ms: Math.round(disk.durationMs),
+    ...(result && frozen.changeId !== undefined ? { change_id: frozen.changeId } : {}),
+  };
+}
+
+/** For the run's history. */
+export function runDiskOf(disk: CopiedDisk): RunDisk {
+  const summary = summarizeDisk(disk);
+  return {
+    syncType: summary.sync_type,
+    resumed: summary.resumed,
+    reason: summary.reason,
+    capacityBytes: summary.capacity_bytes,
+    plannedBytes: summary.planned_bytes,
+    copiedBytes: summary.copied_bytes,
+    zeroedBytes: summary.zeroed_bytes,
+    skippedBytes: summary.skipped_bytes,
+    retries: summary.retries,
+    durationMs: summary.duration_ms,
+    finished: summary.status === "completed",
   };
 }
 

@@ -8,8 +8,8 @@ import { Engine } from "../../nbd/copy-engine/copy-engine.ts";
 import { formatBytes } from "../../text.ts";
 import { runCycle } from "../cycle/cycle.ts";
 import { type CycleSummary, copiedBytes } from "../cycle/summary.ts";
+import type { Reporter, SharedResources } from "../vm/held-vm.ts";
 import { HostConnections } from "../vm/host-connections.ts";
-import type { Reporter, SharedResources } from "../vm/run.ts";
 import type { ListedVm } from "./read-list.ts";
 
 export interface ListContext {

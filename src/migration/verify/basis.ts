@@ -1,7 +1,7 @@
 /** What of a target must equal a snapshot that was taken after the last sync. Pure. */
 
-import type { CycleDisk } from "../cycle/cycle-disk.ts";
-import { planDisk } from "../cycle/decision.ts";
+import { decideCopy } from "../cycle/decision.ts";
+import type { FrozenDisk } from "../disk.ts";
 
 export type VerifyBasis =
   | {
@@ -20,30 +20,30 @@ export type VerifyBasis =
 
 /** The same knowledge that decides what a run would copy decides what can be verified. */
 export function verifyBasis(
-  disk: CycleDisk,
+  disk: FrozenDisk,
   options: { readonly poweredOff: boolean },
 ): VerifyBasis {
-  const plan = planDisk(disk.frozen, disk.targetFacts, disk.known, { full: false });
-  if (plan.type === "incremental") {
-    return { type: "unchanged", since: plan.since, reason: "compared with the last sync" };
+  const decision = decideCopy(disk, { full: false });
+  if (decision.type === "incremental") {
+    return { type: "unchanged", since: decision.since, reason: "compared with the last sync" };
   }
-  if (plan.type === "resume") {
-    const interrupted = `${plan.reason}: compared as far as it got`;
-    return plan.mode === "full"
+  if (decision.type === "resume") {
+    const interrupted = `${decision.reason}: compared as far as it got`;
+    return decision.mode === "full"
       ? {
           type: "unchanged",
-          since: plan.base,
-          within: disk.journalFinished,
+          since: decision.base,
+          within: disk.journal?.finished ?? new Float64Array(0),
           reason: interrupted,
         }
-      : { type: "unchanged", since: plan.since ?? plan.base, reason: interrupted };
+      : { type: "unchanged", since: decision.since ?? decision.base, reason: interrupted };
   }
-  const { storedChangeId } = disk.known;
-  if (plan.targetMismatch && storedChangeId !== undefined) {
-    return { type: "unchanged", since: storedChangeId, reason: plan.reason, otherTarget: true };
+  const { storedChangeId } = disk;
+  if (decision.targetMismatch && storedChangeId !== undefined) {
+    return { type: "unchanged", since: storedChangeId, reason: decision.reason, otherTarget: true };
   }
   if (options.poweredOff) {
     return { type: "everything", reason: "the VM is off: all of it is compared" };
   }
-  return { type: "unknown", reason: plan.reason };
+  return { type: "unknown", reason: decision.reason };
 }

@@ -3,7 +3,8 @@ import { buildInfo } from "../../build-info.ts";
 import { MigratekitError, messageOf } from "../../errors.ts";
 import { State } from "../../state/state.ts";
 import { normalEndpoint } from "../../state/vm-identity.ts";
-import { type CycleContext, endOf } from "./run.ts";
+import type { CycleContext } from "./held-vm.ts";
+import { endOf } from "./run.ts";
 import { endpointText } from "./site.ts";
 
 /**

@@ -2,7 +2,10 @@
  * How many disk connections one ESXi host serves at a time. Its NFC service has buffers for about 50;
  * past that it refuses, and other programs' backups with it. All VMs of a list share one budget.
  */
+import type { Logger } from "pino";
 import type { Config } from "../../config.ts";
+import type { Site } from "./site.ts";
+import type { UndoStack } from "./undo.ts";
 
 /** What the engine may come to by measuring: 8 for a disk, 16 for a run, 4 to begin with. */
 const autoDiskMax = 8;
@@ -93,6 +96,40 @@ export class HostConnections {
     this.#queues.set(host, queue);
     return queue;
   }
+}
+
+/** Whose disks are read, and over which host. */
+export interface ConnectionContext {
+  readonly config: Config;
+  readonly site: Site;
+  readonly shared?: { readonly hosts: HostConnections };
+  readonly reporter: { stage(stage: "Discover", detail: string): void };
+  readonly logger: Logger;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * As many connections as the VM's host has left for so many disks; waits for them where others hold
+ * them. They are given back when `undo` unwinds, after nbdkit has ended. @throws the signal's reason
+ */
+export async function reserveConnections(
+  { config, site, shared, reporter, logger, signal }: ConnectionContext,
+  diskCount: number,
+  undo: UndoStack,
+): Promise<ConnectionPlan> {
+  const hosts = shared?.hosts ?? new HostConnections(config.hostConnections);
+  const plan = planConnections(config, diskCount, hosts);
+  const host = site.vm.host.name;
+  const held = await hosts.acquire(`${site.endpoint} ${site.vm.host.moref}`, plan.total, {
+    signal,
+    onWait: () => {
+      reporter.stage("Discover", `waiting for connections to ${host}`);
+      logger.info({ host, connections: plan.total }, `waiting for connections to ${host}`);
+    },
+  });
+  undo.use("give the host's connections back", held);
+  logger.debug({ host, ...plan }, "connections to the host");
+  return plan;
 }
 
 export interface ConnectionPlan {

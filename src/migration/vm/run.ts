@@ -1,62 +1,43 @@
-import type { Logger } from "pino";
-import type { Config } from "../../config.ts";
+/** One run of a held VM: a row in the VM's history, with its stages and its ending. */
+import { buildInfo } from "../../build-info.ts";
 import { MigratekitError, messageOf } from "../../errors.ts";
 import { redact } from "../../logger.ts";
-import type { Engine } from "../../nbd/copy-engine/copy-engine.ts";
 import type { ProgressTracker, Stage } from "../../progress/progress.ts";
-import type { StateDatabase } from "../../state/database/database.ts";
-import type { DiskRecords } from "../../state/disk-records.ts";
-import type { JournalStore } from "../../state/journal.ts";
-import type { VmLock } from "../../state/lock/lock.ts";
 import type { RunResult } from "../../state/run-record.ts";
 import type { RunStore } from "../../state/runs.ts";
-import type { VmIdentity } from "../../state/vm-identity.ts";
-import type { HostConnections } from "./host-connections.ts";
-import type { Site } from "./site.ts";
+import type { HeldVm, Reporter } from "./held-vm.ts";
+import { type UndoStack, withUndo } from "./undo.ts";
 
-/** What a run tells about itself while it goes on. Nothing here may throw or wait. */
-export interface Reporter {
-  /** Enters a stage, or changes the detail of the present one. */
-  stage(stage: Stage, detail?: string): void;
-  readonly tracker: ProgressTracker;
-}
-
-/** What the runs of several VMs in one process share. */
-export interface SharedResources {
-  /** One pool of memory and one rate limit for all of them. */
-  readonly engine: Engine;
-  readonly hosts: HostConnections;
-  /** Identity of every target that a VM of this process writes to -> the VM's path. */
-  readonly targets: Map<string, string>;
-}
-
-export interface CycleContext {
-  readonly config: Config;
-  readonly logger: Logger;
-  readonly signal: AbortSignal;
-  readonly reporter: Reporter;
-  /** Set where other VMs are migrated by this process at the same time. */
-  readonly shared?: SharedResources;
-}
-
-/** What a command holds once it has found and locked its VM, for one run or several. */
-export interface HeldVm extends CycleContext {
-  readonly site: Site;
-  readonly identity: VmIdentity;
-  readonly state: StateDatabase;
-  readonly records: DiskRecords;
-  readonly journals: JournalStore;
-  readonly runs: RunStore;
-  readonly lock: VmLock;
-}
-
-/** One run under way: a row in the VM's history. */
 export interface Run extends HeldVm {
   readonly runId: string;
 }
 
+/**
+ * One run in the history of a held VM. Whatever `work` put on the undo stack has been given back
+ * when this ends, well or not; the run is `completed` only after that.
+ * @throws whatever `work` throws, else the first undo's failure; MigratekitError `state-unusable`
+ */
+export async function withRun<T>(
+  held: HeldVm,
+  work: (run: Run, undo: UndoStack) => Promise<T>,
+): Promise<T> {
+  const { config, lock, identity, reporter, logger, signal } = held;
+  const { runs } = held.state;
+  const start = { command: config.command, version: buildInfo.version, lockToken: lock.token };
+  const runId = runs.startRun(identity, start);
+  const run = { ...held, runId, reporter: new StageClock(reporter, runs, runId) };
+  try {
+    const result = await withUndo(logger, (undo) => work(run, undo));
+    runs.finishRun(runId, { status: "completed" });
+    return result;
+  } catch (error) {
+    runs.finishRun(runId, endOf(error, signal));
+    throw error;
+  }
+}
+
 /** Passes stages on and keeps how long each took in the run's history. */
-export class StageClock implements Reporter {
+class StageClock implements Reporter {
   readonly #reporter: Reporter;
   readonly #runs: RunStore;
   readonly #runId: string;
@@ -75,12 +56,12 @@ export class StageClock implements Reporter {
   }
 
   stage(stage: Stage, detail?: string): void {
-    if (stage !== this.#stage) this.close(stage);
+    if (stage !== this.#stage) this.#begin(stage);
     this.#reporter.stage(stage, detail);
   }
 
   /** Records the stage that ends. */
-  close(next: Stage): void {
+  #begin(next: Stage): void {
     const durationMs = performance.now() - this.#startedMs;
     this.#runs.recordStage(this.#runId, this.#stage, this.#startedAt, durationMs);
     this.#stage = next;

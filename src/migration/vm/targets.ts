@@ -1,46 +1,67 @@
+/** Which export takes which disk. */
+import type { Logger } from "pino";
 import type { Config } from "../../config.ts";
+import { MigratekitError } from "../../errors.ts";
 import type { ExportInfo, NbdEndpoint } from "../../nbd/copy-engine/copy-engine.ts";
 import { checkTargets } from "../../nbd/target/check.ts";
 import { assignTargets, parseTargets } from "../../nbd/target/target.ts";
 import { prepareTargetTls } from "../../nbd/target/tls.ts";
 import { targetIdentity } from "../../nbd/target/uri.ts";
 import type { VirtualDisk } from "../../vmware/virtual-disk.ts";
-import type { Run } from "./run.ts";
-import { selectDisks } from "./site.ts";
+import type { FoundDisk } from "../disk.ts";
+import { diskIdOf, selectDisks } from "./disks.ts";
+import type { SharedResources } from "./held-vm.ts";
+import type { Site } from "./site.ts";
 import type { UndoStack } from "./undo.ts";
-
-/** A disk and the export that takes it, looked at before the first byte. */
-export interface CheckedTarget {
-  readonly disk: VirtualDisk;
-  readonly endpoint: NbdEndpoint;
-  readonly info: ExportInfo;
-  /** One text for one export, whatever the spelling of its URI. */
-  readonly identity: string;
-}
 
 /** Finds mistakes in `--nbd-targets` before anything is connected. @throws `usage` */
 export function checkTargetFlags(config: Config): void {
   if (config.nbdTargets !== undefined) parseTargets(config.nbdTargets);
 }
 
+/** Which VM's disks are looked for, and who else may be writing. */
+export interface TargetContext {
+  readonly config: Config;
+  readonly site: Site;
+  readonly logger: Logger;
+  readonly signal: AbortSignal;
+  readonly shared?: Pick<SharedResources, "targets">;
+}
+
 /**
- * The checked target of every disk that takes part. TLS files that it gathers live until `undo`.
- * @throws MigratekitError `usage`, `vm-unsuitable`, `target-…`
+ * Every disk that takes part with its target, resolved, looked at and claimed for this VM: the one place
+ * where a target becomes a disk's. TLS files that it gathers live until `undo`.
+ * @throws MigratekitError `usage` (also where another VM of this process writes to one of them),
+ *   `vm-unsuitable`, `target-…`; the signal's reason
  */
-export async function resolveTargets(
-  { config, site, logger, signal }: Run,
-  undo: UndoStack,
-): Promise<CheckedTarget[]> {
+export async function findDisks(context: TargetContext, undo: UndoStack): Promise<FoundDisk[]> {
+  const { config, site, logger, signal } = context;
   const disks = selectDisks(site.vm, config.skipDisks);
   const endpoints = await targetEndpoints(config, site.vm.disks, disks, undo);
   const infos = await checkTargets(
     disks.map((disk) => ({ ...disk, endpoint: endpoints.get(disk.key)! })),
     { logger, signal },
   );
-  return disks.map((disk) => {
-    const endpoint = endpoints.get(disk.key)!;
-    return { disk, endpoint, info: infos.get(disk.key)!, identity: targetIdentity(endpoint.uri) };
-  });
+  const found = disks.map((disk) =>
+    foundDisk(disk, endpoints.get(disk.key)!, infos.get(disk.key)!),
+  );
+  for (const { target } of found) claimTarget(context, target.identity);
+  return found;
+}
+
+export function foundDisk(disk: VirtualDisk, endpoint: NbdEndpoint, info: ExportInfo): FoundDisk {
+  const identity = targetIdentity(endpoint.uri);
+  return { diskId: diskIdOf(disk), disk, target: { endpoint, info, identity } };
+}
+
+function claimTarget({ shared, site }: TargetContext, identity: string): void {
+  const other = shared?.targets.get(identity);
+  if (other !== undefined && other !== site.vmPath) {
+    throw new MigratekitError("usage", `the target ${identity} belongs to ${other} already`, {
+      remedy: "Give every disk of every VM in the list a target of its own.",
+    });
+  }
+  shared?.targets.set(identity, site.vmPath);
 }
 
 /** The endpoint of every disk's target, by device key. @throws MigratekitError `usage` */

@@ -2,11 +2,26 @@ import type { Logger } from "pino";
 import { messageOf } from "../../errors.ts";
 
 /**
- * The undo stack of a run: newest first, every undo tried. An undo that fails is logged and does
- * not hide the error that brought us here; without such an error the first failure is thrown.
+ * Does `work`, then undoes what it put on the stack, well or not.
+ * @throws what `work` throws; without such an error the first undo's failure
+ */
+export async function withUndo<T>(
+  logger: Logger,
+  work: (undo: UndoStack) => Promise<T>,
+): Promise<T> {
+  await using undo = new UndoStack(logger);
+  const result = await work(undo);
+  const failure = await undo.unwind();
+  if (failure !== undefined) throw failure;
+  return result;
+}
+
+/**
+ * The language's own stack of undos (newest first, every one tried), with a name for each: one that
+ * fails is logged by it, and does not hide the error that brought us here.
  */
 export class UndoStack implements AsyncDisposable {
-  readonly #steps: { what: string; undo: () => void | Promise<void> }[] = [];
+  readonly #stack = new AsyncDisposableStack();
   readonly #logger: Logger;
   #failure: unknown;
 
@@ -15,7 +30,14 @@ export class UndoStack implements AsyncDisposable {
   }
 
   defer(what: string, undo: () => void | Promise<void>): void {
-    this.#steps.push({ what, undo });
+    this.#stack.defer(async () => {
+      try {
+        await undo();
+      } catch (error) {
+        this.#failure ??= error;
+        this.#logger.error({ step: what }, `could not ${what}: ${messageOf(error)}`);
+      }
+    });
   }
 
   use<T extends AsyncDisposable | Disposable>(what: string, resource: T): T {
@@ -26,16 +48,9 @@ export class UndoStack implements AsyncDisposable {
     return resource;
   }
 
-  /** Runs every undo; a second call does nothing. Gives the first failure, if any. */
+  /** Runs every undo; a second call does nothing. Gives the first failure, if any. Never rejects. */
   async unwind(): Promise<unknown> {
-    for (let step = this.#steps.pop(); step; step = this.#steps.pop()) {
-      try {
-        await step.undo();
-      } catch (error) {
-        this.#failure ??= error;
-        this.#logger.error({ step: step.what }, `could not ${step.what}: ${messageOf(error)}`);
-      }
-    }
+    await this.#stack.disposeAsync();
     return this.#failure;
   }
 

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { test } from "node:test";
 import { MigratekitError } from "../../../src/errors.ts";
-import { explainCopyError } from "../../../src/migration/cycle/engine-errors.ts";
+import { explainEngineError } from "../../../src/migration/cycle/source.ts";
 import { Engine, NbdError, probeExport } from "../../../src/nbd/copy-engine/copy-engine.ts";
 import { startNbdkit } from "../../../src/nbd/nbdkit/nbdkit.ts";
 import { createVolume, startQemuNbd } from "../../lab/targets.ts";
@@ -90,12 +90,8 @@ for (const [vixError, code, said] of [
     const before = opened();
     await exportSize(nbdkit.uri);
     await until("an open disk", () => opened() > before);
-    const explained = explainCopyError(
-      error,
-      "disk-2000",
-      target.uri,
-      await nbdkit.findRootCause(error),
-    );
+    const disk = { diskId: "disk-2000", target: { identity: target.uri } };
+    const explained = await explainEngineError(error, disk, nbdkit);
     assert.ok(explained instanceof MigratekitError);
     assert.equal(explained.code, code);
     assert.ok(explained.message.includes(`asynchronous read failed: ${said}`), explained.message);

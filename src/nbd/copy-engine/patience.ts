@@ -1,5 +1,5 @@
-import { NbdError } from "../../nbd/copy-engine/copy-engine.ts";
 import { retry } from "../../retry.ts";
+import { NbdError } from "./errors.ts";
 
 /**
  * Repeats a short look at an export while its server comes back (a tunnel or nbdkit restarting):

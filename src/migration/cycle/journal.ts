@@ -1,0 +1,124 @@
+/** The resume journal of a copy under way: begun before the first byte, continued at each flush. */
+import type { Logger } from "pino";
+import { messageOf } from "../../errors.ts";
+import { chunkKind } from "../../nbd/copy-engine/copy-engine.ts";
+import { normalize } from "../../ranges.ts";
+import type { TargetSample } from "../../state/disk-records.ts";
+import type { State } from "../../state/state.ts";
+import type { VmIdentity } from "../../state/vm-identity.ts";
+import type { PlannedDisk } from "../disk.ts";
+import { takeSamples, untouchedSamples } from "./samples.ts";
+
+/** Whose journal it is, and where it is kept. */
+export interface JournalContext {
+  readonly identity: VmIdentity;
+  readonly state: Pick<State, "records" | "journals">;
+  readonly runId: string;
+  readonly logger: Logger;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * From here on the record of the target's content is void until the copy ends. A disk without change
+ * tracking has no journal: nothing would tell what became of its finished ranges.
+ * @throws MigratekitError `state-unusable`
+ */
+export function beginJournal(context: JournalContext, disk: PlannedDisk): Checkpoints | undefined {
+  const { identity, state, runId } = context;
+  const { frozen, target, plan, journal } = disk;
+  const { changeId, capacityBytes, key } = frozen;
+  if (changeId === undefined) {
+    state.records.forgetDisk(identity, key);
+    return undefined;
+  }
+  const { decision, syncType, finished, extents } = plan;
+  const since = decision.type === "full" ? undefined : decision.since;
+  state.journals.startJournal(
+    identity,
+    key,
+    {
+      mode: syncType,
+      baseChangeId: changeId,
+      ...(since === undefined ? {} : { fromChangeId: since }),
+      capacityBytes,
+      targetUri: target.identity,
+      targetSizeBytes: target.info.sizeBytes,
+      startedAt: new Date().toISOString(),
+      runId,
+    },
+    finished,
+    decision.type === "resume" ? untouchedSamples(journal?.samples ?? [], extents!) : [],
+  );
+  return new Checkpoints(context, disk);
+}
+
+/**
+ * Journals ranges at each flush. A journal that cannot be written (disk full) does not stop the
+ * copy: the ranges wait for the next checkpoint, and a death in between costs copying, not data.
+ */
+export class Checkpoints {
+  readonly #context: JournalContext;
+  readonly #disk: PlannedDisk;
+  #pending: number[] = [];
+  #sampleFrom: { offset: number; length: number } | undefined;
+  #sampling = false;
+  #warned = false;
+
+  constructor(context: JournalContext, disk: PlannedDisk) {
+    this.#context = context;
+    this.#disk = disk;
+  }
+
+  /** Chunks as the engine reports them: triples [offset, length, kind], in bytes. */
+  observe(chunks: Float64Array): void {
+    for (let i = 0; i + 2 < chunks.length; i += 3) {
+      this.#pending.push(chunks[i]!, chunks[i + 1]!);
+      if (chunks[i + 2] === chunkKind.data)
+        this.#sampleFrom = { offset: chunks[i]!, length: chunks[i + 1]! };
+    }
+  }
+
+  /** All that was observed is flushed on the target now. */
+  commit(): void {
+    const ranges = normalize(Float64Array.from(this.#pending));
+    if (ranges.length === 0) return;
+    try {
+      this.#append(ranges, []);
+      this.#pending = [];
+    } catch (error) {
+      this.#pending = [...ranges];
+      if (!this.#warned) {
+        this.#context.logger.warn(
+          { disk: this.#disk.diskId },
+          `the resume journal cannot be written: ${messageOf(error)}; the copy goes on`,
+        );
+      }
+      this.#warned = true;
+      return;
+    }
+    void this.#sample();
+  }
+
+  /** One digest of a finished range for each checkpoint: the guard of a later resume. */
+  async #sample(): Promise<void> {
+    const from = this.#sampleFrom;
+    if (from === undefined || this.#sampling) return;
+    this.#sampling = true;
+    this.#sampleFrom = undefined;
+    const { logger, signal } = this.#context;
+    try {
+      const range = Float64Array.of(from.offset, Math.min(from.length, 65_536));
+      const samples = await takeSamples(this.#disk.target.endpoint, range, signal);
+      this.#append(new Float64Array(0), samples);
+    } catch (error) {
+      logger.debug({ disk: this.#disk.diskId }, `no sample: ${messageOf(error)}`);
+    } finally {
+      this.#sampling = false;
+    }
+  }
+
+  #append(ranges: Float64Array, samples: readonly TargetSample[]): void {
+    const { state, identity } = this.#context;
+    state.journals.appendFinished(identity, this.#disk.frozen.key, ranges, samples);
+  }
+}

@@ -1,0 +1,104 @@
+/** What a verification found: the document, and what the exit code says of it. */
+import { MigratekitError, messageOf } from "../../errors.ts";
+import { totalBytes } from "../../ranges.ts";
+import {
+  type Comparison,
+  type ComparisonPlan,
+  listedMax,
+  nothingFound,
+  type PlannedComparison,
+} from "./compare.ts";
+
+export interface ByteRange {
+  readonly offset: number;
+  readonly length: number;
+}
+
+/** What became of one disk; part of `--json`, so names and units are an interface. */
+export interface DiskVerification {
+  readonly disk_id: string;
+  readonly target: string;
+  readonly status: "equal" | "different" | "repaired" | "unverifiable" | "failed";
+  /** What was compared with what, or why nothing could be. */
+  readonly reason: string;
+  readonly error?: string;
+  readonly capacity_bytes: number;
+  readonly compared_bytes: number;
+  readonly differing_bytes: number;
+  readonly repaired_bytes: number;
+  /** In steps of 512 bytes, the lowest first, at most 1000. */
+  readonly differences: readonly ByteRange[];
+  readonly differences_truncated: boolean;
+  /** What the VM wrote since the last sync: no difference, the next sync brings it. */
+  readonly newer_bytes: number;
+  readonly newer: readonly ByteRange[];
+  readonly duration_ms: number;
+}
+
+export interface VerifySummary {
+  readonly vm: { readonly path: string; readonly moref: string; readonly instance_uuid: string };
+  readonly run_id: string;
+  readonly sampled: boolean;
+  readonly quiesced: boolean;
+  readonly duration_ms: number;
+  readonly disks: readonly DiskVerification[];
+}
+
+/** What the exit code speaks of; a difference weighs more than a disk that nothing is known of. */
+export function verdict(disks: readonly DiskVerification[]): MigratekitError | undefined {
+  const different = disks.find((disk) => disk.status === "different");
+  if (different) {
+    const { disk_id, differing_bytes, differences } = different;
+    return new MigratekitError(
+      "verification-mismatch",
+      `${disk_id}: ${differing_bytes} bytes differ from the snapshot, the first at offset ${differences[0]?.offset}`,
+      { context: { disk: disk_id, offset: differences[0]?.offset } },
+    );
+  }
+  const unknown = disks.find((disk) => disk.status === "unverifiable");
+  if (!unknown) return undefined;
+  return new MigratekitError(
+    "verification-impossible",
+    `${unknown.disk_id} cannot be verified: ${unknown.reason}`,
+    { context: { disk: unknown.disk_id } },
+  );
+}
+
+/** For `--json`; a disk that failed says why. */
+export function verificationOf(
+  { diskId, target, frozen, comparison }: PlannedComparison,
+  found: Comparison | { readonly error: unknown },
+  durationMs: number,
+): DiskVerification {
+  const result = "error" in found ? nothingFound : found;
+  return {
+    disk_id: diskId,
+    target: target.identity,
+    status: "error" in found ? "failed" : statusOf(comparison, found),
+    reason: comparison.basis.reason,
+    capacity_bytes: frozen.capacityBytes,
+    compared_bytes: result.comparedBytes,
+    differing_bytes: result.differingBytes,
+    repaired_bytes: result.repairedBytes,
+    differences: rangesOf(result.differences),
+    differences_truncated: result.truncated,
+    newer_bytes: totalBytes(comparison.newer),
+    newer: rangesOf(comparison.newer),
+    duration_ms: Math.round(durationMs),
+    ...("error" in found ? { error: messageOf(found.error) } : {}),
+  };
+}
+
+function statusOf({ basis }: ComparisonPlan, found: Comparison): DiskVerification["status"] {
+  if (basis.type === "unknown") return "unverifiable";
+  if (found.differingBytes === 0) return "equal";
+  return found.repairedBytes === found.differingBytes ? "repaired" : "different";
+}
+
+function rangesOf(pairs: Float64Array): ByteRange[] {
+  const ranges: ByteRange[] = [];
+  for (let at = 0; at + 1 < pairs.length && ranges.length < listedMax; at += 2) {
+    ranges.push({ offset: pairs[at]!, length: pairs[at + 1]! });
+  }
+  return ranges;
+}
