@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import { promisify } from "node:util";
+import { tempDir } from "../temp-dir.ts";
 import type { BenchResults } from "./results.ts";
 import { checkEqual } from "./servers.ts";
 
@@ -16,9 +16,9 @@ async function runBench(...args: string[]): Promise<string> {
   return (await run(process.execPath, options)).stdout;
 }
 
-test("the bench runs a tiny matrix, compares every copy, and writes JSON, tables and plots", async (t) => {
-  const folder = await mkdtemp(join(tmpdir(), "bench-"));
-  t.after(() => rm(folder, { recursive: true, force: true }));
+test("the bench runs a tiny matrix, compares every copy, and writes JSON, tables and plots", async () => {
+  await using dir = await tempDir();
+  const folder = dir.path;
   await writeFile(
     join(folder, "performance.md"),
     "# Ours\n\nKept.\n\n<!-- What follows is written by `npm run bench`. -->\nold\n<!-- Here it ends. -->\n\nKept too.\n",
@@ -64,9 +64,9 @@ test("the bench runs a tiny matrix, compares every copy, and writes JSON, tables
   ]);
 });
 
-test("a target with one wrong byte fails the comparison that follows each run", async (t) => {
-  const folder = await mkdtemp(join(tmpdir(), "bench-"));
-  t.after(() => rm(folder, { recursive: true, force: true }));
+test("a target with one wrong byte fails the comparison that follows each run", async () => {
+  await using dir = await tempDir();
+  const folder = dir.path;
   const [right, wrong] = [join(folder, "right"), join(folder, "wrong")];
   const bytes = Buffer.alloc(64 * 1024, 7);
   await writeFile(right, bytes);

@@ -1,10 +1,8 @@
 /** A simulator in a directory of its own, for one test, and its control API. */
 
 import assert from "node:assert/strict";
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import path from "node:path";
 import { startVcenter, type VcenterLab, type VcenterOptions } from "../lab/vcenter/vcenter.ts";
+import { tempDir } from "../temp-dir.ts";
 import { RawVimClient } from "./raw-vim-client.ts";
 
 export interface TestLab extends AsyncDisposable {
@@ -14,11 +12,9 @@ export interface TestLab extends AsyncDisposable {
 }
 
 export async function startTestLab(options: Partial<VcenterOptions> = {}): Promise<TestLab> {
-  const labDir = await mkdtemp(path.join(tmpdir(), "vcenter-test-"));
-  const vcenter = await startVcenter({ taskMs: 4, snapshotMs: 4, ...options, labDir });
   await using stack = new AsyncDisposableStack();
-  stack.defer(() => rm(labDir, { recursive: true, force: true }));
-  stack.use(vcenter);
+  const { path: labDir } = stack.use(await tempDir());
+  const vcenter = stack.use(await startVcenter({ taskMs: 4, snapshotMs: 4, ...options, labDir }));
   const client = new RawVimClient(vcenter.endpoint, options.apiType);
   await client.login(vcenter.username, vcenter.password);
   const owned = stack.move();

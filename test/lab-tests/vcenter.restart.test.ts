@@ -1,41 +1,39 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readFile } from "node:fs/promises";
 import path from "node:path";
 import { test } from "node:test";
 import { startVcenter } from "../lab/vcenter/vcenter.ts";
+import { tempDir } from "../temp-dir.ts";
 import { RawVimClient } from "./raw-vim-client.ts";
 
 const capacityBytes = 16 * 1_048_576 + 512;
 const vms = [{ name: "MyVM", disks: [{ capacityBytes }] }];
 
 test("a restarted lab has the same address, machines, snapshots and change tracking", async () => {
-  const labDir = await mkdtemp(path.join(tmpdir(), "vcenter-test-"));
-  try {
-    const first = await startVcenter({ labDir, vms, taskMs: 2, snapshotMs: 2 });
-    const vm = first.vm("MyVM");
-    vm.set({ changeTrackingEnabled: true });
-    const base = await vm.createSnapshot({ name: "base", description: "", quiesced: false });
-    await vm.randomWrites(2000, { seed: 1, writes: 6 });
-    const changeId = `${base.disks[0]!.trackingUuid}/${base.disks[0]!.epoch}`;
-    const truth = vm.changedSince(2000, changeId);
-    const { endpoint, thumbprintSha1 } = first;
-    await first.stop();
-    await using second = await startVcenter({ labDir, taskMs: 2, snapshotMs: 2 });
-    assert.deepEqual([second.endpoint, second.thumbprintSha1], [endpoint, thumbprintSha1]);
-    const again = second.vm("MyVM");
-    assert.deepEqual([again.moref, again.snapshots], [vm.moref, vm.snapshots]);
-    assert.deepEqual(again.changedSince(2000, changeId), truth);
-    assert.notEqual(truth.length, 0);
-  } finally {
-    await rm(labDir, { recursive: true, force: true });
-  }
+  await using dir = await tempDir();
+  const labDir = dir.path;
+  const first = await startVcenter({ labDir, vms, taskMs: 2, snapshotMs: 2 });
+  const vm = first.vm("MyVM");
+  vm.set({ changeTrackingEnabled: true });
+  const base = await vm.createSnapshot({ name: "base", description: "", quiesced: false });
+  await vm.randomWrites(2000, { seed: 1, writes: 6 });
+  const changeId = `${base.disks[0]!.trackingUuid}/${base.disks[0]!.epoch}`;
+  const truth = vm.changedSince(2000, changeId);
+  const { endpoint, thumbprintSha1 } = first;
+  await first.stop();
+  await using second = await startVcenter({ labDir, taskMs: 2, snapshotMs: 2 });
+  assert.deepEqual([second.endpoint, second.thumbprintSha1], [endpoint, thumbprintSha1]);
+  const again = second.vm("MyVM");
+  assert.deepEqual([again.moref, again.snapshots], [vm.moref, vm.snapshots]);
+  assert.deepEqual(again.changedSince(2000, changeId), truth);
+  assert.notEqual(truth.length, 0);
 });
 
 test("no change is missed when the lab is killed while the guest writes", async () => {
-  const labDir = await mkdtemp(path.join(tmpdir(), "vcenter-test-"));
+  await using dir = await tempDir();
+  const labDir = dir.path;
   let serving: ChildProcess | undefined;
   try {
     const killed = await serve({ labDir, vms, taskMs: 2, snapshotMs: 2 });
@@ -65,7 +63,6 @@ test("no change is missed when the lab is killed while the guest writes", async 
     assert.ok(then.equals(now), "base and changed areas make the later snapshot");
   } finally {
     if (serving?.exitCode === null) serving.kill("SIGKILL");
-    await rm(labDir, { recursive: true, force: true });
   }
 });
 

@@ -5,8 +5,9 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { type CompareResult, Engine } from "../../src/nbd/copy-engine/copy-engine.ts";
 import { Random } from "../random.ts";
+import { tempDir } from "../temp-dir.ts";
 import { makeDirty, makeImage, makeSparse } from "./images.ts";
-import { sameBytes, startNbdkit, startQemuNbd, tempDir } from "./servers.ts";
+import { sameBytes, startNbdkit, startQemuNbd } from "./servers.ts";
 
 const KiB = 1024;
 const blockBytes = 64 * KiB;

@@ -6,6 +6,7 @@ import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type CopyResult, Engine } from "../../src/nbd/copy-engine/copy-engine.ts";
 import { Random } from "../random.ts";
+import { tempDir } from "../temp-dir.ts";
 import { makeDirty, makeSparse } from "./images.ts";
 import { keepBusy, undisturbed } from "./machine.ts";
 import {
@@ -14,7 +15,6 @@ import {
   sameBytes,
   startNbdkit,
   startQemuNbd,
-  tempDir,
 } from "./servers.ts";
 
 const sizeBytes = 64 << 20;

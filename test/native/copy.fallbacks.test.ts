@@ -4,8 +4,9 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { type CopyResult, Engine, type EngineNote } from "../../src/nbd/copy-engine/copy-engine.ts";
 import { Random } from "../random.ts";
+import { tempDir } from "../temp-dir.ts";
 import { makeDirty, makeImage, makeSparse } from "./images.ts";
-import { sameBytes, startNbdkit, startNbdServer, startQemuNbd, tempDir } from "./servers.ts";
+import { sameBytes, startNbdkit, startNbdServer, startQemuNbd } from "./servers.ts";
 
 const MiB = 1 << 20;
 const sizeBytes = 8 * MiB + 4096;

@@ -4,8 +4,9 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { Engine } from "../../src/nbd/copy-engine/copy-engine.ts";
 import { Random } from "../random.ts";
+import { tempDir } from "../temp-dir.ts";
 import { makeDirty, makeImage, patched, randomExtents } from "./images.ts";
-import { startNbdkit, startQemuNbd, tempDir } from "./servers.ts";
+import { startNbdkit, startQemuNbd } from "./servers.ts";
 
 const MiB = 1 << 20;
 const KiB = 1024;

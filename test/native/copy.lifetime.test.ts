@@ -10,8 +10,9 @@ import { Worker } from "node:worker_threads";
 import { type CopyOptions, Engine, probeExport } from "../../src/nbd/copy-engine/copy-engine.ts";
 import type { NbdServer } from "../lab/nbd-server.ts";
 import { Random } from "../random.ts";
+import { tempDir } from "../temp-dir.ts";
 import { makeDirty } from "./images.ts";
-import { sameBytes, startNbdkit, startQemuNbd, tempDir } from "./servers.ts";
+import { sameBytes, startNbdkit, startQemuNbd } from "./servers.ts";
 
 const MiB = 1 << 20;
 const sizeBytes = 16 * MiB;

@@ -4,7 +4,8 @@ import { readdir, readFile, readlink } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import { Engine } from "../../src/nbd/copy-engine/copy-engine.ts";
-import { startNbdkit, tempDir } from "./servers.ts";
+import { tempDir } from "../temp-dir.ts";
+import { startNbdkit } from "./servers.ts";
 
 const MiB = 1 << 20;
 

@@ -6,8 +6,9 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { type CopyOptions, Engine, NbdError } from "../../src/nbd/copy-engine/copy-engine.ts";
 import type { NbdServer } from "../lab/nbd-server.ts";
 import { Random } from "../random.ts";
+import { tempDir } from "../temp-dir.ts";
 import { makeDirty, makeImage, randomExtents } from "./images.ts";
-import { startNbdkit, startNbdServer, startQemuNbd, tempDir } from "./servers.ts";
+import { startNbdkit, startNbdServer, startQemuNbd } from "./servers.ts";
 
 const seeds = Number(process.env.MIGRATEKIT_SEEDS ?? 40);
 const firstSeed = Number(process.env.MIGRATEKIT_FIRST_SEED ?? 1);

@@ -4,9 +4,10 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { Engine } from "../../src/nbd/copy-engine/copy-engine.ts";
 import { Random } from "../random.ts";
+import { tempDir } from "../temp-dir.ts";
 import { makeDirty, makeSparse } from "./images.ts";
 import { undisturbed } from "./machine.ts";
-import { loggedReads, sameBytes, startNbdkit, tempDir } from "./servers.ts";
+import { loggedReads, sameBytes, startNbdkit } from "./servers.ts";
 
 const sizeBytes = 192 << 20;
 const nearBytes = 512 << 10;

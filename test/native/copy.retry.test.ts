@@ -5,8 +5,9 @@ import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Engine, NbdError, type RetryEvent } from "../../src/nbd/copy-engine/copy-engine.ts";
 import { Random } from "../random.ts";
+import { tempDir } from "../temp-dir.ts";
 import { makeDirty, makeImage } from "./images.ts";
-import { sameBytes, startNbdkit, startQemuNbd, tempDir } from "./servers.ts";
+import { sameBytes, startNbdkit, startQemuNbd } from "./servers.ts";
 
 const MiB = 1 << 20;
 

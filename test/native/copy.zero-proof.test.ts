@@ -6,8 +6,9 @@ import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type CopyResult, Engine, type EngineNote } from "../../src/nbd/copy-engine/copy-engine.ts";
 import { Random } from "../random.ts";
+import { tempDir } from "../temp-dir.ts";
 import { makeDirty, makeImage, makeSparse } from "./images.ts";
-import { sameBytes, startNbdkit, startNbdServer, tempDir } from "./servers.ts";
+import { sameBytes, startNbdkit, startNbdServer } from "./servers.ts";
 
 const MiB = 1 << 20;
 const sizeBytes = 96 * MiB + 4096;

@@ -12,8 +12,9 @@ import {
   readRange,
 } from "../../src/nbd/copy-engine/copy-engine.ts";
 import { Random } from "../random.ts";
+import { tempDir } from "../temp-dir.ts";
 import { makeDirty, makeImage } from "./images.ts";
-import { startNbdkit, startNbdServer, startQemuNbd, tempDir } from "./servers.ts";
+import { startNbdkit, startNbdServer, startQemuNbd } from "./servers.ts";
 
 const MiB = 1 << 20;
 

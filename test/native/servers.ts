@@ -1,18 +1,8 @@
 /** Real NBD servers for the engine's tests, each on one file, and what nbdkit's log tells of a copy. */
-import { mkdtemp, readFile, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { NbdServer } from "../lab/nbd-server.ts";
 import * as lab from "../lab/targets.ts";
-
-export interface TempDir extends AsyncDisposable {
-  path: string;
-}
-
-export async function tempDir(): Promise<TempDir> {
-  const path = await mkdtemp(join(tmpdir(), "migratekit-native-"));
-  return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) };
-}
 
 let sockets = 0;
 

@@ -1,11 +1,9 @@
 /** Our client on the laboratory's vCenter, in a directory of its own. */
 
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import path from "node:path";
 import { pino } from "pino";
 import { VsphereClient, type VsphereConnectOptions } from "../../src/vmware/vmware.ts";
 import { startVcenter, type VcenterLab, type VcenterOptions } from "../lab/vcenter/vcenter.ts";
+import { tempDir } from "../temp-dir.ts";
 
 export interface LabClient extends AsyncDisposable {
   readonly lab: VcenterLab;
@@ -19,8 +17,9 @@ export async function startLabClient(
   options: Omit<VcenterOptions, "labDir"> = {},
   changes: Partial<VsphereConnectOptions> = {},
 ): Promise<LabClient> {
-  const labDir = await mkdtemp(path.join(tmpdir(), "migratekit-vmware-"));
-  const lab = await startVcenter({ labDir, ...options });
+  await using stack = new AsyncDisposableStack();
+  const { path: labDir } = stack.use(await tempDir());
+  const lab = stack.use(await startVcenter({ labDir, ...options }));
   const warnings: string[] = [];
   const logger = pino(
     { level: "warn" },
@@ -41,15 +40,7 @@ export async function startLabClient(
       ...more,
     });
   const client = await connect();
-  return {
-    lab,
-    client,
-    warnings,
-    connect,
-    async [Symbol.asyncDispose]() {
-      await client.close();
-      await lab.stop();
-      await rm(labDir, { recursive: true, force: true });
-    },
-  };
+  stack.defer(() => client.close());
+  const owned = stack.move();
+  return { lab, client, warnings, connect, [Symbol.asyncDispose]: () => owned.disposeAsync() };
 }
