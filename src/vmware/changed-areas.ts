@@ -4,9 +4,9 @@ import { MigratekitError } from "../errors.ts";
 import { intersect, merge, subtract, whole } from "../ranges.ts";
 import { oneLine } from "../text.ts";
 import { asMigratekitError, VimFault } from "./wire/faults.ts";
-import type { Session } from "./wire/session.ts";
 import { argumentReference } from "./wire/soap-channel.ts";
 import { integer, list, object, protocolError } from "./wire/values.ts";
+import type { Session } from "./wire/wire.ts";
 
 export interface ChangedAreasQuery {
   readonly vmMoref: string;

@@ -7,9 +7,9 @@ import { MigratekitError } from "../errors.ts";
 import { nearest } from "./similar-names.ts";
 import { isVimFault } from "./wire/faults.ts";
 import { type ObjectProperties, retrieveAll } from "./wire/retrieve-properties.ts";
-import type { Session } from "./wire/session.ts";
 import { argumentReference } from "./wire/soap-channel.ts";
 import { optionalReference, optionalText, reference } from "./wire/values.ts";
+import type { Session } from "./wire/wire.ts";
 
 interface Machine {
   readonly moref: string;

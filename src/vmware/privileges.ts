@@ -1,7 +1,6 @@
 /** What stands between the account and an operation: privileges, and the edition that is licensed. */
 
 import { retrieveObject } from "./wire/retrieve-properties.ts";
-import type { Session } from "./wire/session.ts";
 import { argumentReference } from "./wire/soap-channel.ts";
 import {
   boolean,
@@ -11,6 +10,7 @@ import {
   protocolError,
   text,
 } from "./wire/values.ts";
+import type { Session } from "./wire/wire.ts";
 
 /** Those of `names` (`VirtualMachine.State.CreateSnapshot` …) that are not granted, in the order given. */
 export async function missingPrivileges(

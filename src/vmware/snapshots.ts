@@ -4,7 +4,6 @@ import { MigratekitError, messageOf } from "../errors.ts";
 import { cancelTask, runTask, settle, waitForTask } from "./tasks.ts";
 import { asMigratekitError, isVimFault, VimFault } from "./wire/faults.ts";
 import { retrieveObject } from "./wire/retrieve-properties.ts";
-import type { Session } from "./wire/session.ts";
 import { argumentReference } from "./wire/soap-channel.ts";
 import {
   list,
@@ -14,6 +13,7 @@ import {
   reference,
   text,
 } from "./wire/values.ts";
+import type { Session } from "./wire/wire.ts";
 
 export interface SnapshotNode {
   readonly moref: string;

@@ -7,7 +7,6 @@ import { pause } from "../retry.ts";
 import { oneLine } from "../text.ts";
 import { EndpointError, faultOfLocalized, isGarbled, isVimFault, VimFault } from "./wire/faults.ts";
 import { retrieveObject } from "./wire/retrieve-properties.ts";
-import type { Session } from "./wire/session.ts";
 import { type Arguments, argumentReference } from "./wire/soap-channel.ts";
 import {
   list,
@@ -21,6 +20,7 @@ import {
   referenceValue,
   text,
 } from "./wire/values.ts";
+import type { Session } from "./wire/wire.ts";
 
 export interface TaskRequest<Outcome> {
   readonly operation: string;

@@ -6,7 +6,6 @@ import { readSnapshotTree, type SnapshotNode } from "./snapshots.ts";
 import { runTask } from "./tasks.ts";
 import { readVirtualDisks, type VirtualDisk } from "./virtual-disk.ts";
 import { type ObjectProperties, retrieveObject } from "./wire/retrieve-properties.ts";
-import type { Session } from "./wire/session.ts";
 import { argumentReference } from "./wire/soap-channel.ts";
 import {
   optionalBoolean,
@@ -15,6 +14,7 @@ import {
   protocolError,
   text,
 } from "./wire/values.ts";
+import type { Session } from "./wire/wire.ts";
 
 export type PowerState = "poweredOn" | "poweredOff" | "suspended";
 

@@ -29,8 +29,8 @@ import { type TrustedCertificate, type TrustOptions, TrustPolicy } from "./wire/
 import { asMigratekitError, EndpointError } from "./wire/faults.ts";
 import { HttpsTransport } from "./wire/https-transport.ts";
 import type { About } from "./wire/service-content.ts";
-import { Session } from "./wire/session.ts";
 import { argumentReference, SoapChannel } from "./wire/soap-channel.ts";
+import { Session } from "./wire/wire.ts";
 
 export interface VsphereConnectOptions {
   readonly host: string;

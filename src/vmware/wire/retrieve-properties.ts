@@ -2,7 +2,6 @@
 
 import { MigratekitError } from "../../errors.ts";
 import { faultOfLocalized, type VimFault } from "./faults.ts";
-import type { Session } from "./session.ts";
 import { argumentReference } from "./soap-channel.ts";
 import {
   list,
@@ -14,6 +13,7 @@ import {
   reference,
   text,
 } from "./values.ts";
+import type { Session } from "./wire.ts";
 
 /** What one object answered. A property that is unset on the server is absent. */
 export class ObjectProperties {

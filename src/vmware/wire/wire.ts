@@ -1,5 +1,6 @@
 /**
- * A logged-in session that survives what a long run meets: it expires, the vCenter restarts, connections break.
+ * What vim25 is spoken over. From above it is a session: logged in, it survives what a long run meets (it
+ * expires, the vCenter restarts, connections break). Below it a channel for SOAP, HTTPS and the trust in it.
  * Reads are repeated until an outage has lasted too long; anything that changes something is sent once, and
  * tasks.ts finds out what became of it.
  */
