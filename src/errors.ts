@@ -76,6 +76,11 @@ export const catalogue = {
     meaning: "A vSphere task ended with an error.",
     remedy: "Look at the VM's recent tasks in the vSphere client for the cause.",
   },
+  "vsphere-too-old": {
+    exit: "vsphere",
+    meaning: "The vCenter or the ESXi host is older than what this program supports.",
+    remedy: "vSphere 6.5 and newer are supported: upgrade it, or go through a newer one.",
+  },
   "vm-not-found": {
     exit: "vsphere",
     meaning: "The inventory has no virtual machine at this path.",

@@ -32,9 +32,21 @@ export interface VmDetails {
   readonly encrypted: boolean;
   readonly consolidationNeeded: boolean;
   readonly template: boolean;
-  readonly host: { readonly moref: string; readonly name: string };
+  /** `connected`, or why the machine is out of reach: `disconnected`, `orphaned`, `inaccessible` … */
+  readonly connectionState: string;
+  readonly host: HostDetails;
   readonly disks: VirtualDisk[];
   readonly snapshots: SnapshotNode[];
+}
+
+/** Each text is empty where the account may not read it. */
+export interface HostDetails {
+  readonly moref: string;
+  readonly name: string;
+  /** Of its ESXi: `8.0.3`. */
+  readonly version: string;
+  /** `connected`, `disconnected`, `notResponding` */
+  readonly connectionState: string;
 }
 
 const paths = {
@@ -69,6 +81,7 @@ export async function readVm(session: Session, moref: string): Promise<VmDetails
     encrypted: vm.has(paths.keyId),
     consolidationNeeded: optionalBoolean(vm.get(paths.consolidationNeeded), "val") ?? false,
     template: optionalBoolean(vm.get(paths.template), "val") ?? false,
+    connectionState: text(vm.get(paths.connectionState), "val"),
     host: await readHost(session, vm),
     disks: readVirtualDisks(vm.get(paths.devices)),
     snapshots: readSnapshotTree(vm.get(paths.snapshot)),
@@ -112,13 +125,17 @@ export async function readPowerState(session: Session, moref: string): Promise<P
   return toPowerState(text(vm.get(paths.powerState), "val"));
 }
 
-async function readHost(session: Session, vm: ObjectProperties): Promise<VmDetails["host"]> {
+const hostPaths = ["name", "summary.config.product.version", "runtime.connectionState"] as const;
+
+/** An account may be allowed to see the machine and not its host. */
+async function readHost(session: Session, vm: ObjectProperties): Promise<HostDetails> {
   const host = optionalReference(vm.get(paths.host), "val");
-  if (!host) return { moref: "", name: "" };
-  const found = await retrieveObject(session, { ...host, type: "HostSystem" }, ["name"]);
-  // An account may be allowed to see the machine and not its host; then the name is left open.
-  const name = found.has("name") ? text(found.get("name"), "val") : "";
-  return { moref: host.moref, name };
+  if (!host) return { moref: "", name: "", version: "", connectionState: "" };
+  const found = await retrieveObject(session, { ...host, type: "HostSystem" }, [...hostPaths]);
+  const [name, version, connectionState] = hostPaths.map((path) =>
+    found.has(path) ? text(found.get(path), "val") : "",
+  );
+  return { moref: host.moref, name: name!, version: version!, connectionState: connectionState! };
 }
 
 /** Without its configuration file's content a machine has no `config`. */

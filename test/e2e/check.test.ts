@@ -3,11 +3,6 @@ import { existsSync } from "node:fs";
 import { chmod, mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { exitCodeOf } from "../../src/commands/check.ts";
-import { resolveConfig } from "../../src/config.ts";
-import { createLogger } from "../../src/logger.ts";
-import { runPreflight } from "../../src/migration/check/check.ts";
-import { buildProgram, type Invocation } from "../../src/program.ts";
 import { VmLock } from "../../src/state/lock/lock.ts";
 import type { NbdServer } from "../lab/nbd-server.ts";
 import { findFreePort } from "../lab/ports.ts";
@@ -18,6 +13,7 @@ import type { VmSpec } from "../lab/vcenter/vm-spec.ts";
 import { until } from "../until.ts";
 import { hasJournal, nfcPort, runCommand, startCommand } from "./cli-commands.ts";
 import { migrateWell } from "./migrate-checks.ts";
+import { preflightHere } from "./preflight.ts";
 
 const usage = 2;
 const vsphere = 3;
@@ -121,22 +117,14 @@ async function check(name = "good01", extra: readonly string[] = [], env: Variab
   return { ...run, ...(JSON.parse(run.stdout) as Checked) };
 }
 
-/** The same from arguments to exit code without a process of its own, for the sake of time. */
+/** The same without a process of its own, for the sake of time. */
 async function checkHere({ vm = "good01", flags, env, jobId }: Case) {
-  let invocation: Invocation | undefined;
-  const program = buildProgram((found) => {
-    invocation = found;
-  });
-  program.parse(argsFor(vm, flags?.() ?? [], jobId), { from: "user" });
-  const config = resolveConfig(invocation!.command, invocation!.flags, {
+  const found = await preflightHere(argsFor(vm, flags?.() ?? [], jobId), {
     MIGRATEKIT_VDDK_NFC_PORT: nfcPort(lab),
     ...env?.(),
   });
-  const logger = createLogger({ level: "silent", pretty: false });
-  const { signal } = new AbortController();
-  const { findings } = await runPreflight({ config, logger, signal });
   assert.ok(!existsSync(join(lab.dir, "never-made")), "no state directory is made");
-  return { findings, code: exitCodeOf(findings) };
+  return found;
 }
 
 interface Case {

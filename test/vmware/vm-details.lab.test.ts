@@ -61,7 +61,13 @@ test("a machine's identity, host and state are read", async () => {
     encrypted: false,
     consolidationNeeded: false,
     template: false,
-    host: { moref: "host-9", name: "localhost" },
+    connectionState: "connected",
+    host: {
+      moref: "host-9",
+      name: "localhost",
+      version: "7.0.3",
+      connectionState: "connected",
+    },
     snapshots: [],
   });
   assert.deepEqual(

@@ -1,6 +1,7 @@
 /** Everything that a run needs, looked at together; nothing is changed, here or in vSphere. */
 import type { Logger } from "pino";
 import type { Config } from "../../config.ts";
+import { inspectNbdkit, type NbdkitInspection } from "../../nbd/nbdkit/inspect.ts";
 import { StateDatabase } from "../../state/database/database.ts";
 import type { VmIdentity } from "../../state/vm-identity.ts";
 import type { VmDetails } from "../../vmware/vm-details.ts";
@@ -21,6 +22,7 @@ import {
 import { type DiskForecast, type Estimate, makePlan } from "./plan.ts";
 import { checkPrivileges } from "./privileges.ts";
 import { checkAllTargets } from "./targets.ts";
+import { checkHostVersion } from "./versions.ts";
 import { checkLock, checkSnapshots, checkVm } from "./vm.ts";
 
 export interface PreflightContext {
@@ -42,11 +44,12 @@ export async function runPreflight(context: PreflightContext): Promise<Preflight
   const undo = new UndoStack(logger);
   try {
     const state = openState(config.stateDir, undo);
+    const source = inspectSource(config, signal);
     const [remote, ...local] = await Promise.all([
-      checkRemote(config, state.database, undo, signal),
+      checkRemote(config, state.database, source, undo, signal),
       probe("state", signal, () => checkStateDir(config.stateDir)),
       probe("source", signal, checkEngine),
-      probe("source", signal, () => checkNbdkit(config, signal)),
+      probe("source", signal, () => checkNbdkit(source, config.vddkLibdir)),
       probe("source", signal, () => checkVddkConfig(config.vddkConfig)),
       probe("source", signal, checkTempDir),
       probe("progress", signal, () => checkProgressApi(config.vmaUrl, config.jobId, signal)),
@@ -57,6 +60,13 @@ export async function runPreflight(context: PreflightContext): Promise<Preflight
   } finally {
     await undo.unwind();
   }
+}
+
+function inspectSource(config: Config, signal: AbortSignal): Promise<NbdkitInspection> {
+  const { nbdkit, vddkPlugin: plugin, vddkLibdir: libdir } = config;
+  const source = inspectNbdkit({ nbdkit, plugin, libdir, signal });
+  source.catch(() => {}); // a finding of its own, wherever else it is waited for
+  return source;
 }
 
 /** Undefined where there is none yet; it is not made. */
@@ -74,6 +84,7 @@ function openState(stateDir: string, undo: UndoStack) {
 async function checkRemote(
   config: Config,
   state: StateDatabase | undefined,
+  source: Promise<NbdkitInspection>,
   undo: UndoStack,
   signal: AbortSignal,
 ): Promise<Preflight> {
@@ -85,11 +96,22 @@ async function checkRemote(
   });
   const ofVm =
     client && vm && identity ? checkFoundVm(config, state, client, vm, identity, signal) : [];
+  const versions = client && vm ? checkVersions(client, vm, source) : [];
   const found = await targets;
-  const findings = [...site.findings, ...(await ofVm), ...found.findings];
+  const findings = [...site.findings, ...(await ofVm), ...(await versions), ...found.findings];
   if (!vm || !identity) return { findings, disks: [] };
   const plan = await makePlan({ config, vm, identity, state, signal }, found.targets);
   return { ...plan, findings: [...findings, ...plan.findings] };
+}
+
+/** Where VDDK could not be looked at, that is a finding, and nothing is said of its version. */
+async function checkVersions(
+  client: VsphereClient,
+  vm: VmDetails,
+  source: Promise<NbdkitInspection>,
+): Promise<Finding[]> {
+  const inspection = await source.catch(() => undefined);
+  return checkHostVersion(client.about, vm.host, inspection?.vddkLibraryVersion);
 }
 
 async function checkFoundVm(

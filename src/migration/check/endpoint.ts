@@ -10,6 +10,7 @@ import { VsphereClient } from "../../vmware/vmware.ts";
 import { connectOptions, endpointText } from "../vm/site.ts";
 import type { UndoStack } from "../vm/undo.ts";
 import { type Finding, ok, problem, warning, warningsOf } from "./finding.ts";
+import { checkEndpointVersion } from "./versions.ts";
 
 export interface FoundVm {
   readonly findings: Finding[];
@@ -93,6 +94,7 @@ async function checkEndpoint(client: VsphereClient, endpoint: string): Promise<F
   } else {
     found.push(ok("vsphere", `certificate trusted by ${trust}: SHA-256 ${sha256}`));
   }
+  found.push(...checkEndpointVersion(about));
   // Most accounts may not see licences; that is no finding.
   const editions = await client.readLicenseEditions().catch(() => []);
   if (editions.length > 0 && editions.every((edition) => edition === "esxBasic")) {

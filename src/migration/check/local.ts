@@ -3,10 +3,9 @@ import { accessSync, constants, existsSync } from "node:fs";
 import { stat, statfs } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, resolve } from "node:path";
-import type { Config } from "../../config.ts";
 import { MigratekitError, messageOf } from "../../errors.ts";
 import { libnbdVersion } from "../../nbd/copy-engine/copy-engine.ts";
-import { inspectNbdkit, type NbdkitInspection } from "../../nbd/nbdkit/inspect.ts";
+import type { NbdkitInspection } from "../../nbd/nbdkit/inspect.ts";
 import { VmaHttp } from "../../progress/vma/http.ts";
 import { checkWritable, ensurePrivateDirectory } from "../../state/database/directory.ts";
 import { formatBytes } from "../../text.ts";
@@ -16,17 +15,12 @@ export function checkEngine(): Finding[] {
   return [ok("source", `copy engine with libnbd ${libnbdVersion()}`)];
 }
 
-/** nbdkit, its plugin, VMware's library, and the operator's configuration of it. */
+/** nbdkit, its plugin and VMware's library, as an inspection found them. @throws what it rejects with */
 export async function checkNbdkit(
-  { nbdkit, vddkPlugin, vddkLibdir }: Pick<Config, "nbdkit" | "vddkPlugin" | "vddkLibdir">,
-  signal: AbortSignal,
+  found: Promise<NbdkitInspection>,
+  vddkLibdir: string,
 ): Promise<Finding[]> {
-  const inspection = await inspectNbdkit({
-    nbdkit,
-    plugin: vddkPlugin,
-    libdir: vddkLibdir,
-    signal,
-  });
+  const inspection = await found;
   const { nbdkitVersion, pluginVersion, pluginPath, vddkLibraryVersion = "?" } = inspection;
   return [
     ok(

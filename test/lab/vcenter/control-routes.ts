@@ -5,6 +5,7 @@ import { type FaultName, type FaultRequest, faultDescriptions } from "./fault-bo
 import type { Fields } from "./fields.ts";
 import { frozenCopies } from "./frozen-copies.ts";
 import type { BackgroundOptions, RandomWritesOptions } from "./guest.ts";
+import type { HostConnectionState } from "./inventory.ts";
 import { describeLab } from "./lab-state.ts";
 import { inventoryName } from "./records.ts";
 import type { VcenterLab } from "./vcenter.ts";
@@ -112,16 +113,17 @@ const vmRoutes: Readonly<Record<string, Route>> = {
   /** {vm, key?}: a new tracking UUID now */
   "POST /vm/resetTracking": (lab, fields) =>
     vmOf(lab, fields).resetChangeTracking(fields.optionalNumber("key")),
-  /** {vm, tools?, hardwareVersion?, consolidationNeeded?, changeTracking?} */
+  /** {vm, tools?, hardwareVersion?, consolidationNeeded?, changeTracking?, template?} */
   "POST /vm/set": (lab, fields) => {
     const vm = vmOf(lab, fields);
-    const { tools, hardwareVersion, consolidationNeeded, changeTracking } = fields.all;
+    const { tools, hardwareVersion, consolidationNeeded, changeTracking, template } = fields.all;
     vm.set(
       withoutUndefined({
         tools: tools as ToolsState | undefined,
         hardwareVersion: hardwareVersion as number | undefined,
         consolidationNeeded: consolidationNeeded as boolean | undefined,
         changeTrackingEnabled: changeTracking as boolean | undefined,
+        template: template as boolean | undefined,
       }),
     );
   },
@@ -165,6 +167,18 @@ export const controlRoutes: Readonly<Record<string, Route>> = {
     lab.faults.clear(fields.optionalText("name") as FaultName | undefined);
     return { faults: lab.faults.list() };
   },
+  /** {version, apiVersion}: what the endpoint says that it is */
+  "POST /release": (lab, fields) =>
+    lab.setRelease({ version: fields.text("version"), apiVersion: fields.text("apiVersion") }),
+  /** {host, version?, connectionState?: connected|disconnected|notResponding} */
+  "POST /host/set": (lab, fields) =>
+    lab.setHost(
+      fields.text("host"),
+      withoutUndefined({
+        version: fields.optionalText("version"),
+        connectionState: fields.optionalText("connectionState") as HostConnectionState | undefined,
+      }),
+    ),
   "POST /sessions/expire": (lab) => lab.sessions.expireAll(),
   /** {ms?}: nobody listens for so long */
   "POST /restart": (lab, fields) => lab.refuseConnections(fields.optionalNumber("ms") ?? 1000),

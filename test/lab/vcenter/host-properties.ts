@@ -1,6 +1,7 @@
 /** Properties of hosts, datastores and networks. */
 
 import type { HostDescription, Inventory } from "./inventory.ts";
+import { productOf } from "./product.ts";
 import { Moref, type VimValue, vimObject } from "./vim-values.ts";
 
 const tebibyte = 1_099_511_627_776;
@@ -11,10 +12,11 @@ export function hostProperty(
   name: string,
 ): VimValue | undefined {
   const runtime = vimObject("HostRuntimeInfo", {
-    connectionState: "connected",
+    connectionState: host.connectionState ?? "connected",
     powerState: "poweredOn",
     inMaintenanceMode: false,
   });
+  const version = host.version ?? inventory.release.version;
   switch (name) {
     case "runtime":
       return runtime;
@@ -25,6 +27,11 @@ export function hostProperty(
         config: vimObject("HostConfigSummary", {
           name: host.name,
           port: 443,
+          product: vimObject("AboutInfo", {
+            ...productOf(true, version),
+            apiType: "HostAgent",
+            apiVersion: version,
+          }),
           vmotionEnabled: true,
         }),
         quickStats: vimObject("HostListSummaryQuickStats"),

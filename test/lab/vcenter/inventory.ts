@@ -4,7 +4,7 @@ import { datastoreProperty, hostProperty, networkProperty } from "./host-propert
 import { type ApiType, type InventoryNames, inventoryNames } from "./inventory-names.ts";
 import type { LabVm } from "./lab-vm.ts";
 import type { ManagedEntity, ManagedObject } from "./managed-object.ts";
-import { inventoryName } from "./records.ts";
+import { inventoryName, type VmRecord } from "./records.ts";
 import { Moref, type VimValue } from "./vim-values.ts";
 import { snapshotProperty, vmProperty } from "./vm-properties.ts";
 
@@ -12,11 +12,24 @@ export interface HostDescription {
   /** Name as the inventory and VDDK use it; must resolve to where NFC listens. */
   name: string;
   moref: string;
+  /** Of its ESXi; absent: the endpoint's. */
+  version?: string;
+  /** Absent: connected. */
+  connectionState?: HostConnectionState;
+}
+
+export type HostConnectionState = "connected" | "disconnected" | "notResponding";
+
+/** What the endpoint says that it is. */
+export interface Release {
+  version: string;
+  apiVersion: string;
 }
 
 export class Inventory {
   readonly names: InventoryNames;
   readonly apiType: ApiType;
+  readonly release: Release;
   readonly hosts: readonly HostDescription[];
   readonly datastores: readonly string[];
   /** Folder path below the vm folder -> moref. Grows, is part of the saved state. */
@@ -26,12 +39,14 @@ export class Inventory {
 
   constructor(options: {
     apiType: ApiType;
+    release: Release;
     hosts: readonly HostDescription[];
     datastores: readonly string[];
     folderMorefs: Record<string, string>;
     nextNumber: () => number;
   }) {
     this.apiType = options.apiType;
+    this.release = options.release;
     this.names = inventoryNames(options.apiType);
     this.hosts = options.hosts;
     this.datastores = options.datastores;
@@ -210,9 +225,17 @@ export class Inventory {
     return new Moref("Datastore", `datastore-${30 + this.datastores.indexOf(name)}`);
   }
 
+  host(name: string): HostDescription {
+    return this.hosts.find((candidate) => candidate.name === name) ?? this.hosts[0]!;
+  }
+
+  /** A machine is out of reach with its host; what the vCenter knows of it is still told. */
+  isConnected(vm: Pick<VmRecord, "host">): boolean {
+    return (this.host(vm.host).connectionState ?? "connected") === "connected";
+  }
+
   hostRef(name: string): Moref {
-    const host = this.hosts.find((candidate) => candidate.name === name) ?? this.hosts[0];
-    return new Moref("HostSystem", host!.moref);
+    return new Moref("HostSystem", this.host(name).moref);
   }
 
   #entity(

@@ -102,7 +102,10 @@ export class LabVm {
   /** Changes what an administrator or the guest would change behind our back. */
   set(
     change: Partial<
-      Pick<VmRecord, "tools" | "hardwareVersion" | "consolidationNeeded" | "changeTrackingEnabled">
+      Pick<
+        VmRecord,
+        "tools" | "hardwareVersion" | "consolidationNeeded" | "changeTrackingEnabled" | "template"
+      >
     >,
   ): void {
     Object.assign(this.record, change);

@@ -3,29 +3,20 @@
 import { managerRef } from "./inventory-names.ts";
 import type { LabCore } from "./lab-core.ts";
 import type { ManagedObject } from "./managed-object.ts";
+import { productOf } from "./product.ts";
 import type { Session } from "./sessions.ts";
 import { Moref, type VimObject, type VimValue, vimObject } from "./vim-values.ts";
 
 export const serviceInstance = new Moref("ServiceInstance", "ServiceInstance");
 
-export function about(lab: LabCore): VimObject {
-  const isHost = lab.inventory.apiType === "HostAgent";
-  const name = isHost ? "VMware ESXi" : "VMware vCenter Server";
+function about(lab: LabCore): VimObject {
+  const { apiType, release } = lab.inventory;
+  const isHost = apiType === "HostAgent";
   return vimObject("AboutInfo", {
-    name,
-    fullName: `${name} 7.0.3 build-21958406`,
-    vendor: "VMware, Inc.",
-    version: "7.0.3",
-    build: "21958406",
-    localeVersion: "INTL",
-    localeBuild: "000",
-    osType: isHost ? "vmnix-x86" : "linux-x64",
-    productLineId: isHost ? "embeddedEsx" : "vpx",
-    apiType: lab.inventory.apiType,
-    apiVersion: "7.0.3.0",
+    ...productOf(isHost, release.version),
+    apiType,
+    apiVersion: release.apiVersion,
     instanceUuid: isHost ? undefined : lab.instanceUuid,
-    licenseProductName: isHost ? "VMware ESX Server" : "VMware VirtualCenter Server",
-    licenseProductVersion: "7.0",
   });
 }
 

@@ -24,6 +24,7 @@ export function newVmRecord(
     changeTrackingEnabled: spec.changeTracking ?? false,
     changeTrackingSupported: spec.changeTrackingSupported ?? (spec.hardwareVersion ?? 19) >= 7,
     encrypted: spec.encrypted ?? false,
+    template: spec.template ?? false,
     consolidationNeeded: false,
     host: assigned.host,
     instanceUuid: spec.instanceUuid ?? randomUUID(),

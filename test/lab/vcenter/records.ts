@@ -62,6 +62,7 @@ export interface VmRecord {
   changeTrackingEnabled: boolean;
   changeTrackingSupported: boolean;
   encrypted: boolean;
+  template?: boolean;
   consolidationNeeded: boolean;
   /** Name of the host. */
   host: string;

@@ -3,7 +3,7 @@
 import { requirePrivilege } from "./inventory-operations.ts";
 import type { CallContext, Operation } from "./lab-core.ts";
 import type { LabVm } from "./lab-vm.ts";
-import { objectNotFound, VimFault } from "./vim-fault.ts";
+import { notSupported, objectNotFound, VimFault } from "./vim-fault.ts";
 import { Moref } from "./vim-values.ts";
 import { startTask, vmOf } from "./vm-operations.ts";
 
@@ -24,6 +24,7 @@ function createSnapshot(call: CallContext): Moref {
     durationMs: lab.settings.snapshotMs,
     cancelable: true,
     run: async () => {
+      if (vm.record.template) throw notSupported();
       if (incompatible || shared) throw snapshotIncompatible(incompatible?.record.label);
       const failed = lab.faults.take("snapshotFails", { vm: vm.name });
       if (failed) throw genericFault(failed.value, "An error occurred while saving the snapshot.");

@@ -2,7 +2,7 @@
 
 import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";
-import type { HostDescription } from "./inventory.ts";
+import type { HostDescription, Release } from "./inventory.ts";
 import type { ApiType } from "./inventory-names.ts";
 import type { VmRecord } from "./records.ts";
 import { writeWhole } from "./vddk-files.ts";
@@ -13,6 +13,8 @@ export interface SavedState {
   port: number;
   controlPort: number;
   apiType: ApiType;
+  /** Absent in states of older labs. */
+  release?: Release;
   instanceUuid: string;
   nextNumber: number;
   hosts: HostDescription[];

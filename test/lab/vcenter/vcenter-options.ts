@@ -34,6 +34,8 @@ export interface VcenterOptions {
   frozenKept?: number;
 }
 
+export const defaultRelease = { version: "7.0.3", apiVersion: "7.0.3.0" };
+
 export function newState(options: VcenterOptions): SavedState {
   const apiType = options.apiType ?? "VirtualCenter";
   return {
@@ -41,6 +43,7 @@ export function newState(options: VcenterOptions): SavedState {
     port: 0,
     controlPort: 0,
     apiType,
+    release: { ...defaultRelease },
     instanceUuid: randomUUID(),
     nextNumber: 1,
     hosts: (options.hosts ?? ["localhost"]).map((name, index) => ({

@@ -15,7 +15,7 @@ import {
   pruneFrozenCopies,
   writeFrozenCopy,
 } from "./frozen-copies.ts";
-import { Inventory } from "./inventory.ts";
+import { type HostDescription, Inventory, type Release } from "./inventory.ts";
 import type { LabCore } from "./lab-core.ts";
 import { LabDisk } from "./lab-disk.ts";
 import { LabVm } from "./lab-vm.ts";
@@ -25,7 +25,7 @@ import { SoapServer } from "./soap-server.ts";
 import { loadState, type SavedState, saveState } from "./state-file.ts";
 import { TaskList } from "./tasks.ts";
 import { UpdateSignal } from "./update-signal.ts";
-import { newState, type VcenterOptions } from "./vcenter-options.ts";
+import { defaultRelease, newState, type VcenterOptions } from "./vcenter-options.ts";
 import { writeCredentials, writeSnapshotMaps } from "./vddk-files.ts";
 import type { VmEnvironment } from "./vm-environment.ts";
 import { defaultVms, type VmSpec } from "./vm-spec.ts";
@@ -88,7 +88,12 @@ export class VcenterLab implements AsyncDisposable {
       [{ username, password }, ...others],
       options.sessionIdleMs ?? 1_800_000,
     );
-    this.inventory = new Inventory({ ...state, nextNumber: () => this.#nextNumber() });
+    state.release ??= { ...defaultRelease };
+    this.inventory = new Inventory({
+      ...state,
+      release: state.release,
+      nextNumber: () => this.#nextNumber(),
+    });
     this.#tasks = new TaskList({
       faults: this.faults,
       nextNumber: () => this.#nextNumber(),
@@ -156,6 +161,21 @@ export class VcenterLab implements AsyncDisposable {
       image: imagePath,
     }));
     return this.addVm({ name, folder, hardwareVersion, tools, host, powerState, disks });
+  }
+
+  /** What the endpoint says that it is from now on, and its hosts where they say nothing else. */
+  setRelease(release: Partial<Release>): void {
+    Object.assign(this.inventory.release, release);
+    this.#changed();
+  }
+
+  /** A host upgraded, disconnected or silent. */
+  setHost(
+    name: string,
+    change: Partial<Pick<HostDescription, "version" | "connectionState">>,
+  ): void {
+    Object.assign(this.inventory.host(name), change);
+    this.#changed();
   }
 
   /** Tells the stand-in VDDK where NFC listens, and the user name and password it shall ask for. */

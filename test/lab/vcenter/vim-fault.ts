@@ -1,6 +1,7 @@
 /** Faults: thrown by operations, sent as SOAP faults, kept in task results and missing sets. */
 
 import { type Moref, type VimObject, type VimValue, vimObject } from "./vim-values.ts";
+import type { PowerState } from "./vm-spec.ts";
 
 export class VimFault extends Error {
   /** Data object of the fault, for example a `NotAuthenticated`. */
@@ -58,13 +59,27 @@ export function fileFault(file: string): VimFault {
   return new VimFault("FileFault", `Error caused by file ${file}`, { file });
 }
 
-export function invalidPowerState(requestedState: string, existingState: string): VimFault {
+export function invalidPowerState(
+  requestedState: PowerState | undefined,
+  existingState: PowerState,
+): VimFault {
+  const existing = { poweredOn: "Powered on", poweredOff: "Powered off", suspended: "Suspended" };
   return new VimFault(
     "InvalidPowerState",
-    "The attempted operation cannot be performed in the current state (" +
-      `${existingState === "poweredOn" ? "Powered on" : "Powered off"}).`,
+    `The attempted operation cannot be performed in the current state (${existing[existingState]}).`,
     { requestedState, existingState },
   );
+}
+
+export function hostNotConnected(): VimFault {
+  return new VimFault(
+    "HostNotConnected",
+    "Unable to communicate with the remote host, since it is disconnected.",
+  );
+}
+
+export function notSupported(): VimFault {
+  return new VimFault("NotSupported", "The operation is not supported on the object.");
 }
 
 function vmodlName(type: string): string {

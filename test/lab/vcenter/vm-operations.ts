@@ -5,7 +5,14 @@ import { requirePrivilege } from "./inventory-operations.ts";
 import type { CallContext, Operation } from "./lab-core.ts";
 import type { LabVm } from "./lab-vm.ts";
 import type { TaskWork } from "./tasks.ts";
-import { invalidPowerState, noPermission, objectNotFound, VimFault } from "./vim-fault.ts";
+import {
+  hostNotConnected,
+  invalidPowerState,
+  noPermission,
+  notSupported,
+  objectNotFound,
+  VimFault,
+} from "./vim-fault.ts";
 import type { Moref, VimObject } from "./vim-values.ts";
 
 /** The machine the call is about; faults as vCenter when it is gone. */
@@ -18,6 +25,7 @@ export function vmOf(call: CallContext): LabVm {
 type WorkOptions = Pick<TaskWork, "run"> & Partial<Pick<TaskWork, "durationMs" | "cancelable">>;
 
 export function startTask(call: CallContext, vm: LabVm, kind: string, options: WorkOptions): Moref {
+  if (!call.lab.inventory.isConnected(vm.record)) throw hostNotConnected();
   const name = call.method.replace(/_Task$/, "");
   return call.lab.tasks.start({
     name,
@@ -41,9 +49,9 @@ function reconfigure(call: CallContext): Moref {
   return startTask(call, vm, "VirtualMachine", {
     run: async () => {
       if (changeTrackingEnabled === undefined) return undefined;
-      if (changeTrackingEnabled === true && !vm.changeTrackingSupported) {
-        throw new VimFault("NotSupported", "The operation is not supported on the object.");
-      }
+      if (vm.record.template) throw notSupported();
+      if (vm.record.powerState === "suspended") throw invalidPowerState(undefined, "suspended");
+      if (changeTrackingEnabled === true && !vm.changeTrackingSupported) throw notSupported();
       // Takes effect per disk at the next stun, as on a real host.
       vm.set({ changeTrackingEnabled: changeTrackingEnabled === true });
       return undefined;
@@ -102,7 +110,7 @@ function cancelTask(call: CallContext): undefined {
     throw noPermission(call.self, "Global.CancelTask");
   }
   if (!task.work.cancelable) {
-    throw new VimFault("NotSupported", "The operation is not supported on the object.");
+    throw notSupported();
   }
   call.lab.tasks.cancel(task);
   return undefined;

@@ -78,7 +78,7 @@ function config(
     version: `vmx-${String(vm.hardwareVersion).padStart(2, "0")}`,
     uuid: vm.biosUuid,
     instanceUuid: vm.instanceUuid,
-    template: false,
+    template: vm.template ?? false,
     guestId,
     alternateGuestName: "",
     annotation: "",
@@ -100,7 +100,7 @@ function config(
 function runtime(vm: VmRecord, inventory: Inventory): VimObject {
   return vimObject("VirtualMachineRuntimeInfo", {
     host: inventory.hostRef(vm.host),
-    connectionState: "connected",
+    connectionState: inventory.isConnected(vm) ? "connected" : "disconnected",
     powerState: vm.powerState,
     toolsInstallerMounted: false,
     numMksConnections: 0,
@@ -194,7 +194,7 @@ function summary(vm: VmRecord, inventory: Inventory): VimObject {
     guest: vimObject("VirtualMachineGuestSummary", { guestId, guestFullName }),
     config: vimObject("VirtualMachineConfigSummary", {
       name: inventoryName(vm.name),
-      template: false,
+      template: vm.template ?? false,
       vmPathName: `[datastore1] ${vm.name}/${vm.name}.vmx`,
       memorySizeMB: 2048,
       numCpu: 2,

@@ -16,6 +16,7 @@ export interface VmSpec {
   changeTracking?: boolean;
   changeTrackingSupported?: boolean;
   encrypted?: boolean;
+  template?: boolean;
   /** Name of the host it runs on. Default: the first one. */
   host?: string;
   instanceUuid?: string;

@@ -1,0 +1,90 @@
+/** Which vSphere this program and this VDDK get on with. */
+import { MigratekitError } from "../../errors.ts";
+import type { HostDetails } from "../../vmware/vm-details.ts";
+import type { About } from "../../vmware/wire/service-content.ts";
+import { type Finding, problem, warning } from "./finding.ts";
+
+/** In order; 6.5 and 6.7 count as releases, and from 7 on all of a major version is one. */
+const releases = ["older", "6.5", "6.7", "7.0", "8.0", "9.0", "newer"] as const;
+type Release = (typeof releases)[number];
+
+/**
+ * From VDDK's release notes ("Compatibility and Installation"): a VDDK reads its own vSphere release,
+ * the two before it and the one after it. VDDK 6 is 6.5 or 6.7; its library does not tell which.
+ */
+const vddkReads = [
+  { vddk: "9", from: "7.0", to: "newer" },
+  { vddk: "8", from: "6.7", to: "9.0" },
+  { vddk: "7", from: "6.5", to: "8.0" },
+  { vddk: "6", from: "older", to: "7.0" },
+] as const;
+
+/** The endpoint alone, before the VM is known. `version` as `about` has it: `6.7.0`. */
+export function checkEndpointVersion({ apiType, version }: About): Finding[] {
+  const what = apiType === "HostAgent" ? "the ESXi host" : "the vCenter";
+  return releaseOf(version) === "older" ? [tooOld("vsphere", what, version)] : [];
+}
+
+/**
+ * The host that the data comes from: its version counts, where it may be read, not its vCenter's.
+ * `vddk` is the major version of the library, as its name has it.
+ */
+export function checkHostVersion(
+  about: About,
+  host: HostDetails,
+  vddk: string | undefined,
+): Finding[] {
+  const version = host.version === "" ? about.version : host.version;
+  const what =
+    host.version === "" ? "the vCenter" : `the ESXi host ${host.name || "that holds the VM"}`;
+  if (releaseOf(version) !== "older") return vddkFindings(what, version, vddk);
+  // Said of the endpoint already.
+  return releaseOf(about.version) === "older" ? [] : [tooOld("host", what, version)];
+}
+
+function tooOld(area: "vsphere" | "host", what: string, version: string): Finding {
+  const error = new MigratekitError(
+    "vsphere-too-old",
+    `${what} is version ${version}, older than 6.5`,
+    area === "vsphere"
+      ? {}
+      : {
+          remedy:
+            "Data comes from the host, whatever its vCenter is: move the VM to a newer one, or upgrade it.",
+        },
+  );
+  return problem(area, error);
+}
+
+function vddkFindings(what: string, version: string, vddk: string | undefined): Finding[] {
+  const row = vddkReads.find((entry) => entry.vddk === vddk);
+  if (row === undefined) return [];
+  const release = releaseOf(version);
+  if (reads(row, release)) return [];
+  const limit =
+    releases.indexOf(release) < releases.indexOf(row.from)
+      ? `begins at ${row.from}`
+      : `ends at ${row.to}`;
+  const fitting = vddkReads.filter((entry) => entry.vddk !== "6" && reads(entry, release));
+  return [
+    warning(
+      "host",
+      `VDDK ${row.vddk} ${limit}, and ${what} is version ${version}: reading may fail`,
+      `Take VDDK ${fitting.map((entry) => entry.vddk).join(" or ")}, and give its directory with --vddk-libdir.`,
+    ),
+  ];
+}
+
+function reads({ from, to }: { from: Release; to: Release }, release: Release): boolean {
+  const at = releases.indexOf(release);
+  return releases.indexOf(from) <= at && at <= releases.indexOf(to);
+}
+
+/** A version that is none is not called old. */
+function releaseOf(version: string): Release {
+  const [major = 0, minor = 0] = version.split(".").map(Number);
+  if (Number.isNaN(major) || major > 9) return "newer";
+  if (major >= 7) return `${major as 7 | 8 | 9}.0`;
+  if (major < 6 || minor < 5) return "older";
+  return minor < 7 ? "6.5" : "6.7";
+}
