@@ -3,7 +3,7 @@ import { truncate } from "node:fs/promises";
 import { after, before, test } from "node:test";
 import { type Lab, startLab } from "../lab/start-lab.ts";
 import type { LabVm } from "../lab/vcenter/lab-vm.ts";
-import { assertFailure, migrateWell, type Summary } from "./migrate-checks.ts";
+import { assertEqualTargets, assertFailure, migrateWell, type Summary } from "./migrate-checks.ts";
 
 let lab: Lab;
 before(async () => {
@@ -84,6 +84,23 @@ test("a clone under the old name is another VM: full", async () => {
   await lab.targets.addVm(clone);
   assert.deepEqual(types(await migrateWell(lab, clone)), ["disk-2000 full"]);
   assert.deepEqual(types(await migrateWell(lab, vm)), ["disk-2000 incremental"]);
+});
+
+test("a disk that went back in its history is copied in full, whatever vSphere answers", async () => {
+  const vm = await syncedVm("reverted", 1);
+  const early = await vm.createSnapshot({ name: "by hand", description: "", quiesced: false });
+  await vm.randomWrites(2000, { seed: 10, writes: 20 });
+  lab.vcenter.faults.add({ name: "laterIdAnswered" });
+  const run = await lab.migrate(vm, { extra: ["--json"] });
+  assert.equal(run.code, 0, run.stderr);
+  await assertEqualTargets(lab, vm);
+  await vm.revertTo(early.moref, { keepTracking: true });
+  await vm.write(2000, mebibyte, Buffer.alloc(512, "new"));
+  const again = await lab.migrate(vm, { extra: ["--json"] });
+  lab.vcenter.faults.clear();
+  assert.equal(again.code, 0, again.stderr);
+  await assertEqualTargets(lab, vm);
+  assert.match((JSON.parse(again.stdout) as Summary).disks[0]!.reason, /went back in its history/);
 });
 
 test("a VM that moved to another host and datastore goes on incrementally", async () => {

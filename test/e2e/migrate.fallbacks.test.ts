@@ -72,6 +72,16 @@ test("when * answers one whole-disk extent, nothing is believed of it", async ()
   assert.equal(summary.disks[0]!.planned_bytes, vm.disks[0]!.record.capacityBytes);
 });
 
+test("what * leaves out is still asked of the source, also for a target of zeroes", async () => {
+  const fresh = await lab.addVm({
+    name: "left-out",
+    disks: [{ capacityBytes: 8 << 20, fill: { seed: 8, dataRatio: 0.5, zeroRatio: 0.1 } }],
+  });
+  await fresh.write(2000, 5 << 20, Buffer.alloc(65_536, "left out"));
+  lab.vcenter.faults.add({ name: "starLeavesOut", value: 5 << 20 });
+  await migrateWell(lab, fresh, { extra: ["--target-is-zero"] });
+});
+
 test("when the source has no extents, all of it is read", async () => {
   await lab.vddk.setFaults({ no_extents: 1 });
   const before = (await lab.vddk.readUse()).length;

@@ -1,4 +1,5 @@
 /** What a run would do to each disk, as far as that can be told without a snapshot. */
+import { splitChangeId } from "../../change-id.ts";
 import type { Config } from "../../config.ts";
 import { MigratekitError, messageOf } from "../../errors.ts";
 import { OmaApi } from "../../oma/oma.ts";
@@ -80,8 +81,7 @@ async function planOne(
   const record = state && new DiskRecords(state).readDiskRecord(identity, key);
   const journal = state && new JournalStore(state).openJournal(identity, key);
   const stored = await storedChangeId(context, key, record?.changeId, findings);
-  // Before its first snapshot a disk has no history: no stored change ID fits it.
-  const frozen = { capacityBytes, changeId: changeId ?? (willBeTracked(vm) ? "new" : undefined) };
+  const frozen = { capacityBytes, changeId: nextChangeId(changeId, vm) };
   const known = { frozen, target, storedChangeId: stored, record, journal };
   let plan: CopyDecision = decideCopy(known, { full: config.full });
   const samples = samplesFor(
@@ -120,8 +120,11 @@ async function planOne(
   };
 }
 
-function willBeTracked(vm: VmDetails): boolean {
-  return vm.changeTrackingSupported;
+/** What a snapshot would have. Before its first one a disk has no history: no stored ID fits it. */
+function nextChangeId(live: string | undefined, vm: VmDetails): string | undefined {
+  const now = live === undefined ? undefined : splitChangeId(live);
+  if (now !== undefined) return `${now.uuid}/${now.sequence + 1n}`;
+  return live ?? (vm.changeTrackingSupported ? "new" : undefined);
 }
 
 /** An unreadable store ends a run, unless all is copied anyway. */

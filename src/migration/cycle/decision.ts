@@ -2,6 +2,7 @@
  * What to copy for one disk and why. Pure: everything it needs is handed in, so that every rule of
  * "incremental only if …" can be tested alone.
  */
+import { splitChangeId } from "../../change-id.ts";
 import type { DiskRecord } from "../../state/disk-records.ts";
 import type { Journal } from "../../state/journal.ts";
 import type { CopyDecision } from "../disk.ts";
@@ -41,6 +42,9 @@ export function decideCopy(disk: DecisionBasis, options: { readonly full: boolea
   }
   if (record?.unfinished === "full") return full("an earlier full copy did not finish");
   const decision = decideIncremental(disk);
+  // What an interrupted run wrote is listed among the changes only where history goes on from there.
+  const broken = journal && brokenHistory("its change ID", journal.baseChangeId, frozen.changeId);
+  if (broken !== undefined) return full(`an interrupted copy cannot be continued: ${broken}`);
   // Without our own record nothing tells what the target holds where the journal is silent.
   if (decision.type !== "incremental" || decision.guard !== "samples") return decision;
   if (journal === undefined || obstacleToResume(disk, journal) !== undefined) return decision;
@@ -60,12 +64,17 @@ function decideIncremental({
   record,
 }: DecisionBasis): CopyDecision {
   if (storedChangeId === undefined) return full("no change ID is stored for it");
-  if (!sameHistory(storedChangeId, frozen.changeId ?? "")) {
-    return full("changed block tracking was reset: the stored change ID is of another history");
-  }
+  const broken = brokenHistory("the stored change ID", storedChangeId, frozen.changeId ?? "");
+  if (broken !== undefined) return full(broken);
   const { targetUri, targetSizeBytes, capacityBytes } = record ?? {};
-  const ours = record?.changeId === storedChangeId;
-  if (!ours || targetUri === undefined || targetSizeBytes === undefined) {
+  // Whoever made the stored ID: what we know of the disk and its target holds.
+  if (capacityBytes !== undefined && capacityBytes !== frozen.capacityBytes) {
+    return full(`its capacity changed from ${capacityBytes} to ${frozen.capacityBytes} bytes`);
+  }
+  const known = targetUri !== undefined && targetSizeBytes !== undefined;
+  const difference = known ? targetDifference(targetUri, targetSizeBytes, target) : undefined;
+  if (difference !== undefined) return { ...full(difference), targetMismatch: true };
+  if (!known || record?.changeId !== storedChangeId) {
     return {
       type: "incremental",
       reason: "a change ID from elsewhere is stored",
@@ -73,11 +82,6 @@ function decideIncremental({
       guard: "source",
     };
   }
-  if (capacityBytes !== undefined && capacityBytes !== frozen.capacityBytes) {
-    return full(`its capacity changed from ${capacityBytes} to ${frozen.capacityBytes} bytes`);
-  }
-  const difference = targetDifference(targetUri, targetSizeBytes, target);
-  if (difference !== undefined) return { ...full(difference), targetMismatch: true };
   return {
     type: "incremental",
     reason: "a change ID of the same history is stored",
@@ -91,9 +95,8 @@ function obstacleToResume(
   journal: Interrupted,
 ): string | undefined {
   const { baseChangeId, capacityBytes, targetUri, targetSizeBytes } = journal;
-  if (!sameHistory(baseChangeId, frozen.changeId ?? "")) {
-    return "changed block tracking was reset since";
-  }
+  const broken = brokenHistory("its change ID", baseChangeId, frozen.changeId ?? "");
+  if (broken !== undefined) return broken;
   if (capacityBytes !== frozen.capacityBytes) {
     return `the capacity changed from ${capacityBytes} to ${frozen.capacityBytes} bytes`;
   }
@@ -109,13 +112,17 @@ function targetDifference(uri: string, sizeBytes: number, now: TargetNow): strin
 }
 
 /**
- * A change ID is 16 hex bytes, a slash and a sequence number; the bytes name the tracking history.
- * An ID of any other form is of no history that we know.
+ * The UUID of a change ID names the tracking history; an ID of any other form is of no history that we
+ * know. Every snapshot has a new and greater number; a revert to a snapshot may keep the history and go
+ * back in it: numbers are then given a second time, and an ID of before means another state.
  */
-export function sameHistory(a: string, b: string): boolean {
-  const history = (id: string) => /^([0-9a-f][0-9a-f -]+)\/\d+$/i.exec(id.trim())?.[1];
-  const first = history(a)?.toLowerCase();
-  return first !== undefined && first === history(b)?.toLowerCase();
+function brokenHistory(what: string, before: string, now: string): string | undefined {
+  const [was, is] = [splitChangeId(before.trim()), splitChangeId(now.trim())];
+  if (was === undefined || was.uuid !== is?.uuid) {
+    return `changed block tracking was reset: ${what} is of another history`;
+  }
+  if (is.sequence > was.sequence) return undefined;
+  return `the disk went back in its history, as by a revert to a snapshot: ${what} ends in ${was.sequence}, the new one in ${is.sequence}`;
 }
 
 function full(reason: string): { type: "full"; reason: string } {

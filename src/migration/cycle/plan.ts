@@ -55,9 +55,9 @@ async function planFull(
   return {
     decision,
     syncType: "full",
-    // Allocated areas say nothing of what the target holds elsewhere: unless it holds zeroes,
-    // the whole disk is gone through, with the source's own extents.
-    extents: disk.targetIsZero ? allocated : undefined,
+    // vSphere may leave out what is allocated (restores, tracking that was turned on later, some
+    // datastores): its list counts the progress, and the source's own extents say what is to be read.
+    extents: undefined,
     plannedAreas: allocated,
     finished: nothing,
     touched: nothing,

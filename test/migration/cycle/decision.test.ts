@@ -1,10 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import {
-  type DecisionBasis,
-  decideCopy,
-  sameHistory,
-} from "../../../src/migration/cycle/decision.ts";
+import { type DecisionBasis, decideCopy } from "../../../src/migration/cycle/decision.ts";
 
 const history = "52 de c0 d9 b9 43 9d 10-61 d5 4c 1b e9 7b 65 63";
 const other = "52 de c0 d9 b9 43 9d 10-61 d5 4c 1b e9 7b 65 64";
@@ -73,6 +69,68 @@ const fullCases: [string, Parameters<typeof decideCopy>, RegExp][] = [
     [{ ...synced, target: { ...target, identity: "nbd://b/" }, journal }, { full: false }],
     /cannot be resumed/,
   ],
+  [
+    "the capacity changed, and the stored change ID is not the record's",
+    [
+      { ...synced, storedChangeId: `${history}/5`, frozen: { ...frozen, capacityBytes: 2 << 30 } },
+      { full: false },
+    ],
+    /capacity changed/,
+  ],
+  [
+    "the target is another one, and the stored change ID is not the record's",
+    [
+      {
+        ...synced,
+        storedChangeId: `${history}/5`,
+        target: { ...target, identity: "nbd://127.0.0.1:10808/other" },
+      },
+      { full: false },
+    ],
+    /the target was/,
+  ],
+  [
+    "the target's size changed, and the stored change ID is not the record's",
+    [
+      { ...synced, storedChangeId: `${history}/5`, target: { ...target, info: { sizeBytes: 5 } } },
+      { full: false },
+    ],
+    /target's size changed/,
+  ],
+  [
+    "the disk went back in its history",
+    [
+      {
+        ...synced,
+        storedChangeId: `${history}/9`,
+        frozen: { ...frozen, changeId: `${history}/5` },
+      },
+      { full: false },
+    ],
+    /went back in its history.*ends in 9, the new one in 5/,
+  ],
+  [
+    "the number of the stored change ID was given a second time",
+    [{ ...synced, storedChangeId: `${history}/9` }, { full: false }],
+    /went back in its history/,
+  ],
+  [
+    "the disk went back behind an interrupted full copy",
+    [{ ...synced, frozen: { ...frozen, changeId: `${history}/5` }, journal }, { full: false }],
+    /cannot be resumed: the disk went back/,
+  ],
+  [
+    "the disk went back behind an interrupted incremental, but not behind the last sync",
+    [
+      {
+        ...synced,
+        frozen: { ...frozen, changeId: `${history}/5` },
+        journal: { ...journal, mode: "incremental" },
+      },
+      { full: false },
+    ],
+    /cannot be continued: the disk went back/,
+  ],
 ];
 
 for (const [title, args, reason] of fullCases) {
@@ -113,9 +171,20 @@ test("a change ID that is not of our own last sync asks for the source as the gu
   }
 });
 
-test("histories are told apart by the bytes before the slash, and garbage belongs to none", () => {
-  assert.ok(sameHistory(`${history}/1`, `${history.toUpperCase()}/22`));
-  assert.ok(!sameHistory(`${history}/1`, `${other}/1`));
-  assert.ok(!sameHistory("*", "*"));
-  assert.ok(!sameHistory("", ""));
+test("a history's name is written in either case, and garbage belongs to no history", () => {
+  const upper = { ...synced, storedChangeId: `${history.toUpperCase()}/4`, record: undefined };
+  assert.equal(decideCopy(upper, { full: false }).type, "incremental");
+  for (const storedChangeId of ["*", "", `${history}`, `${history}/x`]) {
+    const now = { changeId: storedChangeId, capacityBytes: 1 << 30 };
+    const plan = decideCopy({ frozen: now, target, storedChangeId }, { full: false });
+    assert.equal(plan.type, "full", storedChangeId);
+  }
+});
+
+test("a sequence number is compared as a number of any length", () => {
+  const long = { ...synced, storedChangeId: `${history}/9007199254740993`, record: undefined };
+  const later = { ...frozen, changeId: `${history}/9007199254740994` };
+  assert.equal(decideCopy({ ...long, frozen: later }, { full: false }).type, "incremental");
+  const earlier = { ...frozen, changeId: `${history}/9007199254740992` };
+  assert.equal(decideCopy({ ...long, frozen: earlier }, { full: false }).type, "full");
 });
