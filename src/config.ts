@@ -20,6 +20,7 @@ import {
 } from "./options.ts";
 import { readPasswordFile } from "./password-file.ts";
 import { Secret } from "./secret.ts";
+import { hostAndPort } from "./text.ts";
 
 export interface Config extends Settings {
   readonly command: CommandName;
@@ -96,6 +97,12 @@ export function requireSettings<K extends OptionName>(config: Config, ...names: 
   throw new MigratekitError("usage", `${config.command} needs ${flags.join(", ")}`, {
     remedy: `Give the flag, its variable (${missing.map((name) => variablesOf(name, options[name])[0]).join(", ")}), or the field in --config FILE.`,
   });
+}
+
+/** The vSphere endpoint as `host:port`, an IPv6 address in brackets; `:443` where none is given. */
+export function endpointText({ vmwareEndpoint }: Pick<Config, "vmwareEndpoint">): string {
+  const { host = "", port = 443 } = vmwareEndpoint ?? {};
+  return hostAndPort(host, port);
 }
 
 export function defaultStateDir(environment: Environment = process.env): string {

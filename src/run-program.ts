@@ -11,7 +11,7 @@ export interface RunOptions {
   readonly signal?: AbortSignal;
 }
 
-export interface RunResult {
+export interface ProgramResult {
   /** Absent when a signal ended it. */
   readonly exitCode: number | undefined;
   readonly timedOut: boolean;
@@ -30,7 +30,7 @@ export async function runProgram(
   program: string,
   args: readonly string[],
   options: RunOptions,
-): Promise<RunResult> {
+): Promise<ProgramResult> {
   const { timeoutMs = 15_000, signal } = options;
   signal?.throwIfAborted();
   const child = spawn(program, args, {

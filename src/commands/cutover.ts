@@ -1,7 +1,6 @@
-import { requireSettings } from "../config.ts";
+import { endpointText, requireSettings } from "../config.ts";
 import { exitCodes } from "../errors.ts";
 import { type CutoverSummary, type OnEarlyEnd, runCutover } from "../migration/cutover/cutover.ts";
-import { endpointText } from "../migration/vm/site.ts";
 import { confirm } from "../report/confirm.ts";
 import type { CommandContext } from "../report/context.ts";
 import { errorDocument, printJson } from "../report/json.ts";

@@ -1,5 +1,5 @@
+import { endpointText } from "../config.ts";
 import { exitCodes, MigratekitError } from "../errors.ts";
-import { endpointText } from "../migration/vm/site.ts";
 import type { CommandContext } from "../report/context.ts";
 import { historyText } from "../report/history-text.ts";
 import { printJson } from "../report/json.ts";

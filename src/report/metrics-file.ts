@@ -5,9 +5,8 @@
 import { chmodSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import type { Logger } from "pino";
 import { buildInfo } from "../build-info.ts";
-import type { Config } from "../config.ts";
+import { type Config, endpointText } from "../config.ts";
 import { messageOf } from "../errors.ts";
-import { endpointText } from "../migration/vm/site.ts";
 import { type Labels, type Metric, metricsText, samplesOf } from "../progress/metrics.ts";
 import { State } from "../state/state.ts";
 import type { DiskTotals, VmTotals } from "../state/sync-totals.ts";

@@ -1,13 +1,13 @@
 /** The endpoint, and the VM on it: login, trust in the certificate, licence. Nothing is remembered. */
 import type { Logger } from "pino";
-import { type Config, requireSettings } from "../../config.ts";
+import { type Config, endpointText, requireSettings } from "../../config.ts";
 import { MigratekitError } from "../../errors.ts";
 import type { StateDatabase } from "../../state/database/database.ts";
 import { TrustStore } from "../../state/trust.ts";
 import type { VmIdentity } from "../../state/vm-identity.ts";
 import type { VmDetails } from "../../vmware/vm-details.ts";
 import { VsphereClient } from "../../vmware/vmware.ts";
-import { connectOptions, endpointText } from "../vm/site.ts";
+import { connectOptions } from "../vm/site.ts";
 import type { UndoStack } from "../vm/undo.ts";
 import { type Finding, ok, problem, warning, warningsOf } from "./finding.ts";
 import { checkEndpointVersion } from "./versions.ts";

@@ -1,23 +1,18 @@
 /** What dead runs left behind: found, listed, removed. Nothing of a living run or of anybody else. */
 import type { Logger } from "pino";
-import { type Config, requireSettings } from "../../config.ts";
+import { type Config, endpointText, requireSettings } from "../../config.ts";
 import { MigratekitError, messageOf } from "../../errors.ts";
 import { findNbdkitLeftovers, removeNbdkitLeftovers } from "../../nbd/nbdkit/workspace.ts";
 import { totalBytes } from "../../ranges.ts";
-import { StateDatabase } from "../../state/database/database.ts";
-import { DiskRecords } from "../../state/disk-records.ts";
-import { JournalStore } from "../../state/journal.ts";
 import { isVmLocked, VmLock } from "../../state/lock/lock.ts";
-import { RunStore } from "../../state/runs.ts";
-import { TrustStore } from "../../state/trust.ts";
-import { listVms, normalEndpoint, type VmIdentity } from "../../state/vm-identity.ts";
+import { State } from "../../state/state.ts";
+import { normalEndpoint, type VmIdentity } from "../../state/vm-identity.ts";
 import { formatBytes } from "../../text.ts";
 import type { VmDetails } from "../../vmware/vm-details.ts";
 import type { VsphereClient } from "../../vmware/vmware.ts";
 import { connectReadOnly } from "../check/endpoint.ts";
 import { findLeftovers } from "../cycle/snapshot.ts";
 import { diskIdOf } from "../vm/disks.ts";
-import { endpointText } from "../vm/site.ts";
 import { UndoStack } from "../vm/undo.ts";
 
 /** Part of `--json`. */
@@ -57,32 +52,25 @@ export async function runCleanup(context: CleanupContext): Promise<CleanupSummar
   const { config, logger, signal } = context;
   requireSettings(config, "vmware-endpoint", "vmware-username", "vmware-password");
   if (!config.all) requireSettings(config, "vmware-path");
-  const undo = new UndoStack(logger);
-  try {
-    const state = config.dryRun
-      ? StateDatabase.openExisting(config.stateDir)
-      : StateDatabase.open(config.stateDir);
-    if (state) undo.use("close the state database", state);
-    const endpoint = endpointText(config);
-    const pinned = state && new TrustStore(state).readPin(endpoint);
-    const client = await connectReadOnly(config, pinned, logger, signal);
-    undo.defer("end the vSphere session", () => client.close());
-    if (client.certificate.trust === "first-use") {
-      logger.warn(
-        { endpoint, sha256: client.certificate.sha256 },
-        "no run has remembered the endpoint's certificate yet, and it was not checked; " +
-          "--vmware-thumbprint makes sure",
-      );
-    }
-    const vms: VmCleanup[] = [];
-    for (const wanted of wantedVms(config, state)) {
-      signal.throwIfAborted();
-      vms.push(await cleanVm(context, state, client, wanted));
-    }
-    return { dry_run: config.dryRun, local: await cleanLocal(context), vms };
-  } finally {
-    await undo.unwind();
+  await using undo = new UndoStack(logger);
+  const state = config.dryRun ? State.openExisting(config.stateDir) : State.open(config.stateDir);
+  if (state) undo.use("close the state database", state);
+  const endpoint = endpointText(config);
+  const client = await connectReadOnly(config, state?.trust.readPin(endpoint), logger, signal);
+  undo.defer("end the vSphere session", () => client.close());
+  if (client.certificate.trust === "first-use") {
+    logger.warn(
+      { endpoint, sha256: client.certificate.sha256 },
+      "no run has remembered the endpoint's certificate yet, and it was not checked; " +
+        "--vmware-thumbprint makes sure",
+    );
   }
+  const vms: VmCleanup[] = [];
+  for (const wanted of wantedVms(config, state)) {
+    signal.throwIfAborted();
+    vms.push(await cleanVm(context, state, client, wanted));
+  }
+  return { dry_run: config.dryRun, local: await cleanLocal(context), vms };
 }
 
 interface WantedVm {
@@ -91,15 +79,15 @@ interface WantedVm {
   readonly instanceUuid?: string;
 }
 
-function wantedVms(config: Config, state: StateDatabase | undefined): WantedVm[] {
+function wantedVms(config: Config, state: State | undefined): WantedVm[] {
   if (!config.all) return [{ vmPath: config.vmwarePath! }];
   const endpoint = normalEndpoint(endpointText(config));
-  return state ? listVms(state).filter((vm) => normalEndpoint(vm.endpoint) === endpoint) : [];
+  return state?.listVms().filter((vm) => normalEndpoint(vm.endpoint) === endpoint) ?? [];
 }
 
 async function cleanVm(
   context: CleanupContext,
-  state: StateDatabase | undefined,
+  state: State | undefined,
   client: VsphereClient,
   { vmPath, instanceUuid }: WantedVm,
 ): Promise<VmCleanup> {
@@ -140,14 +128,14 @@ function holdVm(
 
 async function cleanHeldVm(
   context: CleanupContext,
-  state: StateDatabase | undefined,
+  state: State | undefined,
   client: VsphereClient,
   vm: VmDetails,
   identity: VmIdentity,
   holder: { readonly token: string } | undefined,
 ): Promise<Leftover[]> {
   const { config } = context;
-  const runs = state && new RunStore(state);
+  const runs = state?.runs;
   const withSnapshots = runs?.runsWithLeftoverSnapshots(identity, holder) ?? [];
   const deadRunIds = new Set(withSnapshots.map(({ runId }) => runId));
   const found = await removeSnapshots(context, client, vm, deadRunIds);
@@ -194,13 +182,13 @@ async function removeSnapshots(
 /** A journal spares the next run what was copied already: it is no rubbish while its disk exists. */
 function cleanJournals(
   config: Config,
-  state: StateDatabase,
+  state: State,
   vm: VmDetails,
   identity: VmIdentity,
 ): Leftover[] {
-  const journals = new JournalStore(state);
+  const { journals, records } = state;
   const found: Leftover[] = [];
-  for (const { deviceKey } of new DiskRecords(state).listDisks(identity)) {
+  for (const { deviceKey } of records.listDisks(identity)) {
     const journal = journals.openJournal(identity, deviceKey);
     if (journal === undefined) continue;
     const done = formatBytes(totalBytes(journal.finished));

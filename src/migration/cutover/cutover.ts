@@ -38,7 +38,7 @@ export async function runCutover(
     try {
       return await cutOver(held, shutdown);
     } catch (error) {
-      onEarlyEnd(await describePower(held, shutdown));
+      onEarlyEnd(await describePower(held.site, shutdown));
       throw error;
     }
   });

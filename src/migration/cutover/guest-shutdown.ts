@@ -3,7 +3,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { MigratekitError, messageOf } from "../../errors.ts";
 import { formatDuration } from "../../text.ts";
 import type { PowerState } from "../../vmware/vm-details.ts";
-import type { HeldVm } from "../vm/held-vm.ts";
+import type { HeldVm, SiteContext } from "../vm/held-vm.ts";
+import type { Site } from "../vm/site.ts";
 
 const pollMs = 1000;
 
@@ -11,7 +12,7 @@ const pollMs = 1000;
  * Whether a shutdown can be expected to work, asked before anything is copied.
  * @throws MigratekitError `vm-unsuitable`, `shutdown-failed`, `vsphere-permission`
  */
-export async function checkShutdown({ site, config, logger }: HeldVm): Promise<void> {
+export async function checkShutdown({ site, config, logger }: SiteContext): Promise<void> {
   const { vm, client } = site;
   if (vm.powerState === "suspended") {
     throw new MigratekitError("vm-unsuitable", `${vm.name} is suspended`, {
@@ -49,15 +50,18 @@ export interface Shutdown {
  * only after `--shutdown-timeout`, it is powered off hard. `progress` says at any time how far it got.
  * @throws MigratekitError `shutdown-failed`, `vsphere-…`; the signal's reason
  */
-export async function shutDown(held: HeldVm, progress: Shutdown): Promise<void> {
-  const { config, logger, signal, site, reporter } = held;
+export async function shutDown(
+  context: SiteContext & Pick<HeldVm, "reporter">,
+  progress: Shutdown,
+): Promise<void> {
+  const { config, logger, signal, site, reporter } = context;
   const { client, vm } = site;
   const deadlineMs = performance.now() + config.shutdownTimeout;
   const isOff = async () => (await client.readPowerState(vm.moref)) === "poweredOff";
   logger.info(`asking the guest of ${vm.name} to shut down`);
   for (let refusal: string | undefined; ; ) {
     signal.throwIfAborted();
-    if (!progress.asked) refusal = await ask(held, progress, refusal);
+    if (!progress.asked) refusal = await ask(context, progress, refusal);
     if (await isOff()) return;
     const leftMs = deadlineMs - performance.now();
     if (leftMs <= 0) break;
@@ -82,7 +86,7 @@ export async function shutDown(held: HeldVm, progress: Shutdown): Promise<void> 
 
 /** Gives why the request was refused, if it was; tried again only where force would follow. */
 async function ask(
-  { site, config, logger }: HeldVm,
+  { site, config, logger }: SiteContext,
   progress: Shutdown,
   refusedBefore: string | undefined,
 ): Promise<string | undefined> {
@@ -109,10 +113,9 @@ const readTimeoutMs = 15_000;
 
 /** What an operator must know when a cutover ends early. Never rejects. */
 export async function describePower(
-  { site }: HeldVm,
+  { client, vm }: Site,
   shutdown: Shutdown,
 ): Promise<{ state: PowerState | "unknown"; text: string }> {
-  const { client, vm } = site;
   const timeout = sleep(readTimeoutMs, "unknown" as const, { ref: false });
   const state = await Promise.race([
     client.readPowerState(vm.moref).catch(() => "unknown" as const),

@@ -40,12 +40,9 @@ export async function transfer(
   parallelDisks: number,
   disks: readonly PreparedDisk[],
 ): Promise<CopiedDisk[]> {
-  const results = await mapLimited(disks, parallelDisks, (disk) => transferDisk(context, disk));
-  context.signal.throwIfAborted();
-  return results.map((result) => {
-    if (result.status === "rejected") throw result.reason;
-    return result.value;
-  });
+  return await mapLimited(disks, parallelDisks, (disk) => transferDisk(context, disk)).finally(() =>
+    context.signal.throwIfAborted(),
+  );
 }
 
 async function transferDisk(context: Transfer, prepared: PreparedDisk): Promise<CopiedDisk> {

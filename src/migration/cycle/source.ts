@@ -7,16 +7,8 @@ import { patiently } from "../../nbd/copy-engine/patience.ts";
 import { inspectNbdkit, type NbdkitInspection } from "../../nbd/nbdkit/inspect.ts";
 import { type NbdkitExport, startNbdkit, type VddkSource } from "../../nbd/nbdkit/nbdkit.ts";
 import type { FrozenDisk, ServedSource } from "../disk.ts";
-import type { Site } from "../vm/site.ts";
+import type { SiteContext } from "../vm/held-vm.ts";
 import type { UndoStack } from "../vm/undo.ts";
-
-/** Who reads where. */
-export interface SourceContext {
-  readonly config: Config;
-  readonly site: Site;
-  readonly logger: Logger;
-  readonly signal: AbortSignal;
-}
 
 /** What reading any disk of one snapshot takes. */
 export interface SnapshotSource {
@@ -45,7 +37,7 @@ export async function inspectSource(
  * Endpoint, user and password must be given. `exports` takes the end of each nbdkit.
  */
 export function snapshotSource(
-  { config, site, logger, signal }: SourceContext,
+  { config, site, logger, signal }: SiteContext,
   snapshotMoref: string,
   inspection: NbdkitInspection,
   connections: number | undefined,

@@ -46,11 +46,7 @@ export async function runList(
     hosts: new HostConnections(config.hostConnections, Math.min(config.parallelVms, vms.length)),
     targets: new Map(),
   };
-  const settled = await mapLimited(vms, config.parallelVms, (vm) => runOne(context, vm, shared));
-  return settled.map((result) => {
-    if (result.status === "rejected") throw result.reason;
-    return result.value;
-  });
+  return await mapLimited(vms, config.parallelVms, (vm) => runOne(context, vm, shared));
 }
 
 async function runOne(

@@ -91,14 +91,9 @@ async function verifyVm(
   }
 
   reporter.stage("Transfer");
-  const results = await mapLimited(ready, parallelDisks, (disk) =>
+  const outcomes = await mapLimited(ready, parallelDisks, (disk) =>
     verifyDisk({ ...run, engine }, disk),
-  );
-  signal.throwIfAborted();
-  const outcomes = results.map((result) => {
-    if (result.status === "rejected") throw result.reason;
-    return result.value;
-  });
+  ).finally(() => signal.throwIfAborted());
 
   reporter.stage("Finalize");
   await exports.unwind();

@@ -1,11 +1,11 @@
 import { randomUUID } from "node:crypto";
 import { buildInfo } from "../../build-info.ts";
+import { endpointText } from "../../config.ts";
 import { MigratekitError, messageOf } from "../../errors.ts";
 import { State } from "../../state/state.ts";
 import { normalEndpoint } from "../../state/vm-identity.ts";
 import type { CycleContext } from "./held-vm.ts";
 import { endOf } from "./run.ts";
-import { endpointText } from "./site.ts";
 
 /**
  * A run that ended before its VM was found and locked is part of that VM's history too: an operator

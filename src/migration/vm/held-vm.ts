@@ -34,6 +34,9 @@ export interface CycleContext {
   readonly shared?: SharedResources;
 }
 
+/** The VM that work is about, and the settings it is done with: what many steps want and no more. */
+export type SiteContext = Pick<HeldVm, "config" | "site" | "logger" | "signal">;
+
 /** What a command holds once it has found and locked its VM, for one run or several. */
 export interface HeldVm extends CycleContext {
   readonly site: Site;

@@ -1,8 +1,6 @@
 import type { Logger } from "pino";
-import type { Config } from "../../config.ts";
-import { requireSettings } from "../../config.ts";
+import { type Config, endpointText, requireSettings } from "../../config.ts";
 import type { TrustStore } from "../../state/trust.ts";
-import { hostAndPort } from "../../text.ts";
 import type { VmDetails } from "../../vmware/vm-details.ts";
 import { VsphereClient, type VsphereConnectOptions } from "../../vmware/vmware.ts";
 import type { TrustedCertificate } from "../../vmware/wire/certificate.ts";
@@ -103,9 +101,4 @@ function settleTrust(
         `and there has the password now. Seen: SHA-256 ${sha256}${changed ? `, remembered was SHA-256 ${pinned}` : ""}`,
     );
   }
-}
-
-export function endpointText(config: Config): string {
-  const { host = "", port = 443 } = config.vmwareEndpoint ?? {};
-  return hostAndPort(host, port);
 }

@@ -1,5 +1,4 @@
 /** Which export takes which disk. */
-import type { Logger } from "pino";
 import type { Config } from "../../config.ts";
 import { MigratekitError } from "../../errors.ts";
 import type { ExportInfo, NbdEndpoint } from "../../nbd/copy-engine/copy-engine.ts";
@@ -10,8 +9,7 @@ import { targetIdentity } from "../../nbd/target/uri.ts";
 import type { VirtualDisk } from "../../vmware/virtual-disk.ts";
 import type { FoundDisk } from "../disk.ts";
 import { diskIdOf, selectDisks } from "./disks.ts";
-import type { SharedResources } from "./held-vm.ts";
-import type { Site } from "./site.ts";
+import type { SharedResources, SiteContext } from "./held-vm.ts";
 import type { UndoStack } from "./undo.ts";
 
 /** Finds mistakes in `--nbd-targets` before anything is connected. @throws `usage` */
@@ -20,13 +18,7 @@ export function checkTargetFlags(config: Config): void {
 }
 
 /** Which VM's disks are looked for, and who else may be writing. */
-export interface TargetContext {
-  readonly config: Config;
-  readonly site: Site;
-  readonly logger: Logger;
-  readonly signal: AbortSignal;
-  readonly shared?: Pick<SharedResources, "targets">;
-}
+export type TargetContext = SiteContext & { readonly shared?: Pick<SharedResources, "targets"> };
 
 /**
  * Every disk that takes part with its target, resolved, looked at and claimed for this VM: the one place

@@ -2,7 +2,7 @@
 import { readdir, stat } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { type ErrorCode, hasSystemCode, MigratekitError, messageOf } from "../../errors.ts";
-import { type RunResult, runProgram } from "../../run-program.ts";
+import { type ProgramResult, runProgram } from "../../run-program.ts";
 import { parseLine } from "./causes.ts";
 import { childEnvironment, pluginArgument, programPath } from "./command.ts";
 
@@ -118,7 +118,7 @@ async function listFilters(filterDir: string | undefined): Promise<Set<string>> 
   return new Set(filters.filter((name) => name !== undefined));
 }
 
-async function runNbdkit(options: InspectOptions, args: readonly string[]): Promise<RunResult> {
+async function runNbdkit(options: InspectOptions, args: readonly string[]): Promise<ProgramResult> {
   const { nbdkit, signal, timeoutMs } = options;
   try {
     return await runProgram(programPath(nbdkit), args, {
@@ -139,7 +139,7 @@ export function cannotRun(nbdkit: string, error: unknown): MigratekitError {
   return failure("nbdkit-missing", `cannot run ${where}: ${reason}`, error);
 }
 
-function answerOf(result: RunResult): string {
+function answerOf(result: ProgramResult): string {
   if (result.timedOut) return "gave no answer in time";
   const text = errorLineOf(result.stderr) ?? firstLine(result.stdout);
   const end = result.exitCode === undefined ? "died" : `ended with exit code ${result.exitCode}`;
