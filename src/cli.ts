@@ -34,14 +34,12 @@ async function main(argv: readonly string[]): Promise<number> {
   }
   const invocation = parseArguments(argv);
   if (typeof invocation === "number") return invocation;
-  const shutdown = listenToSignals();
   try {
-    const code = await runCommand(invocation, shutdown.signal);
-    if (shutdown.signal.aborted) dieBySignal(shutdown.signal.reason);
-    return code;
+    // What has come to its end when a signal arrives was not interrupted by it.
+    return await runCommand(invocation, listenToSignals());
   } catch (error) {
+    if (error instanceof Interruption) dieBySignal(error);
     await report(error, invocation);
-    if (shutdown.signal.aborted) dieBySignal(shutdown.signal.reason);
     return error instanceof MigratekitError ? error.exitCode : exitCodes.bug;
   }
 }
@@ -89,7 +87,7 @@ async function runCommand(invocation: Invocation, signal: AbortSignal): Promise<
  * The first signal asks for a polite end: drain, journal, remove the snapshot, last update. The
  * second ends the process at once, by that signal.
  */
-function listenToSignals(): AbortController {
+function listenToSignals(): AbortSignal {
   const controller = new AbortController();
   for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
     process.on(name, () => {
@@ -103,7 +101,7 @@ function listenToSignals(): AbortController {
       }
     });
   }
-  return controller;
+  return controller.signal;
 }
 
 /** Ends the process by the signal itself, so that its parent sees 128+N and knows why. */
@@ -121,7 +119,7 @@ async function report(error: unknown, invocation: Invocation): Promise<void> {
   if (error instanceof MigratekitError) {
     const lines = `error [${error.code}]: ${oneLine(error.message)}\n  fix: ${oneLine(error.remedy)}\n`;
     process.stderr.write(redact(debug ? `${lines}${withoutControls(inspect(error))}\n` : lines));
-  } else if (!(error instanceof Interruption)) {
+  } else {
     await reportBug(error);
   }
 }

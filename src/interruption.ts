@@ -1,4 +1,5 @@
 import { constants } from "node:os";
+import { MigratekitError } from "./errors.ts";
 
 /** The reason of the abort signal after SIGINT, SIGTERM or SIGHUP. */
 export class Interruption extends Error {
@@ -14,4 +15,10 @@ export class Interruption extends Error {
   get exitCode(): number {
     return 128 + constants.signals[this.signal];
   }
+}
+
+/** The one word that a machine reads for anything thrown: in logs and in `--json`. */
+export function codeOf(error: unknown): string {
+  if (error instanceof Interruption) return "interrupted";
+  return error instanceof MigratekitError ? error.code : "bug";
 }

@@ -3,7 +3,7 @@ import { exitCodes } from "../errors.ts";
 import { type CutoverSummary, type OnEarlyEnd, runCutover } from "../migration/cutover/cutover.ts";
 import { confirm } from "../report/confirm.ts";
 import type { CommandContext } from "../report/context.ts";
-import { errorDocument, printJson } from "../report/json.ts";
+import { failureDocument, printJson } from "../report/json.ts";
 import { reported } from "../report/report.ts";
 import { formatDuration } from "../text.ts";
 
@@ -33,8 +33,7 @@ export async function run(context: CommandContext): Promise<number> {
   } catch (error) {
     if (config.json) {
       printJson({
-        status: "failed",
-        error: errorDocument(error),
+        ...failureDocument(error),
         ...(power === undefined ? {} : { power_state: power.state, power: power.text }),
       });
     }

@@ -1,11 +1,12 @@
 import { exitCodes } from "../errors.ts";
+import { Interruption } from "../interruption.ts";
 import { addSecret } from "../logger.ts";
 import { runCycle } from "../migration/cycle/cycle.ts";
 import { type CycleSummary, copiedBytes } from "../migration/cycle/summary.ts";
 import { exitCodeOf, runList } from "../migration/list/list.ts";
 import { readVmList } from "../migration/list/read-list.ts";
 import type { CommandContext } from "../report/context.ts";
-import { errorDocument, printJson } from "../report/json.ts";
+import { failureDocument, printJson } from "../report/json.ts";
 import { ListProgress } from "../report/list-progress.ts";
 import { listDocument, listText } from "../report/list-text.ts";
 import { reported } from "../report/report.ts";
@@ -23,7 +24,7 @@ export async function run(context: CommandContext): Promise<number> {
     else logger.info(summaryLine(summary));
     return exitCodes.success;
   } catch (error) {
-    if (config.json) printJson({ status: "failed", error: errorDocument(error) });
+    if (config.json) printJson(failureDocument(error));
     throw error;
   }
 }
@@ -35,7 +36,10 @@ function summaryLine(summary: CycleSummary): string {
   );
 }
 
-/** Gives 0, or the code of the first VM in the list's order that failed. */
+/**
+ * Gives 0, or the code of the first VM in the list's order that failed.
+ * @throws Interruption where a signal kept one of them from its end
+ */
 async function migrateList(context: CommandContext, path: string): Promise<number> {
   const { config, logger, signal, view } = context;
   const vms = readVmList(path, context.flags);
@@ -50,5 +54,7 @@ async function migrateList(context: CommandContext, path: string): Promise<numbe
   const durationMs = performance.now() - startedMs;
   if (config.json) printJson(listDocument(results, durationMs));
   else process.stdout.write(listText(results, durationMs));
+  const interrupted = results.find(({ error }) => error instanceof Interruption);
+  if (interrupted) throw interrupted.error;
   return results.map(exitCodeOf).find((code) => code !== exitCodes.success) ?? exitCodes.success;
 }

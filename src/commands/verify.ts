@@ -2,7 +2,7 @@ import { exitCodes } from "../errors.ts";
 import type { VerifySummary } from "../migration/verify/summary.ts";
 import { runVerification } from "../migration/verify/verify.ts";
 import type { CommandContext } from "../report/context.ts";
-import { errorDocument, printJson } from "../report/json.ts";
+import { failureDocument, printJson } from "../report/json.ts";
 import { reported } from "../report/report.ts";
 import { verificationText } from "../report/verification-text.ts";
 
@@ -20,7 +20,7 @@ export async function run(context: CommandContext): Promise<number> {
     else process.stdout.write(verificationText(found!));
     return exitCodes.success;
   } catch (error) {
-    if (config.json) printJson({ status: "failed", error: errorDocument(error), ...found });
+    if (config.json) printJson({ ...failureDocument(error), ...found });
     else if (found) process.stdout.write(verificationText(found));
     throw error;
   }

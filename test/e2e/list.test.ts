@@ -189,6 +189,9 @@ test("a signal ends every VM under way politely, and the others do not begin", a
     outcomes.map(({ status }) => status),
     ["interrupted", "interrupted", "not_started", "not_started"],
   );
+  for (const { exit_code, error } of outcomes) {
+    assert.deepEqual([exit_code, error?.code], [143, "interrupted"]);
+  }
   for (const vm of vms) assertNoSnapshot(vm);
   for (const vm of vms.slice(0, 2)) {
     assert.equal(lab.vma.updatesOf(`signal-${vm.name}`).at(-1)?.body.status, "failed");

@@ -1,11 +1,16 @@
 import assert from "node:assert/strict";
 import { after, before, beforeEach, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { type CliRun, startCli } from "../lab/run-cli.ts";
+import { type CliResult, type CliRun, startCli } from "../lab/run-cli.ts";
 import { type Lab, startLab } from "../lab/start-lab.ts";
 import type { LabVm } from "../lab/vcenter/lab-vm.ts";
 import { until } from "../until.ts";
-import { assertFailure, assertNoSnapshot, migrateWell } from "./migrate-checks.ts";
+import {
+  assertEqualTargets,
+  assertFailure,
+  assertNoSnapshot,
+  migrateWell,
+} from "./migrate-checks.ts";
 
 let lab: Lab;
 let vm: LabVm;
@@ -55,6 +60,80 @@ for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
     assert.doesNotMatch(result.stderr, /error \[bug\]/);
   });
 }
+
+interface Ending {
+  status: string;
+  error?: { code: string; message: string };
+}
+
+/** What everybody who is told of a run's ending is told. */
+async function endings(result: CliResult, jobId: string) {
+  const args = ["history", "--state-dir", lab.stateDir, "--vmware-path", vm.path, "--json"];
+  const history = JSON.parse((await startCli({ args }).result).stdout) as {
+    vms: { runs: { status: string; errorCode?: string }[] }[];
+  };
+  const { status, error } = JSON.parse(result.stdout) as Ending;
+  const [newest] = history.vms[0]!.runs;
+  return {
+    exit: result.signal ?? result.code,
+    json: error === undefined ? status : `${status} [${error.code}]`,
+    vma: lab.vma.updatesOf(jobId).at(-1)?.body.status,
+    history:
+      newest?.errorCode === undefined ? newest?.status : `${newest.status} [${newest.errorCode}]`,
+  };
+}
+
+/** Starts a run whose snapshot's removal takes a while, and signals it then. */
+async function signalAtRemoval(extra: string[]): Promise<CliRun & { jobId: string }> {
+  const run = start([...extra, "--json"]);
+  const removals = () =>
+    lab.vcenter.log.calls.filter(({ method }) => method === "RemoveSnapshot_Task").length;
+  const before = removals();
+  await untilStage(run.jobId, "QueryCBT");
+  lab.vcenter.faults.add({ name: "slowTasks", value: 3000, count: 1 });
+  await until("the snapshot is being removed", () => removals() > before);
+  run.child.kill("SIGTERM");
+  return run;
+}
+
+test("a signal that comes when all is copied takes nothing back: the run completed, for everybody", async () => {
+  const run = await signalAtRemoval(["--full"]);
+  const result = await run.result;
+  assert.deepEqual(await endings(result, run.jobId), {
+    exit: 0,
+    json: "completed",
+    vma: "completed",
+    history: "completed",
+  });
+  await assertEqualTargets(lab, vm);
+  assertNoSnapshot(vm);
+});
+
+test("a signal that comes when a run has failed does not hide what failed", async () => {
+  await lab.vddk.setFaults({ nfc_refuse: 1 });
+  const run = await signalAtRemoval([]);
+  const result = await run.result;
+  assert.deepEqual(await endings(result, run.jobId), {
+    exit: 4,
+    json: "failed [source-unreachable]",
+    vma: "failed",
+    history: "failed [source-unreachable]",
+  });
+  assertNoSnapshot(vm);
+});
+
+test("a run that a signal ended in mid-copy was interrupted, for everybody", async () => {
+  await lab.vddk.setFaults(slowReads);
+  const run = start(["--full", "--json"]);
+  await untilCopying(run.jobId);
+  run.child.kill("SIGTERM");
+  assert.deepEqual(await endings(await run.result, run.jobId), {
+    exit: "SIGTERM",
+    json: "interrupted [interrupted]",
+    vma: "failed",
+    history: "interrupted",
+  });
+});
 
 test("SIGTERM while the snapshot is being made leaves none behind", async () => {
   lab.vcenter.faults.add({ name: "slowSnapshot", value: 3000, count: 1 });

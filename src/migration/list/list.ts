@@ -2,6 +2,7 @@
 import type { Logger } from "pino";
 import type { Config } from "../../config.ts";
 import { exitCodes, MigratekitError, messageOf } from "../../errors.ts";
+import { codeOf, Interruption } from "../../interruption.ts";
 import { redact } from "../../logger.ts";
 import { mapLimited } from "../../map-limited.ts";
 import { Engine } from "../../nbd/copy-engine/copy-engine.ts";
@@ -54,7 +55,7 @@ async function runOne(
   vm: ListedVm,
   shared: SharedResources,
 ): Promise<VmResult> {
-  if (signal.aborted) return { vm, status: "not_started", durationMs: 0 };
+  if (signal.aborted) return { vm, status: "not_started", durationMs: 0, error: signal.reason };
   const { config } = vm;
   const logger = parent.child({ vm: vm.name });
   const startedMs = performance.now();
@@ -67,16 +68,17 @@ async function runOne(
     logger.info(`${vm.name}: completed, ${summary.sync_type}, ${copied} copied`);
     return { vm, status: "completed", summary, durationMs: spent() };
   } catch (error) {
-    const status = signal.aborted ? "interrupted" : "failed";
-    const code = error instanceof MigratekitError ? error.code : "bug";
+    const status = error instanceof Interruption ? "interrupted" : "failed";
+    const code = codeOf(error);
     logger.error({ code }, `${vm.name}: ${status}: ${redact(messageOf(error))}`);
     // A bug's stack is all there is to go by.
-    if (code === "bug" && status === "failed") logger.error({ error });
+    if (code === "bug") logger.error({ error });
     return { vm, status, error, durationMs: spent() };
   }
 }
 
 export function exitCodeOf({ status, error }: VmResult): number {
   if (status === "completed") return exitCodes.success;
-  return error instanceof MigratekitError ? error.exitCode : exitCodes.bug;
+  const known = error instanceof MigratekitError || error instanceof Interruption;
+  return known ? error.exitCode : exitCodes.bug;
 }

@@ -1,7 +1,8 @@
 import { randomUUID } from "node:crypto";
 import { buildInfo } from "../../build-info.ts";
 import { endpointText } from "../../config.ts";
-import { MigratekitError, messageOf } from "../../errors.ts";
+import { messageOf } from "../../errors.ts";
+import { codeOf } from "../../interruption.ts";
 import { State } from "../../state/state.ts";
 import { normalEndpoint } from "../../state/vm-identity.ts";
 import type { CycleContext } from "./held-vm.ts";
@@ -13,9 +14,8 @@ import { endOf } from "./run.ts";
  * is what failed, nothing is recorded; a mistake in the flags and another run at work are no failures.
  */
 export function recordEarlyFailure(context: CycleContext, error: unknown): void {
-  const { config, signal, logger } = context;
-  const code = error instanceof MigratekitError ? error.code : "bug";
-  if (signal.aborted || ["usage", "locked", "state-unusable"].includes(code)) return;
+  const { config, logger } = context;
+  if (["usage", "locked", "state-unusable", "interrupted"].includes(codeOf(error))) return;
   try {
     using state = State.openExisting(config.stateDir);
     const endpoint = normalEndpoint(endpointText(config));
@@ -28,7 +28,7 @@ export function recordEarlyFailure(context: CycleContext, error: unknown): void 
       version: buildInfo.version,
       lockToken: randomUUID(),
     };
-    state.runs.finishRun(state.runs.startRun(vm, start), endOf(error, signal));
+    state.runs.finishRun(state.runs.startRun(vm, start), endOf(error));
   } catch (failure) {
     logger.debug(`the failure is not in the history: ${messageOf(failure)}`);
   }

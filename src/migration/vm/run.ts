@@ -1,6 +1,7 @@
 /** One run of a held VM: a row in the VM's history, with its stages and its ending. */
 import { buildInfo } from "../../build-info.ts";
 import { MigratekitError, messageOf } from "../../errors.ts";
+import { Interruption } from "../../interruption.ts";
 import { redact } from "../../logger.ts";
 import type { ProgressTracker, Stage } from "../../progress/progress.ts";
 import type { RunResult } from "../../state/run-record.ts";
@@ -15,7 +16,8 @@ export interface Run extends HeldVm {
 /**
  * One run in the history of a held VM. Whatever `work` put on the undo stack has been given back
  * when this ends, well or not; the run is `completed` only after that.
- * @throws whatever `work` throws, else the first undo's failure; MigratekitError `state-unusable`
+ * @throws whatever `work` throws (after a signal: its reason), else the first undo's failure;
+ *   MigratekitError `state-unusable`
  */
 export async function withRun<T>(
   held: HeldVm,
@@ -27,11 +29,16 @@ export async function withRun<T>(
   const runId = runs.startRun(identity, start);
   const run = { ...held, runId, reporter: new StageClock(reporter, runs, runId) };
   try {
-    const result = await withUndo(logger, (undo) => work(run, undo));
+    const result = await withUndo(logger, (undo) =>
+      work(run, undo).catch((error: unknown) => {
+        // A signal that came before is what it ended by; one that comes while all is given back is not.
+        throw signal.aborted ? signal.reason : error;
+      }),
+    );
     runs.finishRun(runId, { status: "completed" });
     return result;
   } catch (error) {
-    runs.finishRun(runId, endOf(error, signal));
+    runs.finishRun(runId, endOf(error));
     throw error;
   }
 }
@@ -70,12 +77,11 @@ class StageClock implements Reporter {
   }
 }
 
-/** How the history names this ending. */
-export function endOf(error: unknown, signal: AbortSignal): RunResult {
-  return {
-    status: signal.aborted ? "interrupted" : "failed",
-    errorCode: error instanceof MigratekitError ? error.code : "bug",
-    // A peer may have put into it what it was sent.
-    message: redact(messageOf(error)),
-  };
+/** How the history names an ending by `error`. */
+export function endOf(error: unknown): RunResult {
+  // A peer may have put into it what it was sent.
+  const message = redact(messageOf(error));
+  if (error instanceof Interruption) return { status: "interrupted", message };
+  const errorCode = error instanceof MigratekitError ? error.code : "bug";
+  return { status: "failed", errorCode, message };
 }
