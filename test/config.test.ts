@@ -4,9 +4,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { inspect } from "node:util";
-import { requireSettings, resolveConfig } from "../../src/config.ts";
-import { MigratekitError } from "../../src/errors.ts";
-import type { OptionName } from "../../src/options.ts";
+import { requireSettings, resolveConfig } from "../src/config.ts";
+import { MigratekitError } from "../src/errors.ts";
+import type { OptionName } from "../src/options.ts";
 
 const dir = mkdtempSync(join(tmpdir(), "mk-config-"));
 after(() => rmSync(dir, { recursive: true }));

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
-import { addSecret, createLogger, redact } from "../../src/logger.ts";
+import { addSecret, createLogger, redact } from "../src/logger.ts";
 
 const secret = 'P@ss "wörd" <1>&\\2\n';
 const xml = "P@ss &quot;wörd&quot; &lt;1&gt;&amp;\\2\n";
@@ -79,7 +79,7 @@ test("The logger works bundled into one file, and a reader of stderr that went a
   const folder = mkdtempSync(join(tmpdir(), "migratekit-logger-"));
   t.after(() => rmSync(folder, { recursive: true }));
   const source = join(folder, "main.ts");
-  const loggerPath = fileURLToPath(new URL("../../src/logger.ts", import.meta.url));
+  const loggerPath = fileURLToPath(new URL("../src/logger.ts", import.meta.url));
   writeFileSync(
     source,
     `import { createLogger } from ${JSON.stringify(loggerPath)};

@@ -3,8 +3,8 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import type { FaultRequest } from "../lab/vcenter/fault-board.ts";
-import { type LabClient, startLabClient } from "./lab-client.ts";
+import type { FaultRequest } from "../../lab/vcenter/fault-board.ts";
+import { type LabClient, startLabClient } from "../lab-client.ts";
 
 const vms = [{ name: "vm", disks: [{ capacityBytes: 1_048_576 }] }];
 
