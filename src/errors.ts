@@ -187,6 +187,13 @@ export const catalogue = {
     remedy: "Check that the volume is the right one; then run with --full.",
   },
 
+  "target-owned": {
+    exit: "locked",
+    meaning: "The target belongs to another disk, which was copied to it before.",
+    remedy:
+      "Correct the target. If that disk shall lose it, what is there being overwritten, run with --take-over-target.",
+  },
+
   // Change IDs and other state
   "state-unusable": {
     exit: "changeIdStore",
@@ -212,7 +219,7 @@ export const catalogue = {
   },
   locked: {
     exit: "locked",
-    meaning: "Another run is working on this virtual machine.",
+    meaning: "Another run is working on this virtual machine, or writes to this target.",
     remedy: "Wait for that run to end, or stop it.",
   },
   "verification-mismatch": {

@@ -7,12 +7,12 @@ import { isVmLocked } from "../state/lock/lock.ts";
 import type { RunRecord } from "../state/run-record.ts";
 import type { RunStore } from "../state/runs.ts";
 import { State } from "../state/state.ts";
-import { normalEndpoint, type VmIdentity } from "../state/vm-identity.ts";
+import type { VmIdentity } from "../state/vm-identity.ts";
 
 /** `migratekit history`: past runs, from the state directory alone. */
 export async function run({ config }: CommandContext): Promise<number> {
   using state = State.openExisting(config.stateDir);
-  const vms = state?.listVms().filter((vm) => isWanted(vm, config)) ?? [];
+  const vms = state ? wantedVms(state, config) : [];
   if (state === undefined || vms.length === 0) {
     const what = config.vmwarePath ?? "any VM";
     throw new MigratekitError("usage", `${config.stateDir} knows of no run of ${what}`, {
@@ -34,10 +34,10 @@ function listRuns(store: RunStore, vm: VmIdentity, config: CommandContext["confi
     .map((run) => (dead.has(run.runId) ? { ...run, status: "died" as const } : run));
 }
 
-function isWanted(vm: VmIdentity, config: CommandContext["config"]): boolean {
-  if (config.vmwarePath !== undefined && config.vmwarePath !== vm.vmPath) return false;
-  return (
-    config.vmwareEndpoint === undefined ||
-    normalEndpoint(endpointText(config)) === normalEndpoint(vm.endpoint)
-  );
+function wantedVms(state: State, config: CommandContext["config"]): VmIdentity[] {
+  const vms =
+    config.vmwareEndpoint === undefined
+      ? state.listVms()
+      : state.listVmsAt({ endpoint: endpointText(config) });
+  return vms.filter(({ vmPath }) => vmPath === (config.vmwarePath ?? vmPath));
 }

@@ -1,10 +1,12 @@
+import { type CutOver, clearCutOver, markCutOver, readCutOver } from "./cut-over.ts";
 import { StateDatabase } from "./database/database.ts";
 import { DiskRecords } from "./disk-records.ts";
 import { JournalStore } from "./journal.ts";
 import { RunStore } from "./runs.ts";
 import { readSyncTotals, type VmTotals } from "./sync-totals.ts";
+import { TargetStore } from "./targets.ts";
 import { TrustStore } from "./trust.ts";
-import { listVms, type VmIdentity } from "./vm-identity.ts";
+import { findKnownVm, listVms, listVmsAt, type VmIdentity } from "./vm-identity.ts";
 
 /** The open state, as one thing to hold: its database and all that is kept there. */
 export class State implements Disposable {
@@ -12,6 +14,7 @@ export class State implements Disposable {
   readonly records: DiskRecords;
   readonly journals: JournalStore;
   readonly runs: RunStore;
+  readonly targets: TargetStore;
   readonly trust: TrustStore;
 
   private constructor(database: StateDatabase) {
@@ -19,6 +22,7 @@ export class State implements Disposable {
     this.records = new DiskRecords(database);
     this.journals = new JournalStore(database);
     this.runs = new RunStore(database);
+    this.targets = new TargetStore(database);
     this.trust = new TrustStore(database);
   }
 
@@ -36,6 +40,29 @@ export class State implements Disposable {
   /** Every VM that the state knows, in the order in which they were first seen. */
   listVms(): VmIdentity[] {
     return listVms(this.database);
+  }
+
+  /** Those of one endpoint, or of the one that had this address last; the VM worked on last comes last. */
+  listVmsAt(at: Pick<VmIdentity, "endpoint" | "endpointUuid">): VmIdentity[] {
+    return listVmsAt(this.database, at);
+  }
+
+  /** The VM as it was reached before; undefined for one that is not known. */
+  findKnownVm(vm: VmIdentity): VmIdentity | undefined {
+    return findKnownVm(this.database, vm);
+  }
+
+  /** The completed cutover of the VM, until it is reopened. */
+  readCutOver(vm: VmIdentity): CutOver | undefined {
+    return readCutOver(this.database, vm);
+  }
+
+  markCutOver(vm: VmIdentity, runId: string): void {
+    markCutOver(this.database, vm, runId);
+  }
+
+  clearCutOver(vm: VmIdentity): void {
+    clearCutOver(this.database, vm);
   }
 
   /** What became of each VM's syncs, in the same order. */

@@ -1,7 +1,7 @@
 /** What became of each VM's syncs, added up: the numbers behind the metrics. */
 import type { StateDatabase } from "./database/database.ts";
 import type { Row } from "./database/row.ts";
-import type { VmIdentity } from "./vm-identity.ts";
+import { toIdentity, type VmIdentity } from "./vm-identity.ts";
 
 export interface VmTotals extends VmIdentity {
   /** Ended syncs only. */
@@ -73,9 +73,7 @@ function vmTotals(db: StateDatabase, row: Row): VmTotals {
   const keys = new Set([...copies.keys(), ...failures.keys()]);
   keys.delete(wholeVm);
   return {
-    endpoint: row.text("endpoint"),
-    instanceUuid: row.text("instance_uuid"),
-    vmPath: row.text("vm_path"),
+    ...toIdentity(row),
     ...(last && { lastRun: last }),
     ...(success && { lastSuccess: success }),
     failures: failures.get(wholeVm) ?? 0,

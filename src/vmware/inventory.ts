@@ -53,6 +53,27 @@ async function findByInventoryPath(session: Session, path: string): Promise<stri
   return found?.type === "VirtualMachine" ? found.moref : undefined;
 }
 
+/** Moref of the machine with this instance UUID, whatever its name; undefined where there is none. */
+export async function findVmByUuid(
+  session: Session,
+  instanceUuid: string,
+): Promise<string | undefined> {
+  const { type, moref } = session.content.searchIndex;
+  const answer = await session.read("FindByUuid", {
+    _this: argumentReference(type, moref),
+    uuid: instanceUuid,
+    vmSearch: true,
+    instanceUuid: true,
+  });
+  const found = optionalReference(answer, "returnval");
+  return found?.type === "VirtualMachine" ? found.moref : undefined;
+}
+
+/** The inventory path of a machine; undefined where the account sees it in no list. */
+export async function readVmPath(session: Session, moref: string): Promise<string | undefined> {
+  return (await listMachines(session)).find((machine) => machine.moref === moref)?.path;
+}
+
 /** Every virtual machine that the account can see. A list that dies with the session is begun once more. */
 async function listMachines(session: Session): Promise<Machine[]> {
   try {

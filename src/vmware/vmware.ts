@@ -4,7 +4,8 @@ import type { Logger } from "pino";
 import type { MigratekitError } from "../errors.ts";
 import { hostAndPort } from "../text.ts";
 import { type ChangedAreasQuery, changedAreas } from "./changed-areas.ts";
-import { findVm } from "./inventory.ts";
+import { readEndpointUuid } from "./endpoint-uuid.ts";
+import { findVm, findVmByUuid, readVmPath } from "./inventory.ts";
 import { missingPrivileges, readLicenseEditions } from "./privileges.ts";
 import {
   createSnapshot,
@@ -53,13 +54,21 @@ export interface VsphereConnectOptions {
 export class VsphereClient implements AsyncDisposable {
   readonly endpoint: string;
   readonly about: About;
+  /** See `readEndpointUuid` in endpoint-uuid.ts. */
+  readonly uuid: string | undefined;
   readonly #session: Session;
   readonly #transport: HttpsTransport;
   readonly #policy: TrustPolicy;
 
-  private constructor(session: Session, transport: HttpsTransport, policy: TrustPolicy) {
+  private constructor(
+    session: Session,
+    transport: HttpsTransport,
+    policy: TrustPolicy,
+    uuid: string | undefined,
+  ) {
     this.endpoint = transport.endpoint;
     this.about = session.content.about;
+    this.uuid = uuid;
     this.#session = session;
     this.#transport = transport;
     this.#policy = policy;
@@ -69,8 +78,9 @@ export class VsphereClient implements AsyncDisposable {
     const { host, port, logger, requestTimeoutMs = 120_000 } = options;
     const policy = new TrustPolicy(hostAndPort(host, port), options.trust);
     const transport = new HttpsTransport({ host, port, policy, requestTimeoutMs });
+    let session: Session | undefined;
     try {
-      const session = await Session.open(await SoapChannel.open(transport), {
+      session = await Session.open(await SoapChannel.open(transport), {
         username: options.username,
         password: options.password,
         logger,
@@ -78,8 +88,9 @@ export class VsphereClient implements AsyncDisposable {
         keepAliveMs: options.keepAliveMs ?? 5 * 60_000,
         outageMs: options.outageMs ?? 10 * 60_000,
       });
-      return new VsphereClient(session, transport, policy);
+      return new VsphereClient(session, transport, policy, await readEndpointUuid(session));
     } catch (error) {
+      await session?.close();
       transport.close();
       throw asMigratekitError(error, "connect to vSphere");
     }
@@ -95,6 +106,17 @@ export class VsphereClient implements AsyncDisposable {
   /** Moref of the machine at an inventory path; `vm-not-found` lists near matches. */
   async findVm(path: string): Promise<string> {
     return await this.#try(`look up ${path}`, findVm(this.#session, path));
+  }
+
+  /** See `findVmByUuid` in inventory.ts. */
+  async findVmByUuid(instanceUuid: string): Promise<string | undefined> {
+    const found = findVmByUuid(this.#session, instanceUuid);
+    return await this.#try(`look up the VM with the UUID ${instanceUuid}`, found);
+  }
+
+  /** See `readVmPath` in inventory.ts. */
+  async readVmPath(moref: string): Promise<string | undefined> {
+    return await this.#try(`look up the path of ${moref}`, readVmPath(this.#session, moref));
   }
 
   async readVm(moref: string): Promise<VmDetails> {

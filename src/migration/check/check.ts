@@ -2,7 +2,7 @@
 import type { Logger } from "pino";
 import type { Config } from "../../config.ts";
 import { inspectNbdkit, type NbdkitInspection } from "../../nbd/nbdkit/inspect.ts";
-import { StateDatabase } from "../../state/database/database.ts";
+import { State } from "../../state/state.ts";
 import type { VmIdentity } from "../../state/vm-identity.ts";
 import type { VmDetails } from "../../vmware/vm-details.ts";
 import type { VsphereClient } from "../../vmware/vmware.ts";
@@ -43,10 +43,10 @@ export async function runPreflight(context: PreflightContext): Promise<Preflight
   const { config, logger, signal } = context;
   const undo = new UndoStack(logger);
   try {
-    const state = openState(config.stateDir, undo);
+    const opened = openState(config.stateDir, undo);
     const source = inspectSource(config, signal);
     const [remote, ...local] = await Promise.all([
-      checkRemote(config, state.database, source, undo, signal),
+      checkRemote(config, opened.state, source, undo, signal),
       probe("state", signal, () => checkStateDir(config.stateDir)),
       probe("source", signal, checkEngine),
       probe("source", signal, () => checkNbdkit(source, config.vddkLibdir)),
@@ -55,7 +55,7 @@ export async function runPreflight(context: PreflightContext): Promise<Preflight
       probe("progress", signal, () => checkProgressApi(config.vmaUrl, config.jobId, signal)),
     ]);
     signal.throwIfAborted();
-    const findings = inOrder([...state.findings, ...local.flat(), ...remote.findings]);
+    const findings = inOrder([...opened.findings, ...local.flat(), ...remote.findings]);
     return { ...remote, findings: withoutRepeats(findings) };
   } finally {
     await undo.unwind();
@@ -72,18 +72,18 @@ function inspectSource(config: Config, signal: AbortSignal): Promise<NbdkitInspe
 /** Undefined where there is none yet; it is not made. */
 function openState(stateDir: string, undo: UndoStack) {
   try {
-    const database = StateDatabase.openExisting(stateDir);
-    if (database) undo.use("close the state database", database);
-    return { database, findings: [] };
+    const state = State.openExisting(stateDir);
+    if (state) undo.use("close the state database", state);
+    return { state, findings: [] };
   } catch (error) {
-    return { database: undefined, findings: [problem("state", error)] };
+    return { state: undefined, findings: [problem("state", error)] };
   }
 }
 
 /** vSphere, and what depends on its answers: disks, targets, plan. */
 async function checkRemote(
   config: Config,
-  state: StateDatabase | undefined,
+  state: State | undefined,
   source: Promise<NbdkitInspection>,
   undo: UndoStack,
   signal: AbortSignal,
@@ -116,7 +116,7 @@ async function checkVersions(
 
 async function checkFoundVm(
   config: Config,
-  state: StateDatabase | undefined,
+  state: State | undefined,
   client: VsphereClient,
   vm: VmDetails,
   identity: VmIdentity,

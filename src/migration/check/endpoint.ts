@@ -2,11 +2,11 @@
 import type { Logger } from "pino";
 import { type Config, endpointText, requireSettings } from "../../config.ts";
 import { MigratekitError } from "../../errors.ts";
-import type { StateDatabase } from "../../state/database/database.ts";
-import { TrustStore } from "../../state/trust.ts";
+import type { State } from "../../state/state.ts";
 import type { VmIdentity } from "../../state/vm-identity.ts";
 import type { VmDetails } from "../../vmware/vm-details.ts";
 import { VsphereClient } from "../../vmware/vmware.ts";
+import { locateVm } from "../vm/locate.ts";
 import { connectOptions } from "../vm/site.ts";
 import type { UndoStack } from "../vm/undo.ts";
 import { type Finding, ok, problem, warning, warningsOf } from "./finding.ts";
@@ -22,7 +22,7 @@ export interface FoundVm {
 /** Logs in and finds the VM, as far as that goes; the session ends with `undo`. */
 export async function findVm(
   config: Config,
-  state: StateDatabase | undefined,
+  state: State | undefined,
   undo: UndoStack,
   signal: AbortSignal,
 ): Promise<FoundVm> {
@@ -33,15 +33,16 @@ export async function findVm(
   let client: VsphereClient | undefined;
   try {
     const endpoint = endpointText(config);
-    const pinned = state && new TrustStore(state).readPin(endpoint);
+    const pinned = state?.trust.readPin(endpoint);
     const connected = await connectReadOnly(config, pinned, logger, signal);
     client = connected;
     undo.defer("end the vSphere session", () => connected.close());
     findings.push(...(await checkEndpoint(client, endpoint)));
     requireSettings(config, "vmware-path");
     const vmPath = config.vmwarePath!;
-    const vm = await client.readVm(await client.findVm(vmPath));
-    return { findings, client, vm, identity: { endpoint, instanceUuid: vm.instanceUuid, vmPath } };
+    const notice = (text: string) =>
+      findings.push(warning("vm", text, "Make sure that it is the VM that you mean."));
+    return { findings, client, ...(await locateVm(client, state, endpoint, vmPath, notice)) };
   } catch (error) {
     signal.throwIfAborted();
     findings.push(problem(areaOf(error), error));

@@ -4,11 +4,9 @@ import type { Config } from "../../config.ts";
 import { MigratekitError, messageOf } from "../../errors.ts";
 import { OmaApi } from "../../oma/oma.ts";
 import { complement, totalBytes } from "../../ranges.ts";
-import type { StateDatabase } from "../../state/database/database.ts";
-import { DiskRecords, type TargetSample } from "../../state/disk-records.ts";
-import { JournalStore } from "../../state/journal.ts";
+import type { TargetSample } from "../../state/disk-records.ts";
 import type { RunRecord } from "../../state/run-record.ts";
-import { RunStore } from "../../state/runs.ts";
+import type { State } from "../../state/state.ts";
 import type { VmIdentity } from "../../state/vm-identity.ts";
 import type { VmDetails } from "../../vmware/vm-details.ts";
 import { decideCopy } from "../cycle/decision.ts";
@@ -47,7 +45,7 @@ export interface PlanContext {
   readonly vm: VmDetails;
   readonly identity: VmIdentity;
   /** Undefined where nothing was ever run. */
-  readonly state: StateDatabase | undefined;
+  readonly state: State | undefined;
   readonly signal: AbortSignal;
 }
 
@@ -78,8 +76,8 @@ async function planOne(
 ): Promise<DiskForecast> {
   const { state, identity, config, vm } = context;
   const { key, capacityBytes, changeId } = disk;
-  const record = state && new DiskRecords(state).readDiskRecord(identity, key);
-  const journal = state && new JournalStore(state).openJournal(identity, key);
+  const record = state?.records.readDiskRecord(identity, key);
+  const journal = state?.journals.openJournal(identity, key);
   const stored = await storedChangeId(context, key, record?.changeId, findings);
   const frozen = { capacityBytes, changeId: nextChangeId(changeId, vm) };
   const known = { frozen, target, storedChangeId: stored, record, journal };
@@ -138,7 +136,7 @@ async function storedChangeId(
   const baseUrl = config.cloudstackApiUrl;
   const api = new OmaApi({ baseUrl, attempts: 2, requestTimeoutMs: 5000 });
   try {
-    return await peekChangeId(state, api, identity, key, signal);
+    return await peekChangeId(state?.database, api, identity, key, signal);
   } catch (error) {
     signal.throwIfAborted();
     if (!config.full) throw error;
@@ -183,8 +181,8 @@ function bytesAtMost(
 }
 
 /** Completed syncs, the newest first; verifications copy nothing and tell nothing. */
-function pastRuns(state: StateDatabase, identity: VmIdentity): RunRecord[] {
-  const runs = new RunStore(state).lastSuccessfulRuns(identity, 50);
+function pastRuns(state: State, identity: VmIdentity): RunRecord[] {
+  const runs = state.runs.lastSuccessfulRuns(identity, 50);
   return runs.filter((run) => run.disks.length > 0);
 }
 

@@ -1,8 +1,7 @@
 /** The VM: what it is, its snapshots, who works on it. */
 import { MigratekitError } from "../../errors.ts";
-import type { StateDatabase } from "../../state/database/database.ts";
 import { isVmLocked } from "../../state/lock/lock.ts";
-import { RunStore } from "../../state/runs.ts";
+import type { State } from "../../state/state.ts";
 import type { VmIdentity } from "../../state/vm-identity.ts";
 import { flatten } from "../../vmware/snapshots.ts";
 import type { VmDetails } from "../../vmware/vm-details.ts";
@@ -56,11 +55,10 @@ export async function checkSnapshots(
   vm: VmDetails,
   identity: VmIdentity,
   stateDir: string,
-  state: StateDatabase | undefined,
+  state: State | undefined,
 ): Promise<Finding[]> {
   const holder = isVmLocked(stateDir, vm.instanceUuid);
-  const runs = state && new RunStore(state);
-  const dead = runs?.runsWithLeftoverSnapshots(identity, holder) ?? [];
+  const dead = state?.runs.runsWithLeftoverSnapshots(identity, holder) ?? [];
   const deadRunIds = new Set(dead.map(({ runId }) => runId));
   const ofLiving: Finding[] = [];
   const logger = warningsOf((message) =>

@@ -6,13 +6,14 @@ import { findNbdkitLeftovers, removeNbdkitLeftovers } from "../../nbd/nbdkit/wor
 import { totalBytes } from "../../ranges.ts";
 import { isVmLocked, VmLock } from "../../state/lock/lock.ts";
 import { State } from "../../state/state.ts";
-import { normalEndpoint, type VmIdentity } from "../../state/vm-identity.ts";
+import type { VmIdentity } from "../../state/vm-identity.ts";
 import { formatBytes } from "../../text.ts";
 import type { VmDetails } from "../../vmware/vm-details.ts";
 import type { VsphereClient } from "../../vmware/vmware.ts";
 import { connectReadOnly } from "../check/endpoint.ts";
 import { findLeftovers } from "../cycle/snapshot.ts";
 import { diskIdOf } from "../vm/disks.ts";
+import { type LocatedVm, locateVm } from "../vm/locate.ts";
 import { UndoStack } from "../vm/undo.ts";
 
 /** Part of `--json`. */
@@ -66,39 +67,38 @@ export async function runCleanup(context: CleanupContext): Promise<CleanupSummar
     );
   }
   const vms: VmCleanup[] = [];
-  for (const wanted of wantedVms(config, state)) {
+  for (const wanted of wantedVms(config, state, client)) {
     signal.throwIfAborted();
     vms.push(await cleanVm(context, state, client, wanted));
   }
   return { dry_run: config.dryRun, local: await cleanLocal(context), vms };
 }
 
-interface WantedVm {
-  readonly vmPath: string;
-  /** Undefined for a VM that is named by its path alone. */
-  readonly instanceUuid?: string;
-}
+type WantedVm = VmIdentity | { readonly vmPath: string };
 
-function wantedVms(config: Config, state: State | undefined): WantedVm[] {
+function wantedVms(config: Config, state: State | undefined, { uuid }: VsphereClient): WantedVm[] {
   if (!config.all) return [{ vmPath: config.vmwarePath! }];
-  const endpoint = normalEndpoint(endpointText(config));
-  return state?.listVms().filter((vm) => normalEndpoint(vm.endpoint) === endpoint) ?? [];
+  const endpoint = endpointText(config);
+  return (
+    state?.listVmsAt({ endpoint, ...(uuid === undefined ? {} : { endpointUuid: uuid }) }) ?? []
+  );
 }
 
 async function cleanVm(
   context: CleanupContext,
   state: State | undefined,
   client: VsphereClient,
-  { vmPath, instanceUuid }: WantedVm,
+  wanted: WantedVm,
 ): Promise<VmCleanup> {
   const { config, signal } = context;
+  const { vmPath } = wanted;
   try {
-    const vm = await client.readVm(await client.findVm(vmPath));
-    if (instanceUuid !== undefined && instanceUuid !== vm.instanceUuid.toLowerCase()) {
-      const skipped = "another VM has its place in the inventory now; give the path of this one";
+    const found = await findWanted(context, state, client, wanted);
+    if (found === undefined) {
+      const skipped = "its endpoint shows no VM with its instance UUID any more";
       return { vm: vmPath, skipped, leftovers: [] };
     }
-    const identity = { endpoint: endpointText(config), instanceUuid: vm.instanceUuid, vmPath };
+    const { vm, identity } = found;
     using held = holdVm(config, identity);
     const leftovers = await cleanHeldVm(context, state, client, vm, identity, held.holder);
     return { vm: vmPath, leftovers };
@@ -107,6 +107,20 @@ async function cleanVm(
     if (!config.all || !(error instanceof MigratekitError)) throw error;
     return { vm: vmPath, skipped: error.message, leftovers: [] };
   }
+}
+
+async function findWanted(
+  { config, logger }: CleanupContext,
+  state: State | undefined,
+  client: VsphereClient,
+  wanted: WantedVm,
+): Promise<LocatedVm | undefined> {
+  if (!("instanceUuid" in wanted)) {
+    const notice = (text: string) => logger.warn(text);
+    return await locateVm(client, state, endpointText(config), wanted.vmPath, notice);
+  }
+  const moref = await client.findVmByUuid(wanted.instanceUuid);
+  return moref === undefined ? undefined : { vm: await client.readVm(moref), identity: wanted };
 }
 
 /** A dry run takes no lock, so that it writes nothing; it looks whether somebody holds it. */

@@ -4,7 +4,6 @@ import { endpointText } from "../../config.ts";
 import { messageOf } from "../../errors.ts";
 import { codeOf } from "../../interruption.ts";
 import { State } from "../../state/state.ts";
-import { normalEndpoint } from "../../state/vm-identity.ts";
 import type { CycleContext } from "./held-vm.ts";
 import { endOf } from "./run.ts";
 
@@ -18,10 +17,9 @@ export function recordEarlyFailure(context: CycleContext, error: unknown): void 
   if (["usage", "locked", "state-unusable", "interrupted"].includes(codeOf(error))) return;
   try {
     using state = State.openExisting(config.stateDir);
-    const endpoint = normalEndpoint(endpointText(config));
-    const vm = (state?.listVms() ?? []).findLast(
-      (known) => known.vmPath === config.vmwarePath && normalEndpoint(known.endpoint) === endpoint,
-    );
+    const vm = state
+      ?.listVmsAt({ endpoint: endpointText(config) })
+      .findLast((known) => known.vmPath === config.vmwarePath);
     if (state === undefined || vm === undefined) return;
     const start = {
       command: config.command,

@@ -1,9 +1,12 @@
 import type { Logger } from "pino";
 import { type Config, endpointText, requireSettings } from "../../config.ts";
+import type { State } from "../../state/state.ts";
 import type { TrustStore } from "../../state/trust.ts";
+import type { VmIdentity } from "../../state/vm-identity.ts";
 import type { VmDetails } from "../../vmware/vm-details.ts";
 import { VsphereClient, type VsphereConnectOptions } from "../../vmware/vmware.ts";
 import type { TrustedCertificate } from "../../vmware/wire/certificate.ts";
+import { locateVm } from "./locate.ts";
 
 /** The vSphere session of a run and the VM that it is about. */
 export interface Site {
@@ -28,18 +31,18 @@ export async function findSite(
   config: Config,
   logger: Logger,
   signal: AbortSignal,
-  trust: TrustStore,
-): Promise<Site> {
+  state: State,
+): Promise<{ site: Site; identity: VmIdentity }> {
   requireConnection(config);
   const { vmwarePath } = config;
   const endpoint = endpointText(config);
-  const pinned = trust.readPin(endpoint);
+  const pinned = state.trust.readPin(endpoint);
   const client = await VsphereClient.connect(connectOptions(config, pinned, logger, signal));
   try {
-    settleTrust(client.certificate, endpoint, trust, logger);
-    const moref = await client.findVm(vmwarePath!);
-    const vm = await client.readVm(moref);
-    return { client, vm, vmPath: vmwarePath!, endpoint };
+    settleTrust(client.certificate, endpoint, state.trust, logger);
+    const notice = (text: string) => logger.warn(text);
+    const { vm, identity } = await locateVm(client, state, endpoint, vmwarePath!, notice);
+    return { site: { client, vm, vmPath: vmwarePath!, endpoint }, identity };
   } catch (error) {
     await client.close().catch(() => {});
     throw error;

@@ -1,7 +1,6 @@
 /** What every command on a VM begins and ends with: found, locked, and given back. */
 import { VmLock } from "../../state/lock/lock.ts";
 import { State } from "../../state/state.ts";
-import type { VmIdentity } from "../../state/vm-identity.ts";
 import { recordEarlyFailure } from "./early-failure.ts";
 import type { CycleContext, HeldVm } from "./held-vm.ts";
 import { findSite, requireConnection } from "./site.ts";
@@ -31,13 +30,8 @@ async function holdVm(context: CycleContext, undo: UndoStack): Promise<HeldVm> {
   requireConnection(config);
   checkTargetFlags(config);
   const state = undo.use("close the state database", State.open(config.stateDir));
-  const site = await findSite(config, logger, signal, state.trust);
+  const { site, identity } = await findSite(config, logger, signal, state);
   undo.defer("end the vSphere session", () => site.client.close());
-  const identity: VmIdentity = {
-    endpoint: site.endpoint,
-    instanceUuid: site.vm.instanceUuid,
-    vmPath: site.vmPath,
-  };
   const lock = undo.use(
     "release the VM's lock",
     VmLock.acquire(config.stateDir, identity.instanceUuid, identity),

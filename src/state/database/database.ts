@@ -211,7 +211,8 @@ function checkIntegrity(db: DatabaseSync, path: string): void {
 }
 
 function upgrade(db: DatabaseSync, steps: readonly string[]): void {
-  db.exec("BEGIN IMMEDIATE");
+  // A table that others refer to is made anew without its rows' dependants (sqlite.org/lang_altertable.html).
+  db.exec("PRAGMA foreign_keys = OFF; BEGIN IMMEDIATE");
   try {
     // Read again under the lock: another process may have upgraded in the meantime.
     const version = Number(db.prepare("PRAGMA user_version").get()?.user_version);
@@ -219,6 +220,7 @@ function upgrade(db: DatabaseSync, steps: readonly string[]): void {
     db.exec("COMMIT");
   } finally {
     rollBack(db);
+    db.exec("PRAGMA foreign_keys = ON");
   }
 }
 

@@ -144,11 +144,73 @@ export const migrations: readonly string[] = [
     SELECT vm_id, -1, count(*) FROM run
     WHERE status IN ('failed', 'died') AND command IN ('migrate', 'cutover') GROUP BY vm_id;
   `,
+  // An endpoint is known by its UUID, which older rows learn when it is reached again; a target has an
+  // owner, of two disks that were synced to one the later; a VM that was cut over is marked.
+  `
+  CREATE TABLE vm_by_uuid (
+    id INTEGER PRIMARY KEY,
+    endpoint TEXT NOT NULL,
+    endpoint_uuid TEXT,
+    instance_uuid TEXT NOT NULL,
+    vm_path TEXT NOT NULL,
+    UNIQUE (endpoint_uuid, instance_uuid)
+  ) STRICT;
+  INSERT INTO vm_by_uuid SELECT id, endpoint, NULL, instance_uuid, vm_path FROM vm;
+  DROP TABLE vm;
+  ALTER TABLE vm_by_uuid RENAME TO vm;
+
+  CREATE TABLE endpoint_address (
+    address TEXT PRIMARY KEY,
+    endpoint_uuid TEXT NOT NULL
+  ) STRICT;
+
+  CREATE TABLE target (
+    name TEXT PRIMARY KEY,
+    vm_id INTEGER NOT NULL REFERENCES vm (id),
+    device_key INTEGER NOT NULL,
+    since TEXT NOT NULL,
+    run_id TEXT
+  ) STRICT;
+  INSERT OR IGNORE INTO target (name, vm_id, device_key, since)
+    SELECT name, vm_id, device_key, since FROM (
+      SELECT target_uri AS name, vm_id, device_key, coalesce(synced_at, '') AS since, sequence
+      FROM disk WHERE target_uri IS NOT NULL
+      UNION ALL
+      SELECT journal.target_uri, vm_id, device_key, started_at, sequence
+      FROM journal LEFT JOIN disk USING (vm_id, device_key)
+    ) ORDER BY sequence DESC, since DESC;
+
+  CREATE TEMPORARY TABLE lost AS
+    SELECT claim.vm_id, claim.device_key FROM (
+      SELECT vm_id, device_key, target_uri FROM disk WHERE target_uri IS NOT NULL
+      UNION
+      SELECT vm_id, device_key, target_uri FROM journal
+    ) AS claim
+    JOIN vm ON vm.id = claim.vm_id
+    JOIN target ON target.name = claim.target_uri
+    JOIN vm AS owner ON owner.id = target.vm_id
+    WHERE (owner.instance_uuid, target.device_key) <> (vm.instance_uuid, claim.device_key);
+  UPDATE disk SET change_id = NULL, samples = '[]', unfinished = 'full'
+    WHERE (vm_id, device_key) IN lost;
+  DELETE FROM journal_segment WHERE (vm_id, device_key) IN lost;
+  DELETE FROM journal_sample WHERE (vm_id, device_key) IN lost;
+  DELETE FROM journal WHERE (vm_id, device_key) IN lost;
+  DELETE FROM pending_upload WHERE (vm_id, device_key) IN lost;
+  DROP TABLE lost;
+
+  CREATE TABLE cut_over (
+    vm_id INTEGER PRIMARY KEY REFERENCES vm (id),
+    run_id TEXT NOT NULL,
+    at TEXT NOT NULL
+  ) STRICT;
+  `,
 ];
 
 /** Brings an open database to the newest of `steps`, all of it in the caller's transaction. */
 export function migrate(db: DatabaseSync, fromVersion: number, steps: readonly string[]): void {
   for (const step of steps.slice(fromVersion)) db.exec(step);
+  const [orphan] = db.prepare("PRAGMA foreign_key_check").all();
+  if (orphan) throw new Error(`A row of ${String(orphan.table)} lost what it refers to`);
   db.exec(`PRAGMA application_id = ${applicationId}`);
   db.exec(`PRAGMA user_version = ${steps.length}`);
 }

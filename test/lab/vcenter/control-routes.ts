@@ -87,6 +87,15 @@ const vmRoutes: Readonly<Record<string, Route>> = {
     }),
   /** {vm}: what removed snapshots left behind is merged; files of others may get other names */
   "POST /vm/consolidate": (lab, fields) => vmOf(lab, fields).consolidate(),
+  /** {vm, name?, folder?} */
+  "POST /vm/rename": (lab, fields) =>
+    lab.renameVm(
+      vmOf(lab, fields),
+      withoutUndefined({
+        name: fields.optionalText("name"),
+        folder: fields.optionalText("folder"),
+      }),
+    ),
   /** {vm, name, description?}: a user's snapshot */
   "POST /vm/snapshot": async (lab, fields) => {
     const snapshot = await vmOf(lab, fields).createSnapshot({

@@ -39,6 +39,22 @@ export function hostProperty(
         rebootRequired: false,
         ...(inventory.apiType === "VirtualCenter" && { managementServerIp: "127.0.0.1" }),
       });
+    case "hardware":
+      if (host.uuid === "") return undefined;
+      return vimObject("HostHardwareInfo", {
+        systemInfo: vimObject("HostSystemInfo", {
+          vendor: "Lab",
+          model: "Stand-in",
+          uuid: host.uuid,
+        }),
+        cpuInfo: vimObject("HostCpuInfo", {
+          numCpuPackages: 1,
+          numCpuCores: 4,
+          numCpuThreads: 8,
+          hz: 2_400_000_000,
+        }),
+        memorySize: 64 * 1_073_741_824,
+      });
     case "vm":
       return inventory.vms
         .filter((vm) => inventory.hostRef(vm.record.host).value === host.moref)

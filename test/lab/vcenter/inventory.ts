@@ -12,6 +12,8 @@ export interface HostDescription {
   /** Name as the inventory and VDDK use it; must resolve to where NFC listens. */
   name: string;
   moref: string;
+  /** Of its hardware; empty: the host does not tell. */
+  uuid: string;
   /** Of its ESXi; absent: the endpoint's. */
   version?: string;
   /** Absent: connected. */
@@ -55,11 +57,16 @@ export class Inventory {
   }
 
   addVm(vm: LabVm): void {
-    const parts = vm.record.folder.split("/").filter((part) => part !== "");
+    this.addFolder(vm.record.folder);
+    this.vms.push(vm);
+  }
+
+  /** `A/B`, with those above it. */
+  addFolder(folder: string): void {
+    const parts = folder.split("/").filter((part) => part !== "");
     for (let depth = 1; depth <= parts.length; depth += 1) {
       this.folderMorefs[parts.slice(0, depth).join("/")] ??= `group-v${this.#nextNumber()}`;
     }
-    this.vms.push(vm);
   }
 
   vmByMoref(moref: string): LabVm | undefined {

@@ -104,7 +104,8 @@ export class LabVm {
     change: Partial<
       Pick<
         VmRecord,
-        "tools" | "hardwareVersion" | "consolidationNeeded" | "changeTrackingEnabled" | "template"
+        | ("tools" | "hardwareVersion" | "consolidationNeeded" | "changeTrackingEnabled")
+        | ("template" | "name" | "folder")
       >
     >,
   ): void {

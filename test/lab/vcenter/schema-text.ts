@@ -256,6 +256,10 @@ HostListSummary: host moref?, hardware HostHardwareSummary?, runtime HostRuntime
   maxEVCModeKey string?, currentEVCModeKey string?, currentEVCGraphicsModeKey string?, gateway
   HostListSummaryGatewaySummary?, tpmAttestation HostTpmAttestationInfo?,
   trustAuthorityAttestationInfos HostTrustAuthorityAttestationInfo[]?
+HostHardwareInfo: systemInfo HostSystemInfo, cpuPowerManagementInfo HostCpuPowerManagementInfo?,
+  cpuInfo HostCpuInfo, memorySize long
+HostSystemInfo: vendor string, model string, uuid string
+HostCpuInfo: numCpuPackages short, numCpuCores short, numCpuThreads short, hz long
 HostConfigSummary: name string, port int, sslThumbprint string?, product AboutInfo?,
   vmotionEnabled boolean, faultToleranceEnabled boolean?, featureVersion
   HostFeatureVersionInfo[]?, agentVmDatastore moref?, agentVmNetwork moref?

@@ -49,6 +49,7 @@ export function newState(options: VcenterOptions): SavedState {
     hosts: (options.hosts ?? ["localhost"]).map((name, index) => ({
       name,
       moref: apiType === "HostAgent" ? "ha-host" : `host-${9 + index}`,
+      uuid: randomUUID(),
     })),
     datastores: options.datastores ?? ["datastore1"],
     folderMorefs: {},

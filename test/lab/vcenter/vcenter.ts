@@ -103,6 +103,11 @@ export class VcenterLab implements AsyncDisposable {
     this.#control = new ControlServer(this);
   }
 
+  /** Of the vCenter, as AboutInfo tells it. */
+  get instanceUuid(): string {
+    return this.#state.instanceUuid;
+  }
+
   /** `127.0.0.1:PORT` */
   get endpoint(): string {
     return `127.0.0.1:${this.#server.port}`;
@@ -265,6 +270,12 @@ export class VcenterLab implements AsyncDisposable {
       nextNumber: () => this.#nextNumber(),
       pruneFrozen: async () => this.#pruneFrozen(),
     };
+  }
+
+  /** Another name, or folder (`A/B`, empty for the topmost); it stays the same machine. */
+  renameVm(vm: LabVm, to: { name?: string; folder?: string }): void {
+    this.inventory.addFolder(to.folder ?? vm.record.folder);
+    vm.set(to);
   }
 
   #nextNumber(): number {

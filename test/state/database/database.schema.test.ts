@@ -8,6 +8,7 @@ import { migrations } from "../../../src/state/database/schema.ts";
 import { DiskRecords } from "../../../src/state/disk-records.ts";
 import { JournalStore } from "../../../src/state/journal.ts";
 import { RunStore } from "../../../src/state/runs.ts";
+import { State } from "../../../src/state/state.ts";
 import { changeId, fixturePath, refusal, temporaryDirectory, vm } from "../helpers.ts";
 
 /** A file as a migratekit of schema version 1 left it, written without our code. */
@@ -27,6 +28,14 @@ function writeVersion1(stateDir: string): string {
   db.close();
   chmodSync(path, 0o600);
   return path;
+}
+
+/** The same, as version 2 left it, with what `rows` adds. */
+function writeVersion2(stateDir: string, rows: string): void {
+  const path = writeVersion1(stateDir);
+  const db = new DatabaseSync(path);
+  db.exec(`${migrations[1]} PRAGMA user_version = 2; ${rows}`);
+  db.close();
 }
 
 function schemaOf(path: string): unknown {
@@ -105,4 +114,60 @@ test("a step that fails leaves the file at its old version", (t) => {
   assert.match(refusal(() => StateDatabase.open(stateDir, steps)).message, /no such table/);
   assert.deepEqual(schemaOf(path), before);
   StateDatabase.open(stateDir).close();
+});
+
+test("the targets that an older state knows belong to their disks from then on", (t) => {
+  const stateDir = temporaryDirectory(t);
+  writeVersion2(stateDir, `UPDATE journal SET target_uri = 'nbd://h/b';`);
+  using state = State.open(stateDir);
+  const other = { ...vm, instanceUuid: "another" };
+  for (const name of ["nbd://h/a", "nbd://h/b"]) {
+    const owner = state.targets.findOtherOwner(other, { deviceKey: 2000, names: [name] });
+    assert.equal(owner?.vm.instanceUuid, vm.instanceUuid, name);
+    assert.equal(owner?.deviceKey, 2000);
+    assert.match(owner?.since ?? "", /^2025-01-0[12]T/);
+  }
+});
+
+test("of two disks that an older state has on one target the later sync's owns it, and the other starts anew", (t) => {
+  const stateDir = temporaryDirectory(t);
+  const later = "5029aaaa-0000-0000-0000-0d1f6a2b7c22";
+  const disk = (vmId: number, key: number, sequence: number, target: string) =>
+    `INSERT INTO disk VALUES (${vmId}, ${key}, ${sequence}, 'migratekit', '${changeId(sequence)}',
+      1048576, '${target}', 2097152, '2025-02-01T00:00:00Z', '[]', NULL);`;
+  writeVersion2(
+    stateDir,
+    `INSERT INTO vm VALUES (2, 'vcenter.example', '${later}', '/DC/vm/later');
+     INSERT INTO pending_upload VALUES (1, 2000, '${changeId(7)}', NULL, '2025-01-01T00:00:00Z');
+     ${disk(2, 2000, 3, "nbd://h/a")} ${disk(2, 2001, 2, "nbd://h/c")}`,
+  );
+  using state = State.open(stateDir);
+  const owner = { ...vm, instanceUuid: later };
+  const target = { deviceKey: 2000, names: ["nbd://h/a"] };
+  assert.equal(state.targets.findOtherOwner(vm, target)?.vm.vmPath, "/DC/vm/later");
+  assert.equal(state.targets.findOtherOwner(owner, target), undefined);
+  const lost = state.records.readDiskRecord(vm, 2000);
+  assert.deepEqual(
+    [lost?.changeId, lost?.samples, lost?.unfinished, lost?.pendingUpload],
+    [undefined, [], "full", false],
+  );
+  assert.equal(state.journals.openJournal(vm, 2000), undefined);
+  assert.equal(state.records.readDiskRecord(owner, 2000)?.changeId, changeId(3));
+  assert.equal(state.records.readDiskRecord(owner, 2001)?.changeId, changeId(2));
+});
+
+test("one VM that an older state has under two addresses keeps what it knows, and is merged when it is met", (t) => {
+  const stateDir = temporaryDirectory(t);
+  writeVersion2(
+    stateDir,
+    `INSERT INTO vm VALUES (2, 'localhost', '${vm.instanceUuid}', '/DC/vm/old name');
+     INSERT INTO disk VALUES (2, 2000, 3, 'migratekit', '${changeId(9)}', 1048576, 'nbd://h/a',
+       2097152, '2025-02-01T00:00:00Z', '[]', NULL);`,
+  );
+  using state = State.open(stateDir);
+  const target = { deviceKey: 2000, names: ["nbd://h/a"] };
+  assert.equal(state.records.readDiskRecord(vm, 2000)?.changeId, changeId(7));
+  const met = { ...vm, endpointUuid: "0b7e1e4c-6c6f-4d0e-8f3c-2a5f0f1f9a01" };
+  assert.equal(state.records.readDiskRecord(met, 2000)?.changeId, changeId(9));
+  assert.equal(state.targets.findOtherOwner(met, target), undefined);
 });
