@@ -4,8 +4,8 @@ import { once } from "node:events";
 import type { Readable, Writable } from "node:stream";
 import { MigratekitError } from "../../errors.ts";
 import { describeExit, exited, stopProcess } from "../../stop-process.ts";
+import { cannotRun } from "./ask.ts";
 import type { NbdkitCommand } from "./command.ts";
-import { cannotRun } from "./inspect.ts";
 import type { NbdkitOutput } from "./output.ts";
 import { waitForNbdServer } from "./ready.ts";
 

@@ -5,7 +5,8 @@ import { access, mkdir, readFile, rename, rm, symlink, writeFile } from "node:fs
 import { join } from "node:path";
 
 const root = join(import.meta.dirname, "../../..");
-const builtLibrary = join(root, ".lab/vddk/lib64/libvixDiskLib.so.8");
+/** The stand-in library, as set-up compiles it. */
+export const builtLibrary = join(root, ".lab/vddk/lib64/libvixDiskLib.so.8");
 
 /** The real nbdkit VDDK plugin of Debian 13, as fetched by set-up. */
 export const vddkPlugin = join(root, ".lab/plugin/nbdkit-vddk-plugin.so");

@@ -5,6 +5,7 @@ import { test } from "node:test";
 import { inspectNbdkit } from "../../../src/nbd/nbdkit/inspect.ts";
 import { startNbdkit } from "../../../src/nbd/nbdkit/nbdkit.ts";
 import { processesNaming } from "../../lab/process-table.ts";
+import { libdirOfLink, libdirOfVersion, libdirThatNeeds } from "../../lab/vddk/libdirs.ts";
 import {
   anyInspection,
   makeVddkFixture,
@@ -95,18 +96,66 @@ test("a VDDK directory without a library says what is not there", async () => {
   });
 });
 
-test("a library newer than the plugin knows, and one that is no library, are named", async () => {
+test("a file that is no library is named, and what is wrong with it", async () => {
   await using fixture = await makeVddkFixture();
-  for (const name of ["libvixDiskLib.so.99", "libvixDiskLib.so.8"]) {
-    const libdir = join(fixture.scratch.dir, `with-${name}`);
-    await mkdir(join(libdir, "lib64"), { recursive: true });
-    await writeFile(join(libdir, "lib64", name), "this is not ELF, but long enough to be read");
-    await assert.rejects(inspectNbdkit({ ...fixture.source, libdir }), (error: Error) => {
-      assert.match(error.message, new RegExp(`${name.replaceAll(".", "\\.")} found`));
-      if (name.endsWith("8")) assert.match(error.message, /invalid ELF header|file too short/);
-      return true;
+  const libdir = join(fixture.scratch.dir, "no-library");
+  await mkdir(join(libdir, "lib64"), { recursive: true });
+  await writeFile(join(libdir, "lib64/libvixDiskLib.so.8"), "this is not ELF, but long enough");
+  await assert.rejects(inspectNbdkit({ ...fixture.source, libdir }), {
+    code: "vddk-library-missing",
+    message: /(?:invalid ELF header|file too short).*\(libvixDiskLib\.so\.8 found\)/,
+  });
+});
+
+test("a VDDK that is newer than the plugin knows: which versions it loads", async () => {
+  await using fixture = await makeVddkFixture();
+  for (const version of [9, 99]) {
+    const libdir = await libdirOfVersion(join(fixture.scratch.dir, `newer-${version}`), version);
+    await assert.rejects(inspectNbdkit({ ...fixture.source, libdir }), {
+      code: "vddk-library-missing",
+      message: new RegExp(`libvixDiskLib\\.so\\.8: .*\\(libvixDiskLib\\.so\\.${version} found\\)`),
+      remedy: /^The plugin 1\.\d+\.\d+ loads VDDK 6, 7, 8: take one of these, or a newer plugin\.$/,
     });
   }
+});
+
+test("a library that VDDK needs and that is not there is named, not VDDK", async () => {
+  await using fixture = await makeVddkFixture();
+  const libdir = await libdirThatNeeds(join(fixture.scratch.dir, "needs"), "libof-no-one.so.1");
+  await assert.rejects(inspectNbdkit({ ...fixture.source, libdir }), {
+    code: "vddk-library-missing",
+    message: /libof-no-one\.so\.1: cannot open shared object file/,
+    remedy: /^Install libof-no-one\.so\.1, which VDDK needs/,
+  });
+});
+
+test("libcrypt.so.1 is named with its package", async () => {
+  await using fixture = await makeVddkFixture();
+  const { scratch, source } = fixture;
+  const libdir = await libdirThatNeeds(join(scratch.dir, "needs"), "libcrypt-of-no-one.so.1");
+  // This machine has libcrypt.so.1: the loader's words of another library, with that name in them.
+  const nbdkit = join(scratch.dir, "nbdkit");
+  await writeFile(nbdkit, '#!/bin/sh\nnbdkit "$@" 2>&1 | sed s/libcrypt-of-no-one/libcrypt/\n');
+  await chmod(nbdkit, 0o755);
+  await assert.rejects(inspectNbdkit({ ...source, nbdkit, libdir }), {
+    message: /libcrypt\.so\.1: cannot open shared object file/,
+    remedy: /Install libcrypt\.so\.1, .*: libxcrypt-compat on RHEL 9 and Fedora/,
+  });
+});
+
+test("a link into nothing is not called found, be it VDDK's library or one that it needs", async () => {
+  await using fixture = await makeVddkFixture();
+  const { dir } = fixture.scratch;
+  const whole = { code: "vddk-library-missing", remedy: /^Unpack VDDK anew, with its links/ };
+  await assert.rejects(
+    inspectNbdkit({ ...fixture.source, libdir: await libdirOfLink(join(dir, "link")) }),
+    { ...whole, message: /\(libvixDiskLib\.so\.8 is a link into nothing\)$/ },
+  );
+  const libdir = await libdirThatNeeds(join(dir, "needs"), "libof-no-one.so.1", "link");
+  await assert.rejects(inspectNbdkit({ ...fixture.source, libdir }), {
+    ...whole,
+    message: /libof-no-one\.so\.1: cannot open/,
+  });
 });
 
 test("an nbdkit that ends at once is told with its last words", async () => {
