@@ -13,6 +13,7 @@
         "native/loop_windows.cc",
         "native/loop_zeroes.cc",
         "native/loop_failures.cc",
+        "native/durability.cc",
         "native/events.cc",
         "native/side_health.cc",
         "native/work_list.cc",

@@ -198,10 +198,12 @@ JobOptions jobOptionsOf(const Napi::Object& object) {
   auto time = [&](const char* key, milliseconds fallback) {
     return milliseconds{bytesOf(object, key, fallback.count())};
   };
-  options.stallTimeout = time("stallTimeoutMs", options.stallTimeout);
+  Durability::Options& durability = options.durability;
+  durability.stallTimeout = time("stallTimeoutMs", durability.stallTimeout);
+  durability.flushTimeout = time("flushTimeoutMs", durability.flushTimeout);
+  durability.interval = time("checkpointIntervalMs", durability.interval);
   options.retry.attempts = bytesOf(object, "retryAttempts", options.retry.attempts);
   options.retry.maxElapsed = time("retryMaxElapsedMs", options.retry.maxElapsed);
-  options.checkpointInterval = time("checkpointIntervalMs", options.checkpointInterval);
   options.checkpoints = flagOf(object, "checkpoints", false);
   options.differencesMaximum = bytesOf(object, "differencesMaximum", options.differencesMaximum);
   return options;

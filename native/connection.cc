@@ -214,6 +214,7 @@ void Connection::submit(Command& command) {
   command.inFlightIndex = inFlight_.size();
   inFlight_.push_back(&command);
   if (command.op == Op::read) reads_++;
+  if (command.op == Op::flush && flushes_++ == 0) flushSentAt_ = command.issuedAt;
   if (state_ != State::ready) {
     command.lost = true;
     complete(command, ENOTCONN);
@@ -266,6 +267,7 @@ void Connection::complete(Command& command, int error) {
   last->inFlightIndex = command.inFlightIndex;
   inFlight_.pop_back();
   if (command.op == Op::read) reads_--;
+  if (command.op == Op::flush) flushes_--;
   command.error = error;
   // libnbd's own end of a connection completes everything with ENOTCONN.
   if (error == ENOTCONN) command.lost = true;

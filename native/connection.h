@@ -98,6 +98,8 @@ class Connection {
 
   size_t inFlight() const { return inFlight_.size(); }
   size_t reads() const { return reads_; }
+  size_t flushes() const { return flushes_; }
+  TimePoint flushSentAt() const { return flushSentAt_; }  // the first of those in flight
   TimePoint lastProgress() const { return lastProgress_; }
   TimePoint startedAt() const { return startedAt_; }
 
@@ -144,6 +146,8 @@ class Connection {
   std::vector<Command*>* completed_;
   std::vector<Command*> inFlight_;
   size_t reads_ = 0;
+  size_t flushes_ = 0;
+  TimePoint flushSentAt_;
   TimePoint lastProgress_;
   TimePoint startedAt_;
 };

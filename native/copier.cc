@@ -15,10 +15,6 @@ namespace {
 constexpr milliseconds kTick{20};
 constexpr milliseconds kPublish{50};
 constexpr unsigned kLoopsMaximum = 4;
-// How many ranges may be unflushed before a flush is ordered: bounds the memory of the log.
-constexpr size_t kUnflushedMaximum = 32 * 1024;
-// After a loss, flush soon: the less is in doubt, the less is copied twice.
-constexpr milliseconds kFlushAfterTrouble{250};
 constexpr milliseconds kConnectTimeout{60000};
 constexpr unsigned kFirstAttempts = 4;
 
@@ -77,6 +73,7 @@ void Copier::release() {
   released_ = true;
   loopsRun_ = false;
   loops_.clear();
+  durability_.reset();
   work_.reset();
   earlyExtents_ = {};
 }
@@ -95,7 +92,7 @@ bool Copier::connectFirst() {
 
 std::unique_ptr<Connection> Copier::connectOne(Side side, Failure& failure) {
   const Endpoint& endpoint = side == Side::source ? options_.source : options_.target;
-  const milliseconds timeout = std::min(kConnectTimeout, options_.stallTimeout);
+  const milliseconds timeout = std::min(kConnectTimeout, options_.durability.stallTimeout);
   for (unsigned attempt = 1;; attempt++) {
     auto connection = connectAndWait(side, endpoint, noCommands_, timeout, aborted_, failure);
     failure.attempts = attempt;
@@ -157,6 +154,7 @@ bool Copier::checkSizes() {
 
   std::lock_guard lock(mutex_);
   work_ = std::make_unique<WorkList>(work);
+  durability_ = std::make_unique<Durability>(*work_, options_.durability);
   if (options_.wholeDisk) {
     work_->add({{0, options_.capacityBytes}});
     work_->end();
@@ -176,7 +174,6 @@ void Copier::startLoops() {
   setConnections(Side::target, targetCount_);
   loops_[0]->adopt(std::move(firstSource_));
   loops_[0]->adopt(std::move(firstTarget_));
-  lastFlush_ = Clock::now();
   {
     std::lock_guard lock(mutex_);
     loopsRun_ = true;
@@ -212,65 +209,38 @@ void Copier::supervise() {
     }
     feedIfHungry();
     adapt(now);
-    finishFlush();
-    if (flushing_) continue;
-    if (work_->done() && (options_.mode == Mode::compare || everFlushed_)) return;
-    flushIfDue(now, work_->drained());
+    if (options_.mode == Mode::copy) flush(now);
+    if (options_.mode == Mode::copy ? durability_->done() : work_->drained()) return;
   }
 }
 
-void Copier::flushIfDue(TimePoint now, bool final) {
-  if (options_.mode == Mode::compare) return;
-  const size_t unflushed = work_->unflushed();
-  milliseconds interval = options_.checkpointInterval;
-  const bool recovering = !health_[1].healthy();
-  if (recovering) interval = std::min(interval, kFlushAfterTrouble);
-  bool due = final || unflushed >= kUnflushedMaximum ||
-             ((unflushed > 0 || recovering) && now - lastFlush_ >= interval);
-  // Without a connection there is nothing to flush; one is being made.
-  if (!due || ready_[1] <= 0) return;
-  if (options_.checkpoints) events_.hold();
-  work_->beginFlush();
-  {
-    std::lock_guard lock(mutex_);
-    flushAnswers_ = 0;
-    flushFailed_ = false;
-  }
-  flushing_ = true;
-  flushNumber_++;
-  wakeLoops();
-}
-
-void Copier::finishFlush() {
-  if (!flushing_) return;
-  bool succeeded;
-  {
-    std::lock_guard lock(mutex_);
-    if (flushAnswers_ < loops_.size()) return;
-    succeeded = !flushFailed_;
-  }
-  flushing_ = false;
-  lastFlush_ = Clock::now();
-  if (work_->endFlush(succeeded)) {
-    everFlushed_ = true;
+// Ends the round of flushes that all loops have answered, and begins the next one when it is due.
+void Copier::flush(TimePoint now) {
+  using State = Durability::State;
+  const State state = durability_->end(now);
+  if (state == State::flushing) return;
+  if (state == State::flushed) {
     health_[1].success();
-    if (options_.checkpoints && work_->reportedIsFlushed()) {
+    if (options_.checkpoints && durability_->coversReported()) {
       Event event;
       event.type = Event::Type::checkpoint;
       events_.post(std::move(event));
     }
-  } else {
+  }
+  if (state != State::idle) {
+    if (options_.checkpoints) events_.release();
     wakeLoops();
   }
-  if (options_.checkpoints) events_.release();
+  // Without a connection there is nothing to flush; one is being made.
+  if (ready_[1] <= 0 || !durability_->isDue(now, !health_[1].healthy())) return;
+  if (options_.checkpoints) events_.hold();
+  durability_->begin(now, loops_.size());
+  wakeLoops();
 }
 
 void Copier::flushDone(bool succeeded) {
-  std::lock_guard lock(mutex_);
-  flushAnswers_++;
-  if (!succeeded) flushFailed_ = true;
-  poked_ = true;
-  changed_.notify_one();
+  durability_->answer(succeeded);
+  poke();
 }
 
 void Copier::flushTrouble(int error) {
@@ -301,7 +271,7 @@ void Copier::connectionReady(Side side) {
 void Copier::connectionLost(Side side, int error, const std::string& message) {
   const size_t which = side == Side::source ? 0 : 1;
   if (side == Side::target && options_.mode == Mode::copy) {
-    work_->targetLost();
+    durability_->targetLost();
     // A trim that the old connection still carries out could come after our write of the same range.
     if (!canZero_) canTrim_ = false;
   }

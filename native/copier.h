@@ -15,6 +15,7 @@
 #include "buffer_pool.h"
 #include "climb.h"
 #include "connection.h"
+#include "durability.h"
 #include "events.h"
 #include "rate_limit.h"
 #include "request_size.h"
@@ -46,9 +47,8 @@ struct JobOptions {
   bool targetIsZero = false;
   uint64_t requestBytes = 0;  // 0: as measured
   int64_t gapBytes = -1;  // merge reads across gaps of up to this; negative: as measured
-  milliseconds stallTimeout{60000};
   RetryPolicy retry;
-  milliseconds checkpointInterval{5000};
+  Durability::Options durability;
   bool checkpoints = false;
   size_t differencesMaximum = 1000;
 };
@@ -120,8 +120,7 @@ class Copier {
   bool sourceIsNear() const;
   bool targetIsFar() const;
   void sizeRequests(TimePoint now);
-  void flushIfDue(TimePoint now, bool final);
-  void finishFlush();
+  void flush(TimePoint now);
   void feedIfHungry();
   void setConnections(Side side, unsigned count);
 
@@ -160,6 +159,7 @@ class Copier {
   RequestSize requestSize_;
   uint64_t tailStart_ = 0;
   std::unique_ptr<WorkList> work_;
+  std::unique_ptr<Durability> durability_;
   std::vector<std::unique_ptr<Loop>> loops_;
 
   std::atomic<bool> aborted_{false};
@@ -180,14 +180,6 @@ class Copier {
   std::array<std::atomic<int>, 2> mostReady_{};
   std::array<SideHealth, 2> health_;
   unsigned sourceCount_ = 1, targetCount_ = 1;
-
-  // Flush rounds: every loop answers once for each number.
-  std::atomic<uint64_t> flushNumber_{0};
-  unsigned flushAnswers_ = 0;
-  bool flushFailed_ = false;
-  bool flushing_ = false;
-  TimePoint lastFlush_;
-  bool everFlushed_ = false;
 
   bool adaptSources_ = false, adaptTargets_ = false;
   bool sourcesSized_ = false;  // how far away the source is was looked at

@@ -179,7 +179,7 @@ void Loop::retireIdle(Connection& connection) {
     connection.startDisconnect();
     return;
   }
-  send(connection, Op::flush, {}, nullptr, nullptr);
+  sendFlush(connection, 0);
 }
 
 void Loop::removeDead(TimePoint now) {
@@ -211,18 +211,29 @@ void Loop::removeDead(TimePoint now) {
   }
 }
 
+// When a request that is still unanswered is one too long. A flush takes as long as there is to write in
+// the target's caches: it has a limit of its own, and what is sent beside it waits as long.
+TimePoint Loop::deadlineOf(const Connection& connection) const {
+  const Durability::Options& limits = job_.options_.durability;
+  if (connection.flushes() > 0) return connection.flushSentAt() + limits.flushTimeout;
+  const TimePoint deadline = connection.lastProgress() + limits.stallTimeout;
+  if (connection.side() == Side::source) return deadline;
+  return std::max(deadline, job_.durability_->patientUntil());
+}
+
 void Loop::checkStalls(TimePoint now) {
-  const milliseconds limit = job_.options_.stallTimeout;
+  const Durability::Options& limits = job_.options_.durability;
   for (Connections& list : connections_) {
     for (auto& connection : list) {
       bool waiting = connection->state() == Connection::State::connecting ||
                      connection->state() == Connection::State::closing || connection->inFlight() > 0;
-      if (!waiting) continue;
-      TimePoint deadline = connection->lastProgress() + limit;
-      if (now >= deadline)
-        connection->close(ETIMEDOUT, std::string("the ") + sideName(connection->side()) +
-                                         " did not answer for " + std::to_string(limit.count()) +
-                                         " ms");
+      if (!waiting || now < deadlineOf(*connection)) continue;
+      const bool flushes = connection->flushes() > 0;
+      const milliseconds limit = flushes ? limits.flushTimeout : limits.stallTimeout;
+      connection->close(ETIMEDOUT, std::string("the ") + sideName(connection->side()) +
+                                       (flushes ? " did not finish a flush within "
+                                                : " did not answer for ") +
+                                       std::to_string(limit.count()) + " ms");
     }
   }
 }
@@ -239,9 +250,18 @@ Connection* Loop::pick(Side side, size_t readsMaximum) {
 
 bool Loop::hasReady(Side side) { return pick(side, SIZE_MAX) != nullptr; }
 
+// `round` 0: only so that the connection may be closed.
+void Loop::sendFlush(Connection& connection, uint64_t round) {
+  Command& command = newCommand();
+  command.op = Op::flush;
+  command.offset = round;
+  job_.durability_->flushSent(Clock::now());
+  connection.submit(command);
+}
+
 // Each flush round is answered once, when all of this loop's target connections have flushed.
 void Loop::answerFlush() {
-  uint64_t number = job_.flushNumber_;
+  const uint64_t number = job_.durability_->round();
   if (flushSeen_ == number || flushPending_ > 0) return;
   flushSeen_ = number;
   flushFailed_ = false;
@@ -253,10 +273,7 @@ void Loop::answerFlush() {
       flushFailed_ = true;
     if (connection->state() != Connection::State::ready || !connection->info().canFlush) continue;
     flushPending_++;
-    Command& command = newCommand();
-    command.op = Op::flush;
-    command.offset = number;
-    connection->submit(command);
+    sendFlush(*connection, number);
   }
   if (--flushPending_ == 0) job_.flushDone(!flushFailed_);
 }

@@ -65,10 +65,12 @@ class Loop final : public Waker {
   void maintain(TimePoint now);
   void maintainSide(Side side, TimePoint now);
   void removeDead(TimePoint now);
+  TimePoint deadlineOf(const Connection& connection) const;
   void checkStalls(TimePoint now);
   void retireIdle(Connection& connection);
   Connection* pick(Side side, size_t readsMaximum);
   bool hasReady(Side side);
+  void sendFlush(Connection& connection, uint64_t round);
   void answerFlush();
 
   // Work (loop_tasks.cc)

@@ -32,6 +32,8 @@ void Loop::issue(TimePoint now) {
   }
   if (!writes) return;
   if (reads) planAhead();
+  // The end of the flush wakes the loop.
+  if (job_.options_.mode == Mode::copy && !job_.durability_->hasRoom()) return;
   if (tryZeroesFirst(now)) return;
   issueZeroes(now);
   // Each submission may find its connection dead, so both sides are looked at every time.
@@ -259,7 +261,7 @@ void Loop::compare(Task& task) {
 // Success of one piece: told to JS, and remembered until a flush has made it durable.
 void Loop::complete(Task& task, bool needsFlush) {
   // Logged before it is told: a checkpoint must cover all that was told before it.
-  job_.work_->complete(task.piece, needsFlush);
+  job_.durability_->complete(task.piece, needsFlush);
   if (!task.piece.reported) {
     for (const Segment& segment : task.segments)
       job_.events_.chunk(segment.range, task.piece.zero  ? ChunkKind::hole
@@ -288,6 +290,7 @@ void Loop::lostWhileSending(Task& task, const Range& range) {
 }
 
 void Loop::flushAnswer(Command& command) {
+  job_.durability_->flushAnswered(Clock::now());
   const bool retirement = command.offset == 0;
   if (retirement) {
     if (command.error == 0) command.connection->retireFlushed = true;

@@ -282,27 +282,10 @@ TimePoint WorkList::nextRetry(TimePoint now) const {
   return first;
 }
 
-void WorkList::complete(const Piece& piece, bool needsFlush) {
+void WorkList::complete() {
   std::lock_guard lock(mutex_);
   assert(outstanding_ > 0);
   outstanding_--;
-  if (!needsFlush) {
-    if (piece.reported) reportedAgainBytes_ -= piece.wantedBytes();
-    return;
-  }
-  auto append = [&](const Range& range) {
-    if (!log_.empty()) {
-      LogEntry& last = log_.back();
-      if (last.range.end() == range.offset && last.zero == piece.zero &&
-          last.again == piece.reported) {
-        last.range.length += range.length;
-        return;
-      }
-    }
-    log_.push_back({range, piece.zero, piece.reported});
-  };
-  if (piece.wanted.empty()) append(piece.range);
-  else for (const Range& part : piece.wanted) append(part);
 }
 
 void WorkList::requeue(Piece&& piece) {
@@ -317,72 +300,20 @@ void WorkList::putBack(Piece&& piece) {
   requeue(std::move(piece));
 }
 
-bool WorkList::drainedLocked() const {
-  return ended_ && wanted_.empty() && windows_ == 0 && data_.empty() && zero_.empty() &&
-         retry_.empty() && outstanding_ == 0;
+void WorkList::copyAgain(const Range& range, bool zero) {
+  std::lock_guard lock(mutex_);
+  Piece piece;
+  piece.range = range;
+  piece.zero = zero;
+  piece.reported = true;
+  (zero ? readyZeroBytes_ : readyDataBytes_) += range.length;
+  (zero ? zero_ : data_).push_front(std::move(piece));
 }
 
 bool WorkList::drained() const {
   std::lock_guard lock(mutex_);
-  return drainedLocked();
-}
-
-size_t WorkList::unflushed() const {
-  std::lock_guard lock(mutex_);
-  return log_.size() + flushing_.size();
-}
-
-bool WorkList::done() const {
-  std::lock_guard lock(mutex_);
-  return drainedLocked() && log_.empty() && flushing_.empty();
-}
-
-void WorkList::beginFlush() {
-  std::lock_guard lock(mutex_);
-  assert(flushing_.empty());
-  flushing_.swap(log_);
-  lossesAtFlush_ = losses_;
-}
-
-bool WorkList::endFlush(bool succeeded) {
-  std::lock_guard lock(mutex_);
-  if (losses_ != lossesAtFlush_) return false;
-  if (!succeeded) {
-    // Not known to be lost, but not known to be safe either.
-    losses_++;
-    requeueLog(flushing_);
-    requeueLog(log_);
-    return false;
-  }
-  for (const LogEntry& entry : flushing_)
-    if (entry.again) reportedAgainBytes_ -= entry.range.length;
-  flushing_.clear();
-  return true;
-}
-
-void WorkList::targetLost() {
-  std::lock_guard lock(mutex_);
-  losses_++;
-  requeueLog(flushing_);
-  requeueLog(log_);
-}
-
-void WorkList::requeueLog(std::vector<LogEntry>& log) {
-  for (auto entry = log.rbegin(); entry != log.rend(); ++entry) {
-    Piece piece;
-    piece.range = entry->range;
-    piece.zero = entry->zero;
-    piece.reported = true;
-    if (!entry->again) reportedAgainBytes_ += entry->range.length;
-    (piece.zero ? readyZeroBytes_ : readyDataBytes_) += piece.range.length;
-    (piece.zero ? zero_ : data_).push_front(std::move(piece));
-  }
-  log.clear();
-}
-
-bool WorkList::reportedIsFlushed() const {
-  std::lock_guard lock(mutex_);
-  return reportedAgainBytes_ == 0;
+  return ended_ && wanted_.empty() && windows_ == 0 && data_.empty() && zero_.empty() &&
+         retry_.empty() && outstanding_ == 0;
 }
 
 }  // namespace engine

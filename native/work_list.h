@@ -1,7 +1,6 @@
-// What is left to copy, shared by all loops of a job, and what was copied but is not yet known to
-// be flushed. Every byte of the job is in exactly one place at any time: wanted, in a window, ready,
-// outstanding (taken by a loop), waiting to be tried again, unflushed, or done. Two requests that
-// overlap can therefore never be in flight.
+// What is left to copy, shared by all loops of a job. Every byte of the job is in exactly one place at
+// any time: wanted, in a window, ready, outstanding (taken by a loop), waiting to be tried again, or out
+// of here: unflushed (durability.h) or done. Two requests that overlap can therefore never be in flight.
 #pragma once
 
 #include <deque>
@@ -87,37 +86,20 @@ class WorkList {
   uint64_t zeroBytesReady() const;
 
   // Each taken piece ends in exactly one of these.
-  void complete(const Piece& piece, bool needsFlush);
+  void complete();  // by way of Durability
   void requeue(Piece&& piece);
   void putBack(Piece&& piece);  // untouched, to the front
 
-  // Nothing left but perhaps unflushed ranges.
-  bool drained() const;
-  size_t unflushed() const;
-  // Drained and nothing unflushed, looked at in one moment: a loss in between moves ranges back.
-  bool done() const;
+  // What was complete, and JavaScript was told of, is to be copied once more.
+  void copyAgain(const Range& range, bool zero);
 
-  // A flush covers what was completed before it began, unless a target connection was lost meanwhile.
-  void beginFlush();
-  // True: all that was completed before beginFlush is durable.
-  bool endFlush(bool succeeded);
-  // A server that died may have forgotten what it acknowledged: all unflushed ranges are copied again.
-  void targetLost();
-  // True when nothing that JS was told about waits to be copied again.
-  bool reportedIsFlushed() const;
+  // Nothing is left to copy.
+  bool drained() const;
 
  private:
-  struct LogEntry {
-    Range range;
-    bool zero;
-    bool again;
-  };
-
   uint64_t inBlocks(uint64_t limit) const;
   void pushReady(Range range, bool zero, bool targetZero);
-  void requeueLog(std::vector<LogEntry>& log);
   bool takeRetry(bool zero, uint64_t limit, TimePoint now, Piece& piece);
-  bool drainedLocked() const;
 
   const Options options_;
   mutable std::mutex mutex_;
@@ -131,11 +113,6 @@ class WorkList {
   uint64_t readyZeroBytes_ = 0;
   std::vector<Piece> retry_;
   uint64_t outstanding_ = 0;
-  std::vector<LogEntry> log_;
-  std::vector<LogEntry> flushing_;
-  uint64_t losses_ = 0;
-  uint64_t lossesAtFlush_ = 0;
-  uint64_t reportedAgainBytes_ = 0;
 };
 
 }  // namespace engine

@@ -76,6 +76,13 @@ export const duration: Parser<number> = (value) => {
   return Math.round(Number(match[1]) * unitMs);
 };
 
+/** As {@link duration}, from a second to a day. */
+export const patience: Parser<number> = (value) => {
+  const spanMs = duration(value);
+  if (spanMs >= 1000 && spanMs <= 86_400_000) return spanMs;
+  throw new InvalidValue(`is "${value}"; it takes a span from 1s to 24h`);
+};
+
 export interface Endpoint {
   /** Name or address, without brackets. */
   readonly host: string;

@@ -433,6 +433,29 @@ export const options = {
     commands: copying,
     parse: type.byteRate,
   }),
+  "stall-timeout": define(
+    {
+      group: "copy",
+      value: "TIME",
+      describe:
+        "how long a server may leave a request unanswered before the connection counts as lost",
+      commands: copying,
+      parse: type.patience,
+      fallback: "60s",
+    },
+    "defaulted",
+  ),
+  "flush-timeout": define(
+    {
+      group: "copy",
+      value: "TIME",
+      describe: "the same for a flush of the target, and for all beside it",
+      commands: copying,
+      parse: type.patience,
+      fallback: "10m",
+    },
+    "defaulted",
+  ),
 
   nbdkit: define(
     {

@@ -4,7 +4,7 @@ import { writeFile } from "node:fs/promises";
 import { after, before, beforeEach, test } from "node:test";
 import { compareFiles } from "../lab/compare.ts";
 import { type Lab, startLab } from "../lab/start-lab.ts";
-import { startNbdkitTarget } from "../lab/targets.ts";
+import { startNbdkit, startNbdkitTarget } from "../lab/targets.ts";
 import type { LabVm } from "../lab/vcenter/lab-vm.ts";
 import { migrateWell } from "./migrate-checks.ts";
 
@@ -166,6 +166,30 @@ test("a target that knows neither write-zeroes nor extents is made zero in anoth
   const log = readFileSync(logFile, "utf8");
   assert.match(log, / Write /);
   assert.doesNotMatch(log, / Zero id/);
+});
+
+test("a target may take longer to flush than to answer anything else", async () => {
+  const { capacityBytes } = vm.disks[0]!.record;
+  const file = `${lab.dir}/slow-flush.raw`;
+  await writeFile(file, Buffer.alloc(capacityBytes, "what was here before "));
+  await using server = await startNbdkit([
+    ...["eval", `get_size=echo ${capacityBytes}`, "thread_model=echo parallel"],
+    ...["can_write=exit 0", "can_flush=exit 0", "flush=sleep 1.5"],
+    `pread=dd if=${file} iflag=skip_bytes,count_bytes skip=$4 count=$3 bs=65536 status=none`,
+    `pwrite=dd of=${file} oflag=seek_bytes seek=$4 bs=65536 conv=notrunc status=none`,
+  ]);
+  const limits = ["--stall-timeout", "1s", "--flush-timeout", "30s"];
+  const run = await lab.migrate(vm, {
+    extra: ["--nbd-targets", `2000:${server.uri}`, "--json", "--full", ...limits],
+  });
+  assert.equal(run.code, 0, run.stderr);
+  assert.doesNotMatch(run.stderr, /trying again/);
+  const { equal, difference } = await compareFiles(
+    lab.frozenDisk(vm, 2000).imagePath,
+    file,
+    capacityBytes,
+  );
+  assert.ok(equal, difference);
 });
 
 test("qemu-nbd is as good a target as nbd-server", async () => {

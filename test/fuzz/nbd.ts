@@ -149,6 +149,7 @@ async function copy(
     requestBytes: random.pick([4096, 32_768, 262_144]),
     sourceExtents: random.chance(0.7),
     stallTimeoutMs,
+    flushTimeoutMs: stallTimeoutMs,
     retry: { attempts: 2, maxElapsedMs: 1_000 },
   });
   if (!lied) assert.ok(volume.subarray(0, disk.length).equals(disk), "a false success");
@@ -168,6 +169,7 @@ async function compare(
     target: { uri: target.uri },
     capacityBytes: disk.length,
     stallTimeoutMs,
+    flushTimeoutMs: stallTimeoutMs,
     retry: { attempts: 2, maxElapsedMs: 1_000 },
   });
   const same = volume.subarray(0, disk.length).equals(disk);

@@ -71,6 +71,7 @@ async function runSeed(seed: number): Promise<"equal" | "failed"> {
     requestBytes: random.pick([16384, 65536, 1 << 20, 2 << 20]),
     sourceExtents: random.chance(0.8),
     stallTimeoutMs: 2000,
+    flushTimeoutMs: 2000,
     retry: { attempts: 8, maxElapsedMs: 20_000 },
     checkpointIntervalMs: random.pick([20, 200, 5000]),
     ...(extents ? { extents: random.chance(0.5) ? extents : pages(extents, random) } : {}),

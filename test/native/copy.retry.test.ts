@@ -188,6 +188,7 @@ test("a server that hangs counts as lost, and the copy goes on when it is back",
     capacityBytes: 8 * MiB,
     requestBytes: 65536,
     stallTimeoutMs: 300,
+    flushTimeoutMs: 300,
     onChunks: () => {
       if (retries.length === 0) target.signal("SIGSTOP");
     },

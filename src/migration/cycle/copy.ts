@@ -17,8 +17,14 @@ import { runDiskOf } from "./summary.ts";
 /** How often what is copied becomes durable; so much copying is lost at most by a death. */
 const checkpointIntervalMs = 1000;
 
-export function openEngine({ maxRate }: Pick<Config, "maxRate">): Engine {
-  return new Engine({ maxBytesPerSecond: maxRate });
+export function openEngine(
+  config: Pick<Config, "maxRate" | "stallTimeout" | "flushTimeout">,
+): Engine {
+  return new Engine({
+    maxBytesPerSecond: config.maxRate,
+    stallTimeoutMs: config.stallTimeout,
+    flushTimeoutMs: config.flushTimeout,
+  });
 }
 
 /** What the copies of all disks of a run share. */

@@ -125,7 +125,7 @@ export async function explainEngineError(
     return new MigratekitError(
       "target-io",
       `${diskId}: ${what} ${target.identity} failed${place}${tries}: ${messageOf(error)}`,
-      { cause: error, context },
+      { cause: error, remedy: remedyOf(error), context },
     );
   }
   const rootCause = await nbdkit.findRootCause(error);
@@ -133,7 +133,7 @@ export async function explainEngineError(
     return new MigratekitError(
       "source-io",
       `${diskId}: reading the source failed${place}${tries}: ${messageOf(error)}`,
-      { cause: error, context },
+      { cause: error, remedy: remedyOf(error), context },
     );
   }
   return new MigratekitError(rootCause.code, `${diskId}: ${rootCause.message}`, {
@@ -141,4 +141,10 @@ export async function explainEngineError(
     remedy: rootCause.remedy,
     context: { ...rootCause.context, ...context },
   });
+}
+
+function remedyOf(error: NbdError): string | undefined {
+  if (error.errno !== "ETIMEDOUT") return undefined;
+  const flag = /flush/.test(error.message) ? "--flush-timeout" : "--stall-timeout";
+  return `Find out why the server is so slow, or give it longer with ${flag}; the next run takes up where this one ended.`;
 }

@@ -5,8 +5,8 @@ import { exitCodes, MigratekitError, messageOf } from "../../errors.ts";
 import { codeOf, Interruption } from "../../interruption.ts";
 import { redact } from "../../logger.ts";
 import { mapLimited } from "../../map-limited.ts";
-import { Engine } from "../../nbd/copy-engine/copy-engine.ts";
 import { formatBytes } from "../../text.ts";
+import { openEngine } from "../cycle/copy.ts";
 import { runCycle } from "../cycle/cycle.ts";
 import { type CycleSummary, copiedBytes } from "../cycle/summary.ts";
 import type { Reporter, SharedResources } from "../vm/held-vm.ts";
@@ -41,7 +41,7 @@ export async function runList(
   vms: readonly ListedVm[],
 ): Promise<readonly VmResult[]> {
   const { config } = context;
-  using engine = new Engine({ maxBytesPerSecond: config.maxRate });
+  using engine = openEngine(config);
   const shared: SharedResources = {
     engine,
     hosts: new HostConnections(config.hostConnections, Math.min(config.parallelVms, vms.length)),

@@ -33,6 +33,8 @@ const ofTheWholeRun: readonly OptionName[] = [
   "parallel-vms",
   "host-connections",
   "max-rate",
+  "stall-timeout",
+  "flush-timeout",
   "config",
   "state-dir",
   "metrics-file",

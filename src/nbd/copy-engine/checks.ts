@@ -12,6 +12,7 @@ interface CheckedOptions {
   requestBytes?: number;
   gapBytes?: number;
   stallTimeoutMs?: number;
+  flushTimeoutMs?: number;
   retry?: { attempts: number; maxElapsedMs: number };
   checkpointIntervalMs?: number;
   differencesMaximum?: number;
@@ -30,11 +31,19 @@ export function checkCopyOptions(options: CheckedOptions): void {
   checkInteger("capacityBytes", options.capacityBytes, 0, Number.MAX_SAFE_INTEGER);
   checkInteger("requestBytes", options.requestBytes, 4096, 2 ** 26);
   checkInteger("gapBytes", options.gapBytes, 0, 2 ** 20);
-  checkInteger("stallTimeoutMs", options.stallTimeoutMs, 100, 2 ** 31);
+  checkLimits(options);
   checkInteger("retry.attempts", options.retry?.attempts, 0, 10_000);
   checkInteger("retry.maxElapsedMs", options.retry?.maxElapsedMs, 0, 2 ** 31);
   checkInteger("checkpointIntervalMs", options.checkpointIntervalMs, 10, 2 ** 31);
   checkInteger("differencesMaximum", options.differencesMaximum, 1, 1_000_000);
+}
+
+export function checkLimits(limits: {
+  stallTimeoutMs?: number | undefined;
+  flushTimeoutMs?: number | undefined;
+}): void {
+  checkInteger("stallTimeoutMs", limits.stallTimeoutMs, 100, 2 ** 31);
+  checkInteger("flushTimeoutMs", limits.flushTimeoutMs, 100, 2 ** 31);
 }
 
 /** Of a read whose bytes enter JavaScript: few. */

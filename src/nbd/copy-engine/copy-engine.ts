@@ -2,7 +2,7 @@
  * The face of the native copy engine: probe an export, copy or compare two exports, hash ranges, read a
  * few bytes. What is copied or compared never enters JavaScript. Nothing else loads the addon.
  */
-import { checkCopyOptions, checkEndpoint, checkRange, checkRead } from "./checks.ts";
+import { checkCopyOptions, checkEndpoint, checkLimits, checkRange, checkRead } from "./checks.ts";
 import { NbdError, type Side } from "./errors.ts";
 import { Feeder } from "./feeder.ts";
 import { loadNative } from "./native.ts";
@@ -80,8 +80,9 @@ interface TransferOptions {
   requestBytes?: number;
   /** Reads are merged across gaps of up to this; absent: as measured. Gaps are never written. */
   gapBytes?: number;
-  /** A server that leaves requests unanswered for so long counts as lost [60 000]. */
+  /** Beat those of the engine. */
   stallTimeoutMs?: number;
+  flushTimeoutMs?: number;
   /** Per range, and per side since the last success [10 attempts, 300 000 ms]. */
   retry?: { attempts: number; maxElapsedMs: number };
   signal?: AbortSignal;
@@ -195,14 +196,28 @@ export function libnbdVersion(): string {
   return loadNative().libnbdVersion();
 }
 
-/** What all disks of a run share: the memory that is read into, and the rate limit. */
+interface EngineOptions {
+  memoryBytes?: number | undefined;
+  /** Absent or 0: no limit. */
+  maxBytesPerSecond?: number | undefined;
+  /** A server that leaves requests unanswered for so long counts as lost [60 000]. */
+  stallTimeoutMs?: number | undefined;
+  /** The same for a flush, which lasts until the target's caches are written, and for all beside it [600 000]. */
+  flushTimeoutMs?: number | undefined;
+}
+
+/** What all disks of a run share: the memory that is read into, the rate limit, and how long servers may take. */
 export class Engine implements Disposable {
   #native: NativeEngine | undefined;
+  readonly #limits: { stallTimeoutMs: number | undefined; flushTimeoutMs: number | undefined };
   readonly #running = new Set<AbortController>();
 
-  constructor(options: { memoryBytes?: number; maxBytesPerSecond?: number } = {}) {
+  constructor(options: EngineOptions = {}) {
     const { memoryBytes = 32 * 1024 * 1024, maxBytesPerSecond = 0 } = options;
+    const { stallTimeoutMs, flushTimeoutMs } = options;
     checkRange(Float64Array.of(memoryBytes, maxBytesPerSecond));
+    checkLimits(options);
+    this.#limits = { stallTimeoutMs, flushTimeoutMs };
     this.#native = new (loadNative().Engine)(memoryBytes, maxBytesPerSecond);
   }
 
@@ -262,7 +277,8 @@ export class Engine implements Disposable {
               targetIsZero: extra.targetIsZero ?? false,
               requestBytes: options.requestBytes,
               gapBytes: options.gapBytes,
-              stallTimeoutMs: options.stallTimeoutMs,
+              stallTimeoutMs: options.stallTimeoutMs ?? this.#limits.stallTimeoutMs,
+              flushTimeoutMs: options.flushTimeoutMs ?? this.#limits.flushTimeoutMs,
               retryAttempts: options.retry?.attempts,
               retryMaxElapsedMs: options.retry?.maxElapsedMs,
               checkpointIntervalMs: extra.checkpointIntervalMs,

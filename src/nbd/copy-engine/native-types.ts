@@ -58,6 +58,7 @@ export interface NativeCopyOptions {
   requestBytes?: number | undefined;
   gapBytes?: number | undefined;
   stallTimeoutMs?: number | undefined;
+  flushTimeoutMs?: number | undefined;
   retryAttempts?: number | undefined;
   retryMaxElapsedMs?: number | undefined;
   checkpointIntervalMs?: number | undefined;
