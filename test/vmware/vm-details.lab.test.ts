@@ -168,6 +168,24 @@ describe("change tracking", () => {
     );
   });
 
+  test("that a VM's state does not allow has a remedy for that state", async () => {
+    const vm = started.lab.vm("plain");
+    const refused = async (fault: string, remedy: RegExp) => {
+      await assert.rejects(started.client.enableChangeTracking(vm.moref), (error) => {
+        assert.ok(error instanceof MigratekitError);
+        assert.equal(error.context.fault, fault, error.message);
+        assert.match(error.remedy, remedy);
+        return true;
+      });
+    };
+    vm.setPowerState("suspended");
+    await refused("InvalidPowerState", /resume it or power it off/);
+    vm.setPowerState("poweredOn");
+    started.lab.setHost("localhost", { connectionState: "disconnected" });
+    await refused("HostNotConnected", /Connect the VM's ESXi host/);
+    started.lab.setHost("localhost", { connectionState: "connected" });
+  });
+
   test("needs a privilege, and the error names it", async () => {
     await using reader = await started.connect({ username: "readonly@vsphere.local" });
     const enabling = reader.enableChangeTracking(started.lab.vm("plain").moref);

@@ -13,6 +13,7 @@ import { decideCopy } from "../cycle/decision.ts";
 import { peekChangeId } from "../cycle/oma-change-ids.ts";
 import { findChangedSample } from "../cycle/samples.ts";
 import type { CopyDecision, FoundDisk } from "../disk.ts";
+import { willBeTracked } from "../vm/suitable.ts";
 import { type Finding, ok, problem, warning } from "./finding.ts";
 
 /** What a run would do to one disk; a row of the JSON document. */
@@ -122,7 +123,7 @@ async function planOne(
 function nextChangeId(live: string | undefined, vm: VmDetails): string | undefined {
   const now = live === undefined ? undefined : splitChangeId(live);
   if (now !== undefined) return `${now.uuid}/${now.sequence + 1n}`;
-  return live ?? (vm.changeTrackingSupported ? "new" : undefined);
+  return live ?? (willBeTracked(vm) ? "new" : undefined);
 }
 
 /** An unreadable store ends a run, unless all is copied anyway. */

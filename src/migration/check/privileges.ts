@@ -2,6 +2,7 @@
 import { MigratekitError } from "../../errors.ts";
 import type { VmDetails } from "../../vmware/vm-details.ts";
 import type { VsphereClient } from "../../vmware/vmware.ts";
+import { trackingOf } from "../vm/suitable.ts";
 import { type Finding, ok, problem, warning } from "./finding.ts";
 
 /** On the VM or a folder above it; by their API names, as roles are made from scripts. */
@@ -14,7 +15,7 @@ const privileges = {
 } as const;
 
 export async function checkPrivileges(client: VsphereClient, vm: VmDetails): Promise<Finding[]> {
-  const needsTracking = vm.changeTrackingSupported && !vm.changeTrackingEnabled;
+  const needsTracking = trackingOf(vm) === "off";
   const needed: string[] = [
     ...privileges.snapshot,
     ...privileges.disk,

@@ -8,6 +8,7 @@ import type { VmDetails } from "../../vmware/vm-details.ts";
 import type { VsphereClient } from "../../vmware/vmware.ts";
 import { findLeftovers } from "../cycle/snapshot.ts";
 import { snapshotOwner } from "../cycle/snapshot-names.ts";
+import { obstaclesToRun, trackingOf } from "../vm/suitable.ts";
 import { type Finding, ok, problem, warning, warningsOf } from "./finding.ts";
 
 /** The VM as it is: tracking, Tools, what it keeps from a run. */
@@ -20,14 +21,9 @@ export function checkVm(vm: VmDetails, quiesceSnapshot: boolean): Finding[] {
         `${vm.disks.length} disk(s), on host ${host.name || "unknown"}`,
     ),
     ...trackingFindings(vm),
+    ...obstaclesToRun(vm).map((obstacle) => problem("vm", obstacle)),
   ];
   const warn = (message: string, remedy: string) => found.push(warning("vm", message, remedy));
-  if (vm.template) {
-    const template = new MigratekitError("vm-unsuitable", `${name} is a template`, {
-      remedy: "Convert it to a virtual machine, or deploy one from it.",
-    });
-    found.push(problem("vm", template));
-  }
   if (quiesceSnapshot && powerState === "poweredOn" && !vm.toolsRunning) {
     warn(
       "VMware Tools do not run in the guest: snapshots are crash-consistent only",
@@ -81,25 +77,38 @@ export async function checkSnapshots(
 }
 
 function trackingFindings(vm: VmDetails): Finding[] {
-  if (!vm.changeTrackingSupported) {
-    return [
-      warning(
-        "vm",
-        `it cannot track changed blocks (hardware version ${vm.hardwareVersion}): every run copies all`,
-        "Upgrade its virtual hardware to version 7 or newer.",
-      ),
-    ];
+  switch (trackingOf(vm)) {
+    case "on":
+      return [ok("vm", "changed block tracking is on")];
+    case "unsupported":
+      return [
+        warning(
+          "vm",
+          `it cannot track changed blocks (hardware version ${vm.hardwareVersion}): every run copies all`,
+          "Upgrade its virtual hardware to version 7 or newer.",
+        ),
+      ];
+    case "suspended":
+      return [
+        warning(
+          "vm",
+          "it is suspended, so changed block tracking, which is off, cannot be turned on: every run copies all",
+          "Resume it or power it off.",
+        ),
+      ];
+    case "off":
+      return [trackingTurnedOn(vm)];
   }
-  if (vm.changeTrackingEnabled) return [ok("vm", "changed block tracking is on")];
+}
+
+function trackingTurnedOn(vm: VmDetails): Finding {
   const off = "changed block tracking is off; the run turns it on";
-  if (vm.snapshots.length === 0) return [ok("vm", off)];
-  return [
-    warning(
-      "vm",
-      `${off}, which may not take effect while the VM has snapshots`,
-      "Remove the VM's snapshots before the first run.",
-    ),
-  ];
+  if (vm.snapshots.length === 0) return ok("vm", off);
+  return warning(
+    "vm",
+    `${off}, which may not take effect while the VM has snapshots`,
+    "Remove the VM's snapshots before the first run.",
+  );
 }
 
 /** @throws MigratekitError `locked` */

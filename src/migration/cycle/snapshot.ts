@@ -8,6 +8,7 @@ import type { VsphereClient } from "../../vmware/vmware.ts";
 import { diskIdOf } from "../vm/disks.ts";
 import type { Run } from "../vm/run.ts";
 import type { Site } from "../vm/site.ts";
+import { trackingOf, willBeTracked } from "../vm/suitable.ts";
 import type { UndoStack } from "../vm/undo.ts";
 import type { AreaQuery } from "./areas.ts";
 import {
@@ -37,16 +38,25 @@ export async function enableChangeTracking(
   logger: Logger,
   signal: AbortSignal,
 ): Promise<void> {
-  if (!vm.changeTrackingSupported) {
-    logger.warn(
-      { hardwareVersion: vm.hardwareVersion },
-      "the VM cannot track changed blocks (hardware version 7 or newer can): every run copies all",
-    );
-    return;
+  switch (trackingOf(vm)) {
+    case "on":
+      return;
+    case "unsupported":
+      logger.warn(
+        { hardwareVersion: vm.hardwareVersion },
+        "the VM cannot track changed blocks (hardware version 7 or newer can): every run copies all",
+      );
+      return;
+    case "suspended":
+      logger.warn(
+        "the VM is suspended, so changed block tracking cannot be turned on: this run copies all, and " +
+          "so do the next ones until the VM is resumed or powered off",
+      );
+      return;
+    case "off":
+      logger.info("turning on changed block tracking");
+      await client.enableChangeTracking(vm.moref, signal);
   }
-  if (vm.changeTrackingEnabled) return;
-  logger.info("turning on changed block tracking");
-  await client.enableChangeTracking(vm.moref, signal);
 }
 
 /** The part of a run that its snapshot takes. */
@@ -80,7 +90,7 @@ export async function snapshotVm(context: SnapshotContext, undo: UndoStack): Pro
   undo.defer("remove the snapshot", remove);
   const taken = await takeSnapshot(context);
   for (const disk of taken.disks) {
-    if (disk.changeId === undefined && vm.changeTrackingSupported) {
+    if (disk.changeId === undefined && willBeTracked(vm)) {
       logger.warn(
         { disk: diskIdOf(disk) },
         "the disk has no change ID although tracking is on for the VM: it is copied in full each time",

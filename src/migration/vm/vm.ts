@@ -4,12 +4,13 @@ import { State } from "../../state/state.ts";
 import { recordEarlyFailure } from "./early-failure.ts";
 import type { CycleContext, HeldVm } from "./held-vm.ts";
 import { findSite, requireConnection } from "./site.ts";
+import { obstaclesToRun } from "./suitable.ts";
 import { checkTargetFlags } from "./targets.ts";
 import { type UndoStack, withUndo } from "./undo.ts";
 
 /**
  * Discover: finds the VM, takes its lock and does `work` with it. Its runs are made in run.ts.
- * @throws MigratekitError `usage`, `state-unusable`, `vsphere-…`, `locked`; whatever `work` throws
+ * @throws MigratekitError `usage`, `state-unusable`, `vsphere-…`, `vm-unsuitable`, `locked`; whatever `work` throws
  */
 export async function withVm<T>(
   context: CycleContext,
@@ -32,6 +33,8 @@ async function holdVm(context: CycleContext, undo: UndoStack): Promise<HeldVm> {
   const state = undo.use("close the state database", State.open(config.stateDir));
   const { site, identity } = await findSite(config, logger, signal, state);
   undo.defer("end the vSphere session", () => site.client.close());
+  const [obstacle] = obstaclesToRun(site.vm);
+  if (obstacle) throw obstacle;
   const lock = undo.use(
     "release the VM's lock",
     VmLock.acquire(config.stateDir, identity.instanceUuid, identity),

@@ -93,12 +93,22 @@ export function asMigratekitError(
   return new MigratekitError(code, `cannot ${what}: ${error.message}${lacking}`, {
     cause: error,
     context,
-    ...(error.fault === "RestrictedVersion" ? { remedy: freeLicenceRemedy } : {}),
+    ...(remedies.has(error.fault) ? { remedy: remedies.get(error.fault) } : {}),
   });
 }
 
-const freeLicenceRemedy =
-  "The host's free licence does not allow this; go through a vCenter or license the host.";
+/** For faults that tell the cause, whatever was asked for. */
+const remedies: ReadonlyMap<string, string> = new Map([
+  [
+    "RestrictedVersion",
+    "The host's free licence does not allow this; go through a vCenter or license the host.",
+  ],
+  [
+    "InvalidPowerState",
+    "The VM's power state does not allow this; where it is suspended, resume it or power it off.",
+  ],
+  ["HostNotConnected", "Connect the VM's ESXi host to the vCenter again."],
+]);
 
 function codeOf(fault: VimFault, otherwise: ErrorCode): ErrorCode {
   if (fault.fault === "NoPermission") return "vsphere-permission";

@@ -300,6 +300,7 @@ InvalidCollectorVersion < MethodFault
 VmConfigFault < VimFault
 GenericVmConfigFault < VmConfigFault: reason string
 HostCommunication < RuntimeFault
+HostNotConnected < HostCommunication
 NoDiskSpace < FileFault: datastore string
 InvalidVmConfig < VmConfigFault: property string?
 VirtualHardwareCompatibilityIssue < VmConfigFault
