@@ -1,5 +1,6 @@
 /** Progress in pipes and log files: one line per stage and one per minute. */
 import type { Logger } from "pino";
+import { reportOnly } from "../report-only.ts";
 import { formatBytes, formatBytesOf, formatDuration, formatRate } from "../text.ts";
 import type { ProgressSnapshot, Stage } from "./progress.ts";
 
@@ -24,7 +25,9 @@ export class PlainProgress implements Disposable {
   start(getSnapshot: () => ProgressSnapshot): void {
     this.#getSnapshot = getSnapshot;
     this.stageChanged();
-    this.#timer ??= setInterval(() => this.#log(getSnapshot()), this.#intervalMs).unref();
+    this.#timer ??= setInterval(() => {
+      reportOnly(this.#logger, "the progress cannot be shown", () => this.#log(getSnapshot()));
+    }, this.#intervalMs).unref();
   }
 
   /** Call after every change of the stage; the same stage with another detail makes no line. */

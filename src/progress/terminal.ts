@@ -82,13 +82,24 @@ export class TerminalProgress implements Disposable {
     this.stop();
   }
 
+  /** What cannot be drawn is given up: log lines still come, and the run goes on. */
+  #paint(above: string): void {
+    try {
+      this.#draw(above, this.#getSnapshot!());
+    } catch {
+      clearInterval(this.#timer);
+      this.#getSnapshot = undefined;
+      this.#stream.write(above);
+    }
+  }
+
   /**
    * One write per frame, over the old one instead of after erasing it: no flicker. The cursor is
    * hidden only within the write, so that even a kill between two frames leaves it visible.
    */
-  #paint(above: string): void {
+  #draw(above: string, state: ProgressSnapshot): void {
     const columns = this.#stream.columns ?? 80;
-    const lines = progressLines(this.#getSnapshot!(), {
+    const lines = progressLines(state, {
       columns,
       rows: this.#stream.rows ?? 24,
       colour: this.#colour,

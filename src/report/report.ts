@@ -5,6 +5,7 @@ import { redact } from "../logger.ts";
 import type { Reporter } from "../migration/vm/held-vm.ts";
 import { ProgressTracker, type Stage } from "../progress/progress.ts";
 import { VmaClient } from "../progress/vma/vma.ts";
+import { reportOnly } from "../report-only.ts";
 import type { CommandContext } from "./context.ts";
 import type { ProgressView } from "./log-view.ts";
 import { writeMetrics } from "./metrics-file.ts";
@@ -20,16 +21,18 @@ export async function reported<T>(
   work: (reporter: Reporter) => Promise<T>,
 ): Promise<T> {
   const reporter = new RunReporter(context);
+  let result: T;
   try {
-    const result = await work(reporter);
-    await reporter.complete();
-    return result;
+    result = await work(reporter);
   } catch (error) {
     await reporter.fail(error);
     throw error;
   }
+  await reporter.complete();
+  return result;
 }
 
+/** Tells; whatever goes wrong with that is a warning and no more. */
 class RunReporter implements Reporter {
   readonly tracker = new ProgressTracker();
   readonly #context: ReportContext;
@@ -38,9 +41,10 @@ class RunReporter implements Reporter {
   constructor(context: ReportContext) {
     this.#context = context;
     this.#client = openClient(context.config, context);
+    const { view, logger, config } = context;
     const snapshot = () => this.tracker.snapshot();
     this.#client?.start(snapshot);
-    context.view.follow(snapshot, context.logger, context.config.progress);
+    this.#show(() => view.follow(snapshot, logger, config.progress));
   }
 
   stage(stage: Stage, detail?: string): void {
@@ -49,26 +53,34 @@ class RunReporter implements Reporter {
     if (stage === before) return;
     this.#context.logger.debug({ stage }, `stage ${stage}`);
     this.#client?.stageChanged();
-    this.#context.view.stageChanged();
+    this.#show(() => this.#context.view.stageChanged());
   }
 
-  /** The one `completed` of the job. */
+  /** The one `completed` of the job. Never rejects. */
   async complete(): Promise<void> {
     this.stage("Complete");
-    this.#context.view.stop();
-    this.#writeMetrics(false);
+    this.#end(false);
     await this.#client?.finish({ status: "completed" });
   }
 
-  /** The one `failed` of the job. */
+  /** The one `failed` of the job. Never rejects. */
   async fail(error: unknown): Promise<void> {
-    this.#context.view.stop();
-    this.#writeMetrics(true);
+    this.#end(true);
     await this.#client?.finish({ status: "failed", errorMessage: redact(messageOf(error)) });
   }
 
-  #writeMetrics(failed: boolean): void {
-    writeMetrics(this.#context.config, failed, this.#context.logger);
+  #end(failed: boolean): void {
+    const { config, view, logger } = this.#context;
+    this.#show(() => view.stop());
+    const path = config.metricsFile;
+    if (path === undefined) return;
+    reportOnly(logger, `the metrics file ${path} was not written`, () =>
+      writeMetrics(config, path, failed),
+    );
+  }
+
+  #show(show: () => void): void {
+    reportOnly(this.#context.logger, "the progress cannot be shown", show);
   }
 }
 

@@ -199,3 +199,15 @@ test("Amounts are short, and bytes done are never rounded up to what they are no
     "2d 4h",
   ]);
 });
+
+test("A view that cannot be drawn is given up; log lines still come, and nothing is thrown", () => {
+  let written = "";
+  const stream = { columns: 80, rows: 24, write: (text: string) => (written += text) };
+  using live = new TerminalProgress({ stream, colour: false, frameMs: 1_000_000 });
+  live.start(() => {
+    throw new Error("no progress");
+  });
+  live.writeAbove("a line of the log\n");
+  live.stop();
+  assert.equal(written, "a line of the log\n");
+});

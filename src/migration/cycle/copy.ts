@@ -3,6 +3,7 @@ import type { Config } from "../../config.ts";
 import { MigratekitError, messageOf } from "../../errors.ts";
 import { mapLimited } from "../../map-limited.ts";
 import { type CopyResult, Engine } from "../../nbd/copy-engine/copy-engine.ts";
+import { reportOnly } from "../../report-only.ts";
 import type { State } from "../../state/state.ts";
 import { type CopiedDisk, type CopyOutcome, type PreparedDisk, sidesOf } from "../disk.ts";
 import type { Reporter } from "../vm/held-vm.ts";
@@ -39,7 +40,7 @@ export interface Transfer extends JournalContext {
 
 /**
  * Copies all disks, `parallelDisks` at a time. A disk that fails does not stop the others.
- * @throws the signal's reason; MigratekitError `state-unusable` where an ending cannot be recorded
+ * @throws the signal's reason
  */
 export async function transfer(
   context: Transfer,
@@ -77,7 +78,9 @@ async function transferDisk(context: Transfer, prepared: PreparedDisk): Promise<
   await disk.source.nbdkit.stop();
   const plannedBytes = reporter.tracker.plannedBytes(diskId);
   const copied = { ...disk, outcome, plannedBytes, durationMs: performance.now() - startedMs };
-  state.runs.recordDisk(runId, disk.frozen.key, runDiskOf(copied));
+  reportOnly(logger, `${diskId} is not in the history`, () =>
+    state.runs.recordDisk(runId, disk.frozen.key, runDiskOf(copied)),
+  );
   return copied;
 }
 

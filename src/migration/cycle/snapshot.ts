@@ -1,6 +1,7 @@
 /** The one snapshot of a run, and what dead runs left behind. */
 import type { Logger } from "pino";
 import { MigratekitError } from "../../errors.ts";
+import { reportOnly } from "../../report-only.ts";
 import type { RunStore } from "../../state/runs.ts";
 import { flatten, type SnapshotNode } from "../../vmware/snapshots.ts";
 import type { VirtualDisk } from "../../vmware/virtual-disk.ts";
@@ -74,7 +75,11 @@ export async function snapshotVm(context: SnapshotContext, undo: UndoStack): Pro
   const { client, vm } = context.site;
   const { runs } = context.state;
   const dead = runs.runsWithLeftoverSnapshots(identity, lock).map((run) => run.runId);
-  for (const gone of runs.deadRuns(identity, lock)) runs.finishRun(gone.runId, { status: "died" });
+  for (const gone of runs.deadRuns(identity, lock)) {
+    reportOnly(logger, "the death of a run is not in the history", () =>
+      runs.finishRun(gone.runId, { status: "died" }),
+    );
+  }
   const leftovers = { client, vmMoref: vm.moref, deadRunIds: new Set(dead), logger };
   await removeLeftovers({ ...leftovers, signal }, runs);
 
@@ -142,7 +147,7 @@ async function dropSnapshot({ site, runId, state, logger }: SnapshotContext): Pr
       { remedy: "Remove it in the vSphere client, or run 'migratekit cleanup'." },
     );
   }
-  state.runs.finishSnapshot(runId);
+  noteRemoval(state.runs, runId, logger);
   if (consolidationNeeded) {
     logger.warn("vSphere says that the VM's disks need consolidation: do it in the vSphere client");
   }
@@ -171,7 +176,14 @@ async function removeLeftovers(
     await client.removeSnapshot(moref, { vmMoref, signal });
   }
   // What is not in the tree any more is gone, whoever removed it.
-  for (const runId of deadRunIds) log.finishSnapshot(runId);
+  for (const runId of deadRunIds) noteRemoval(log, runId, logger);
+}
+
+/** Where that fails, a later run looks for the snapshot and finds it gone. */
+function noteRemoval(runs: Pick<RunStore, "finishSnapshot">, runId: string, logger: Logger): void {
+  reportOnly(logger, "the snapshot's removal is not in the history", () =>
+    runs.finishSnapshot(runId),
+  );
 }
 
 /**

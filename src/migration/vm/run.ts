@@ -1,9 +1,11 @@
 /** One run of a held VM: a row in the VM's history, with its stages and its ending. */
+import type { Logger } from "pino";
 import { buildInfo } from "../../build-info.ts";
 import { MigratekitError, messageOf } from "../../errors.ts";
 import { Interruption } from "../../interruption.ts";
 import { redact } from "../../logger.ts";
 import type { ProgressTracker, Stage } from "../../progress/progress.ts";
+import { reportOnly } from "../../report-only.ts";
 import type { RunResult } from "../../state/run-record.ts";
 import type { RunStore } from "../../state/runs.ts";
 import type { HeldVm, Reporter } from "./held-vm.ts";
@@ -27,7 +29,11 @@ export async function withRun<T>(
   const { runs } = held.state;
   const start = { command: config.command, version: buildInfo.version, lockToken: lock.token };
   const runId = runs.startRun(identity, start);
-  const run = { ...held, runId, reporter: new StageClock(reporter, runs, runId) };
+  const run = { ...held, runId, reporter: new StageClock(reporter, runs, runId, logger) };
+  const finish = (end: RunResult) =>
+    reportOnly(logger, "the end of the run is not in the history", () =>
+      runs.finishRun(runId, end),
+    );
   try {
     const result = await withUndo(logger, (undo) =>
       work(run, undo).catch((error: unknown) => {
@@ -35,10 +41,10 @@ export async function withRun<T>(
         throw signal.aborted ? signal.reason : error;
       }),
     );
-    runs.finishRun(runId, { status: "completed" });
+    finish({ status: "completed" });
     return result;
   } catch (error) {
-    runs.finishRun(runId, endOf(error));
+    finish(endOf(error));
     throw error;
   }
 }
@@ -48,14 +54,16 @@ class StageClock implements Reporter {
   readonly #reporter: Reporter;
   readonly #runs: RunStore;
   readonly #runId: string;
+  readonly #logger: Logger;
   #stage: Stage = "Discover";
   #startedAt = new Date().toISOString();
   #startedMs = performance.now();
 
-  constructor(reporter: Reporter, runs: RunStore, runId: string) {
+  constructor(reporter: Reporter, runs: RunStore, runId: string, logger: Logger) {
     this.#reporter = reporter;
     this.#runs = runs;
     this.#runId = runId;
+    this.#logger = logger;
   }
 
   get tracker(): ProgressTracker {
@@ -70,7 +78,9 @@ class StageClock implements Reporter {
   /** Records the stage that ends. */
   #begin(next: Stage): void {
     const durationMs = performance.now() - this.#startedMs;
-    this.#runs.recordStage(this.#runId, this.#stage, this.#startedAt, durationMs);
+    reportOnly(this.#logger, `the stage ${this.#stage} is not in the history`, () =>
+      this.#runs.recordStage(this.#runId, this.#stage, this.#startedAt, durationMs),
+    );
     this.#stage = next;
     this.#startedAt = new Date().toISOString();
     this.#startedMs = performance.now();
