@@ -1,6 +1,6 @@
-import { existsSync, rmSync } from "node:fs";
+import { rmSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
-import { findFreePort, listensAt } from "./ports.ts";
+import { findFreePort, listensAt, listensOn } from "./ports.ts";
 import { greets, type ProcessGroup } from "./process.ts";
 
 const startTimeoutMs = 10_000;
@@ -114,7 +114,7 @@ export class NbdServer implements AsyncDisposable {
 
 async function listens(group: ProcessGroup, place: Place, signal: AbortSignal): Promise<boolean> {
   // A connection to try it would use up servers that end after the last client.
-  if ("socket" in place) return existsSync(place.socket);
+  if ("socket" in place) return listensOn(place.socket);
   // Whoever else has the port greets too; a server of ours that could not bind it ends.
   return listensAt(group.pid, place.port) && (await greets(place.port, signal));
 }

@@ -48,6 +48,15 @@ export function listensAt(pid: number, port: number): boolean {
   );
 }
 
+/** Whether somebody listens on this Unix socket; its file is there a moment earlier. */
+export function listensOn(socket: string): boolean {
+  const listening = "00010000"; // the kernel's __SO_ACCEPTCON
+  return readFileSync("/proc/net/unix", "utf8")
+    .split("\n")
+    .map((line) => line.split(/\s+/))
+    .some((fields) => fields[3] === listening && fields.slice(7).join(" ") === socket);
+}
+
 /** Processes end, and close descriptors, while they are looked at. */
 function whileItExists<T>(read: () => T, otherwise: T): T {
   try {
