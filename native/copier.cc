@@ -266,6 +266,7 @@ void Copier::connectionReady(Side side) {
   int most = mostReady_[which];
   while (ready > most && !mostReady_[which].compare_exchange_weak(most, ready)) {
   }
+  if (ready > 1) health_[which].extraGranted();
 }
 
 void Copier::connectionLost(Side side, int error, const std::string& message) {

@@ -115,6 +115,7 @@ class Copier {
   void climb(TimePoint now);
   unsigned connectionsMaximum() const;
   unsigned sourcesReady() const;
+  unsigned connecting(Side side) const;
   unsigned sourcesForDistance() const;
   void use(Side side, unsigned count);
   bool sourceIsNear() const;

@@ -72,6 +72,12 @@ bool Copier::targetIsFar() const {
 // More may be wanted than the server grants.
 unsigned Copier::sourcesReady() const { return std::max(ready_[0].load(), 1); }
 
+unsigned Copier::connecting(Side side) const {
+  unsigned count = 0;
+  for (const auto& loop : loops_) count += loop->connecting(side);
+  return count;
+}
+
 // Of one side.
 unsigned Copier::connectionsMaximum() const {
   const unsigned fair =
@@ -127,7 +133,7 @@ void Copier::adapt(TimePoint now) {
   else gapBytes_ = known && readLatencyUs_ >= kSlowReadUs && sourcesReady() <= kFewConnections ? kGap : 0;
   if (options_.mode == Mode::compare) gapBytes_ = 0;
   writeDepth_.look(now);
-  if (!shared_->rate.limited()) climb(now);
+  climb(now);
 }
 
 // One side at a time, the target when the source has what it needs.
@@ -137,11 +143,14 @@ void Copier::climb(TimePoint now) {
   seen.least = loops_.size();
   seen.most = connectionsMaximum();
 
+  seen.runBytes = shared_->rate.passedBytes();
+  seen.runRateMaximum = shared_->rate.bytesPerSecond();
   seen.bytes = stats_.readBytes;
   seen.waited = stats_.readWaited;
   seen.otherWaited = stats_.writeWaited;
   seen.count = sourceCount_;
   seen.ready = ready_[0];
+  seen.connecting = connecting(Side::source);
   seen.mostNear = kNearSourcesPerCore * processors();
   seen.near = sourceIsNear();
   if (adaptSources_ && !targetClimb_.trying()) {
@@ -154,6 +163,7 @@ void Copier::climb(TimePoint now) {
   std::swap(seen.waited, seen.otherWaited);
   seen.count = targetCount_;
   seen.ready = ready_[1];
+  seen.connecting = connecting(Side::target);
   seen.mostNear = kFirstTargets;
   seen.near = writeLatencyUs_ < kFarWriteUs;
   const bool turn = !adaptSources_ || sourceClimb_.settled();

@@ -133,8 +133,13 @@ void Loop::finishUp() {
 }
 
 void Loop::maintain(TimePoint now) {
-  maintainSide(Side::source, now);
-  maintainSide(Side::target, now);
+  for (Side side : {Side::source, Side::target}) {
+    maintainSide(side, now);
+    const Connections& list = connections(side);
+    connecting_[index(side)] = std::count_if(list.begin(), list.end(), [](const auto& connection) {
+      return connection->state() == Connection::State::connecting;
+    });
+  }
 }
 
 // As many connections as wanted: new ones when the side may be tried, surplus ones retire.
@@ -151,13 +156,17 @@ void Loop::maintainSide(Side side, TimePoint now) {
   for (auto& connection : list)
     if (connection->retiring) retireIdle(*connection);
   if (live >= wanted) return;
-  TimePoint allowed = std::max(job_.health_[index(side)].nextAttempt(), nextExtra_[index(side)]);
+  SideHealth& health = job_.health_[index(side)];
+  const bool extra = job_.ready_[index(side)] > 0;
+  TimePoint allowed = health.nextAttempt();
+  if (extra) allowed = std::max(allowed, health.nextExtra());
   if (now < allowed) {
     wakeAt_ = std::min(wakeAt_, allowed);
     return;
   }
+  const unsigned missing = wanted - live;
   const Endpoint& endpoint = side == Side::source ? job_.options_.source : job_.options_.target;
-  for (; live < wanted; live++) {
+  for (unsigned left = extra ? health.takeExtras(missing, now) : missing; left > 0; left--) {
     auto connection = std::make_unique<Connection>(side, endpoint, completed_);
     if (connection->state() == Connection::State::ready) job_.connectionReady(side);
     bool dead = connection->state() == Connection::State::dead;
@@ -197,12 +206,10 @@ void Loop::removeDead(TimePoint now) {
       unsigned which = index(side);
       if (gone->wasReady()) {
         job_.ready_[which]--;
-        extraRefusals_[which] = 0;
         job_.connectionLost(side, gone->error(), gone->message());
       } else if (job_.ready_[which] > 0) {
         // The server does not want one more; those that are there go on.
-        unsigned refusals = std::min(++extraRefusals_[which], 6u);
-        nextExtra_[which] = now + milliseconds{500} * (1u << refusals);
+        job_.health_[which].extraRefused(now);
         job_.extraRefused(side, gone->message());
       } else {
         job_.connectionLost(side, gone->error(), gone->message());

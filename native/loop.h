@@ -48,8 +48,9 @@ class Loop final : public Waker {
   void start();
   void join();
   void wake() override;
-  // How many connections this loop should have; from any thread.
+  // How many connections this loop should have, and how many it is making; from any thread.
   void want(Side side, unsigned count) { wanted_[index(side)] = count; }
+  unsigned connecting(Side side) const { return connecting_[index(side)]; }
 
  private:
   using Connections = std::vector<std::unique_ptr<Connection>>;
@@ -117,10 +118,8 @@ class Loop final : public Waker {
   const unsigned index_;
   int wakeFd_ = -1;
   std::thread thread_;
-  std::array<std::atomic<unsigned>, 2> wanted_{};
+  std::array<std::atomic<unsigned>, 2> wanted_{}, connecting_{};
   std::array<Connections, 2> connections_;
-  std::array<TimePoint, 2> nextExtra_{};
-  std::array<unsigned, 2> extraRefusals_{};
 
   std::vector<Command*> completed_;
   std::vector<Command*> reaping_;

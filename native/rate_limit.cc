@@ -19,6 +19,7 @@ TimePoint RateLimit::reserve(uint64_t bytes) {
   next_ = std::max(next_, now - kBurst);
   TimePoint start = std::max(next_, now);
   next_ += cost;
+  passedBytes_ += bytes;
   return start;
 }
 

@@ -2,6 +2,7 @@
 // Shared by all copies of a run, first come first served.
 #pragma once
 
+#include <atomic>
 #include <mutex>
 
 #include "types.h"
@@ -14,6 +15,9 @@ class RateLimit {
   explicit RateLimit(uint64_t bytesPerSecond) : bytesPerSecond_(bytesPerSecond) {}
 
   bool limited() const { return bytesPerSecond_ != 0; }
+  uint64_t bytesPerSecond() const { return bytesPerSecond_; }
+  // How many have been let go so far; 0 without a limit.
+  uint64_t passedBytes() const { return passedBytes_.load(std::memory_order_relaxed); }
   // The moment from which `bytes` may go; without a limit long past.
   TimePoint reserve(uint64_t bytes);
   // Requests larger than this would make the flow lumpy.
@@ -23,6 +27,7 @@ class RateLimit {
   const uint64_t bytesPerSecond_;
   std::mutex mutex_;
   TimePoint next_{};
+  std::atomic<uint64_t> passedBytes_{0};
 };
 
 }  // namespace engine

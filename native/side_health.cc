@@ -33,4 +33,39 @@ TimePoint SideHealth::nextAttempt() const {
   return nextAttempt_;
 }
 
+namespace {
+
+// 1 s, 4 s, 16 s … 18 hours
+milliseconds pauseAfter(unsigned refusals) {
+  return milliseconds{1000} * (1u << 2 * std::min(refusals - 1, 8u));
+}
+
+}  // namespace
+
+unsigned SideHealth::takeExtras(unsigned wanted, TimePoint now) {
+  std::lock_guard lock(mutex_);
+  if (refusals_ == 0) return wanted;
+  if (now < nextExtra_) return 0;
+  nextExtra_ = now + pauseAfter(++refusals_);
+  return 1;
+}
+
+void SideHealth::extraRefused(TimePoint now) {
+  std::lock_guard lock(mutex_);
+  if (refusals_ > 0) return;
+  refusals_ = 1;
+  nextExtra_ = now + pauseAfter(refusals_);
+}
+
+void SideHealth::extraGranted() {
+  std::lock_guard lock(mutex_);
+  refusals_ = 0;
+  nextExtra_ = {};
+}
+
+TimePoint SideHealth::nextExtra() const {
+  std::lock_guard lock(mutex_);
+  return nextExtra_;
+}
+
 }  // namespace engine

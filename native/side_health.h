@@ -1,4 +1,5 @@
-// How well one side is doing: rounds of trouble since the last success, and when to try again.
+// How well one side is doing: rounds of trouble since the last success, and when to try again; and
+// whether it grants connections besides those that serve.
 #pragma once
 
 #include <mutex>
@@ -32,11 +33,21 @@ class SideHealth {
   // From when on connecting is allowed.
   TimePoint nextAttempt() const;
 
+  // Of connections besides those that are there, how many of `wanted` may be begun now: all, until one is
+  // refused; from then on a single one, and ever more rarely, until one is granted.
+  unsigned takeExtras(unsigned wanted, TimePoint now);
+  void extraRefused(TimePoint now);
+  void extraGranted();
+  // From when on takeExtras() allows one.
+  TimePoint nextExtra() const;
+
  private:
   mutable std::mutex mutex_;
   unsigned failures_ = 0;
   TimePoint firstFailure_{};
   TimePoint nextAttempt_{};
+  unsigned refusals_ = 0;
+  TimePoint nextExtra_{};
 };
 
 }  // namespace engine

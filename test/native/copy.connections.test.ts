@@ -63,6 +63,25 @@ test("a distant source gets four connections however much the first two carry", 
   assert.ok(result.sourceConnections >= 4, `${result.sourceConnections} connections`);
 });
 
+test("connections that take their time to open are awaited and used", async () => {
+  await using dir = await tempDir();
+  const log = join(dir.path, "log");
+  const bytes = 400 << 20;
+  await using source = await startNbdkit(
+    dir.path,
+    ...["-r", "--filter=log", "--filter=delay", "pattern", `size=${bytes}`],
+    ...[`logfile=${log}`, "rdelay=200ms", "delay-open=4"],
+  );
+  await using target = await startNbdkit(dir.path, "null", `size=${bytes}`);
+  using engine = new Engine();
+  await engine.copy({ source, target, capacityBytes: bytes, requestBytes: 256 << 10 });
+  const reads = new Map<string, number>();
+  for (const [, name = ""] of (await readFile(log, "utf8")).matchAll(/connection=(\d+) Read id/g))
+    reads.set(name, (reads.get(name) ?? 0) + 1);
+  const used = [...reads.values()].filter((count) => count >= 50).length;
+  assert.ok(used >= 4, `reads of each connection: ${[...reads.values()]}`);
+});
+
 test("where a second source connection is refused, both target connections see to the zeroes", async () => {
   await using dir = await tempDir();
   const [from, to, log] = [join(dir.path, "from"), join(dir.path, "to"), join(dir.path, "log")];
