@@ -50,6 +50,7 @@ export function isUnavailable(error: unknown): error is MigratekitError {
   return error instanceof MigratekitError && error.code === "changed-areas-unavailable";
 }
 
+/** Why all is copied, or nothing can be verified, after an error that `isUnavailable`. */
 export function changesUnavailable(error: MigratekitError): string {
   return `vSphere could not tell what changed: ${error.message}`;
 }

@@ -18,6 +18,7 @@ import { runDiskOf } from "./summary.ts";
 /** How often what is copied becomes durable; so much copying is lost at most by a death. */
 const checkpointIntervalMs = 1000;
 
+/** For all disks of a run; `maxRate` in bytes per second, undefined: no limit. @throws `native-missing` */
 export function openEngine(
   config: Pick<Config, "maxRate" | "stallTimeout" | "flushTimeout">,
 ): Engine {

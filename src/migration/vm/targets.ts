@@ -41,6 +41,7 @@ export async function findDisks(context: TargetContext, undo: UndoStack): Promis
   return found;
 }
 
+/** The first stage of a disk (disk.ts), once its target has been looked at. */
 export function foundDisk(disk: VirtualDisk, endpoint: NbdEndpoint, info: ExportInfo): FoundDisk {
   const identity = targetIdentity(endpoint.uri);
   return { diskId: diskIdOf(disk), disk, target: { endpoint, info, identity } };
