@@ -2,7 +2,9 @@
 import type { Config } from "../../config.ts";
 import { MigratekitError } from "../../errors.ts";
 import { digestRanges, type ExportInfo, NbdError } from "../../nbd/copy-engine/copy-engine.ts";
-import { checkTargets, type TargetToCheck } from "../../nbd/target/check.ts";
+import { untilGreeted } from "../../nbd/copy-engine/patience.ts";
+import { refuseSameServer, warnOfPlainTargets } from "../../nbd/target/check.ts";
+import { lookAtTargets } from "../../nbd/target/look.ts";
 import { parseTargets } from "../../nbd/target/target.ts";
 import { displayUri } from "../../nbd/target/uri.ts";
 import { sizeText } from "../../text.ts";
@@ -42,12 +44,14 @@ export async function checkAllTargets(
   const logger = warningsOf((message) =>
     findings.push(warning("target", message, "Use nbds:// or the tunnel.")),
   );
-  const options = { logger, signal, timeoutMs: probeTimeoutMs };
-  const infos = await checkTargets(wanted, options).catch(async (error: unknown) => {
-    signal.throwIfAborted();
-    findings.length = 0; // said again below
-    return await checkEach(wanted, options, error, findings);
-  });
+  const shared = await refuseSameServer(wanted).then(
+    () => [],
+    (error: unknown) => [problem("target", error)],
+  );
+  warnOfPlainTargets(wanted, logger);
+  const { infos, failures } = await lookAtTargets(wanted, { signal, timeoutMs: probeTimeoutMs });
+  findings.push(...shared, ...failures.map((failure) => problem("target", failure)));
+  if (shared.length > 0) return { findings, targets: [] };
   const targets: FoundDisk[] = [];
   for (const disk of disks) {
     const info = infos.get(disk.key);
@@ -64,28 +68,6 @@ export async function checkAllTargets(
     targets.push(foundDisk(disk, endpoint, info));
   }
   return { findings, targets };
-}
-
-/** One by one, so that one bad target does not hide the next. */
-async function checkEach(
-  wanted: readonly (TargetToCheck & VirtualDisk)[],
-  options: Parameters<typeof checkTargets>[1],
-  together: unknown,
-  findings: Finding[],
-): Promise<Map<number, ExportInfo>> {
-  const infos = new Map<number, ExportInfo>();
-  const results = await Promise.allSettled(wanted.map((one) => checkTargets([one], options)));
-  options.signal?.throwIfAborted();
-  for (const result of results) {
-    if (result.status === "rejected") findings.push(problem("target", result.reason));
-    else for (const [key, info] of result.value) infos.set(key, info);
-  }
-  // Each alone is well: it is the combination, such as two disks on one volume.
-  if (infos.size === wanted.length) {
-    findings.push(problem("target", together));
-    infos.clear();
-  }
-  return infos;
 }
 
 function offers(info: ExportInfo): string {
@@ -112,7 +94,9 @@ async function tryToRead(
   if (lengthBytes === 0) return undefined;
   try {
     const range = Float64Array.of(0, lengthBytes);
-    await digestRanges(endpoint, range, { signal, timeoutMs: probeTimeoutMs });
+    await untilGreeted(probeTimeoutMs, signal, (timeoutMs) =>
+      digestRanges(endpoint, range, { signal, timeoutMs }),
+    );
     return undefined;
   } catch (error) {
     signal.throwIfAborted();

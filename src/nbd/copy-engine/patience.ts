@@ -18,3 +18,26 @@ export async function patiently<T>(
     signal,
   });
 }
+
+/** Of the time for one look. A server that is well greets within the first. */
+const greetingShares = [0.1, 0.3, 0.6];
+
+/**
+ * Repeats a short look that had no answer in time, three times within `timeoutMs`. An NBD server speaks
+ * first, and a connection that its accept queue had no room for hangs until it is made anew.
+ * @throws NbdError of the last look; whatever else `look` throws
+ */
+export async function untilGreeted<T>(
+  timeoutMs: number,
+  signal: AbortSignal | undefined,
+  look: (timeoutMs: number) => Promise<T>,
+): Promise<T> {
+  let attempt = 0;
+  return await retry(() => look(Math.ceil(timeoutMs * greetingShares[attempt++]!)), {
+    attemptsMax: greetingShares.length,
+    firstPauseMs: 100,
+    pauseMsMax: 200,
+    isPassing: (error) => error instanceof NbdError && error.code === "ENGINE_TIMEOUT",
+    signal,
+  });
+}
