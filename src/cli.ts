@@ -26,6 +26,11 @@ const commands: Record<CommandName, () => Promise<CommandModule>> = {
 
 const exitGraceMs = 1000;
 
+/** Words of the program itself; a live view, while there is one, would wipe what is not told to it. */
+let say = (text: string): void => {
+  process.stderr.write(text);
+};
+
 async function main(argv: readonly string[]): Promise<number> {
   if (argv[0] === "--version" || argv[0] === "-V") {
     const { versionText } = await import("./version.ts");
@@ -38,8 +43,8 @@ async function main(argv: readonly string[]): Promise<number> {
     // What has come to its end when a signal arrives was not interrupted by it.
     return await runCommand(invocation, listenToSignals());
   } catch (error) {
-    if (error instanceof Interruption) dieBySignal(error);
     await report(error, invocation);
+    if (error instanceof Interruption) dieBySignal(error);
     return error instanceof MigratekitError ? error.exitCode : exitCodes.bug;
   }
 }
@@ -70,6 +75,7 @@ async function runCommand(invocation: Invocation, signal: AbortSignal): Promise<
   const { createLogger } = await import("./logger.ts");
   const command = await commands[invocation.command]();
   using view = new LogView({ colour: config.colour });
+  say = (text) => view.write(text);
   const logger = createLogger({
     level: config.debug ? "debug" : "info",
     pretty: view.isTerminal,
@@ -85,19 +91,19 @@ async function runCommand(invocation: Invocation, signal: AbortSignal): Promise<
 
 /**
  * The first signal asks for a polite end: drain, journal, remove the snapshot, last update. The
- * second ends the process at once, by that signal.
+ * second ends the process at once, by that signal. SIGHUP never does: a terminal that closes sends
+ * it more than once, and nobody is there any more who could have meant it.
  */
 function listenToSignals(): AbortSignal {
   const controller = new AbortController();
   for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
     process.on(name, () => {
-      if (controller.signal.aborted) {
-        dieBySignal(new Interruption(name));
-      } else {
-        process.stderr.write(
-          `migratekit: ${name}: finishing politely; once more to stop at once\n`,
-        );
+      if (!controller.signal.aborted) {
+        const hint = name === "SIGHUP" ? "" : "; once more to stop at once";
+        say(`migratekit: ${name}: finishing politely${hint}\n`);
         controller.abort(new Interruption(name));
+      } else if (name !== "SIGHUP") {
+        dieBySignal(new Interruption(name));
       }
     });
   }
@@ -112,13 +118,24 @@ function dieBySignal({ signal, exitCode }: Interruption): never {
   process.exit(exitCode);
 }
 
-async function report(error: unknown, invocation: Invocation): Promise<void> {
+/** What to do after an interruption, where that is not plain. */
+const afterInterruption: Partial<Record<CommandName, string>> = {
+  migrate: "run it again: it goes on from what is copied",
+  cutover: "run it again: it goes on from what is copied",
+  verify: "run it again: it begins anew",
+  cleanup: "run it again: it goes on with what is left",
+};
+
+async function report(error: unknown, { command, flags }: Invocation): Promise<void> {
   const { redact, withoutControls } = await import("./logger.ts");
   const oneLine = (text: string) => withoutControls(text.replaceAll(/\s*\n\s*/g, " "));
-  const debug = invocation.flags.get("debug") === true;
-  if (error instanceof MigratekitError) {
+  if (error instanceof Interruption) {
+    const next = afterInterruption[command];
+    if (next !== undefined) say(`${command} was ${error.message}\n  next: ${next}\n`);
+  } else if (error instanceof MigratekitError) {
     const lines = `error [${error.code}]: ${oneLine(error.message)}\n  fix: ${oneLine(error.remedy)}\n`;
-    process.stderr.write(redact(debug ? `${lines}${withoutControls(inspect(error))}\n` : lines));
+    const debug = flags.get("debug") === true;
+    say(redact(debug ? `${lines}${withoutControls(inspect(error))}\n` : lines));
   } else {
     await reportBug(error);
   }
@@ -131,7 +148,7 @@ function endByBug(error: unknown): void {
 async function reportBug(error: unknown): Promise<void> {
   const { redact } = await import("./logger.ts");
   const stack = error instanceof Error ? error.stack : messageOf(error);
-  process.stderr.write(redact(`error [bug]: ${stack}\n  fix: report this with the lines above\n`));
+  say(redact(`error [bug]: ${stack}\n  fix: report this with the lines above\n`));
 }
 
 // A reader that went away (`| head`) is no error of ours.

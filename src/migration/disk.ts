@@ -108,7 +108,12 @@ export interface ServedSource {
 
 export type CopyOutcome =
   | { readonly status: "completed"; readonly result: CopyResult }
-  | { readonly status: "failed" | "interrupted"; readonly error: unknown };
+  | {
+      readonly status: "failed" | "interrupted";
+      readonly error: unknown;
+      /** Of zeroes made or found nothing is known then. */
+      readonly done: Pick<CopyResult, "writtenBytes" | "retries">;
+    };
 
 /** What is known of a VM's disks before they are frozen, and where it is kept. */
 export interface Knowledge {

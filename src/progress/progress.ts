@@ -40,6 +40,8 @@ export interface DiskProgress extends Amounts {
   /** What is going on right now, for people: "copying", "retry 2: connection lost". */
   readonly note: string | undefined;
   readonly finished: boolean;
+  /** Nothing more is copied of it in this run: it failed, or was interrupted. */
+  readonly stopped: boolean;
 }
 
 export interface ProgressSnapshot {
@@ -86,6 +88,7 @@ interface Disk {
   etaRate: RateWindow;
   note: string | undefined;
   finished: boolean;
+  stopped: boolean;
 }
 
 export class ProgressTracker {
@@ -112,6 +115,11 @@ export class ProgressTracker {
     this.#detail = detail;
   }
 
+  /** What is going on within the present stage. */
+  setDetail(detail: string): void {
+    this.#detail = detail;
+  }
+
   /** A disk and what is to be copied of it. Adding it again (another plan) begins its count anew. */
   addDisk(plan: DiskToCopy): void {
     const space = new PlannedSpace(plan.plannedAreas, plan.capacityBytes);
@@ -126,6 +134,7 @@ export class ProgressTracker {
       etaRate: new RateWindow(etaWindowMs, nowMs),
       note: undefined,
       finished: false,
+      stopped: false,
     });
   }
 
@@ -166,6 +175,13 @@ export class ProgressTracker {
     disk.note = undefined;
   }
 
+  /** The copy of the disk ended before its end; `note` says how, for people. */
+  stopDisk(diskId: string, note: string): void {
+    const disk = this.#disk(diskId);
+    disk.stopped = true;
+    disk.note = note;
+  }
+
   snapshot(): ProgressSnapshot {
     const nowMs = this.#now();
     const disks = [...this.#disks.values()].map((disk) => diskProgress(disk, nowMs));
@@ -173,6 +189,7 @@ export class ProgressTracker {
     const totalBytes = sum(disks, (disk) => disk.totalBytes);
     const complete = this.#stage === "Complete";
     this.#percentShown = percentOf(transferredBytes, totalBytes, complete, this.#percentShown);
+    const atRest = disks.length > 0 && disks.every((disk) => disk.finished || disk.stopped);
     const anyFull = disks.some((disk) => disk.syncType === "full");
     return {
       stage: this.#stage,
@@ -183,8 +200,11 @@ export class ProgressTracker {
         transferredBytes,
         totalBytes,
         percent: this.#percentShown,
-        throughputBps: Math.round(this.#rate.bytesPerSecond(nowMs)),
-        etaSeconds: eta(totalBytes - transferredBytes, this.#etaRate.bytesPerSecond(nowMs)),
+        throughputBps: atRest ? 0 : Math.round(this.#rate.bytesPerSecond(nowMs)),
+        etaSeconds: eta(
+          totalBytes - transferredBytes,
+          atRest ? 0 : this.#etaRate.bytesPerSecond(nowMs),
+        ),
       },
       syncType: disks.length === 0 ? undefined : anyFull ? "full" : "incremental",
     };
@@ -207,7 +227,8 @@ export class ProgressTracker {
 }
 
 function diskProgress(disk: Disk, nowMs: number): DiskProgress {
-  const { transferredBytes, finished } = disk;
+  const { transferredBytes, finished, stopped } = disk;
+  const atRest = finished || stopped;
   const totalBytes = disk.space.totalBytes;
   disk.percentShown = percentOf(transferredBytes, totalBytes, finished, disk.percentShown);
   return {
@@ -216,13 +237,12 @@ function diskProgress(disk: Disk, nowMs: number): DiskProgress {
     reason: disk.plan.reason,
     note: disk.note,
     finished,
+    stopped,
     transferredBytes,
     totalBytes,
     percent: disk.percentShown,
-    throughputBps: finished ? 0 : Math.round(disk.rate.bytesPerSecond(nowMs)),
-    etaSeconds: finished
-      ? 0
-      : eta(totalBytes - transferredBytes, disk.etaRate.bytesPerSecond(nowMs)),
+    throughputBps: atRest ? 0 : Math.round(disk.rate.bytesPerSecond(nowMs)),
+    etaSeconds: eta(totalBytes - transferredBytes, atRest ? 0 : disk.etaRate.bytesPerSecond(nowMs)),
   };
 }
 

@@ -15,7 +15,10 @@ interface ProgressRow {
   readonly name: string;
   readonly kind: string;
   readonly amounts: Amounts;
+  /** Well ended. */
   readonly over: boolean;
+  /** Nothing goes on, so there is no rate. */
+  readonly atRest: boolean;
   readonly note: string;
   readonly total: boolean;
 }
@@ -54,6 +57,8 @@ export function progressLines(state: ProgressSnapshot, view: View): string[] {
     kind: "",
     amounts: state.total,
     over: state.stage === "Complete",
+    atRest:
+      state.stage === "Complete" || state.disks.every((disk) => disk.finished || disk.stopped),
     note: doing,
     total: true,
   };
@@ -95,6 +100,7 @@ function diskRow(disk: DiskProgress): ProgressRow {
     kind: disk.syncType === "full" ? "full" : "incr",
     amounts: disk,
     over: disk.finished,
+    atRest: disk.finished || disk.stopped,
     note: disk.note ?? (disk.finished ? "done" : waiting),
     total: false,
   };
@@ -132,8 +138,8 @@ function layoutFor(rows: readonly ProgressRow[], width: number): Layout {
 function rowLine(row: ProgressRow, layout: Layout, width: number, view: View): string {
   const { amounts } = row;
   const paint = painter(view.colour);
-  const eta = row.over ? "" : etaText(amounts.etaSeconds, layout.eta === etaLongWidth);
-  const rate = row.over ? "" : formatRate(amounts.throughputBps);
+  const eta = row.atRest ? "" : etaText(amounts.etaSeconds, layout.eta === etaLongWidth);
+  const rate = row.atRest ? "" : formatRate(amounts.throughputBps);
   const cells = [
     paint(row.total ? "bold" : "plain", fit(row.name, layout.name, view)),
     layout.kind > 0 ? paint("dim", fit(row.kind, layout.kind, view)) : undefined,

@@ -116,6 +116,7 @@ function vmRow(name: string, state: VmState, last: ProgressSnapshot): DiskProgre
     reason: undefined,
     note: running ? doing : state === "failed" ? "failed" : undefined,
     finished: !running,
+    stopped: false,
   };
 }
 

@@ -2,7 +2,7 @@
 import type { Config } from "../../config.ts";
 import { MigratekitError, messageOf } from "../../errors.ts";
 import { mapLimited } from "../../map-limited.ts";
-import { type CopyResult, Engine } from "../../nbd/copy-engine/copy-engine.ts";
+import { type CopyResult, chunkKind, Engine } from "../../nbd/copy-engine/copy-engine.ts";
 import { reportOnly } from "../../report-only.ts";
 import type { State } from "../../state/state.ts";
 import { type CopiedDisk, type CopyOutcome, type PreparedDisk, sidesOf } from "../disk.ts";
@@ -57,22 +57,24 @@ async function transferDisk(context: Transfer, prepared: PreparedDisk): Promise<
   const { query, reporter, state, runId, logger, signal } = context;
   const { diskId } = prepared;
   const startedMs = performance.now();
+  const done = new DoneSoFar();
   let disk = prepared;
   let outcome: CopyOutcome;
   try {
     signal.throwIfAborted();
-    const result = await copyDisk(context, disk).catch(async (error: unknown) => {
+    const result = await copyDisk(context, disk, done).catch(async (error: unknown) => {
       // vSphere lost track of the changes while it was still listing them: all is copied.
       if (!isUnavailable(error)) throw error;
       const plan = await planFullInstead(query, disk, changesUnavailable(error));
       disk = { ...disk, plan };
       announcePlan(disk, reporter.tracker, logger);
-      return await copyDisk(context, disk);
+      return await copyDisk(context, disk, done);
     });
     outcome = { status: "completed", result };
     reporter.tracker.finishDisk(diskId);
   } catch (error) {
-    outcome = { status: signal.aborted ? "interrupted" : "failed", error };
+    outcome = { status: signal.aborted ? "interrupted" : "failed", error, done };
+    reporter.tracker.stopDisk(diskId, outcome.status);
     if (outcome.status === "failed") logger.error({ disk: diskId }, messageOf(error));
   }
   // Its connections to the ESXi host are closed before those of the next disk are made.
@@ -85,11 +87,27 @@ async function transferDisk(context: Transfer, prepared: PreparedDisk): Promise<
   return copied;
 }
 
+/** What a copy has done that does not come to figures of its own. */
+class DoneSoFar {
+  writtenBytes = 0;
+  retries = 0;
+
+  observe(chunks: Float64Array): void {
+    for (let i = 0; i + 2 < chunks.length; i += 3) {
+      if (chunks[i + 2] === chunkKind.data) this.writtenBytes += chunks[i + 1]!;
+    }
+  }
+}
+
 /**
  * Copies what the plan says, journaling as it goes. Once all is flushed the change ID becomes true.
  * @throws MigratekitError `source-…`, `target-io`, `state-unusable`; the signal's reason
  */
-async function copyDisk(context: Transfer, disk: PreparedDisk): Promise<CopyResult> {
+async function copyDisk(
+  context: Transfer,
+  disk: PreparedDisk,
+  done: DoneSoFar,
+): Promise<CopyResult> {
   const { engine, config, logger, signal } = context;
   const { tracker } = context.reporter;
   const { diskId, plan } = disk;
@@ -105,6 +123,7 @@ async function copyDisk(context: Transfer, disk: PreparedDisk): Promise<CopyResu
       signal,
       checkpointIntervalMs,
       onChunks: (chunks) => {
+        done.observe(chunks);
         picker.observe(chunks);
         checkpoints?.observe(chunks);
         tracker.onChunks(diskId, chunks);
@@ -112,6 +131,7 @@ async function copyDisk(context: Transfer, disk: PreparedDisk): Promise<CopyResu
       },
       onCheckpoint: () => checkpoints?.commit(),
       onRetry: (retry) => {
+        done.retries++;
         const note = `${retry.side}: ${retry.message} (attempt ${retry.attempt})`;
         logger.warn({ disk: diskId, ...retry }, `trying again: ${note}`);
         tracker.setDiskNote(diskId, note);

@@ -84,6 +84,7 @@ export async function snapshotVm(context: SnapshotContext, undo: UndoStack): Pro
   await removeLeftovers({ ...leftovers, signal }, runs);
 
   const dropAll = async () => {
+    context.reporter.tracker.setDetail("removing the snapshot");
     await dropSnapshot(context);
     // A dead run's snapshot may only have been in the making before; a VM's tasks go one after
     // another, so by now it is there.

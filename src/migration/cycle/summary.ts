@@ -49,6 +49,7 @@ export function ofRun({ site, runId }: { readonly site: Site; readonly runId: st
 export function summarizeDisk(disk: CopiedDisk): DiskSummary {
   const { diskId, target, frozen, plan, outcome } = disk;
   const result = outcome.status === "completed" ? outcome.result : undefined;
+  const done = outcome.status === "completed" ? outcome.result : outcome.done;
   return {
     disk_id: diskId,
     target: target.identity,
@@ -59,10 +60,10 @@ export function summarizeDisk(disk: CopiedDisk): DiskSummary {
     ...(outcome.status === "completed" ? {} : { error: messageOf(outcome.error) }),
     capacity_bytes: frozen.capacityBytes,
     planned_bytes: disk.plannedBytes,
-    copied_bytes: result?.writtenBytes ?? 0,
+    copied_bytes: done.writtenBytes,
     zeroed_bytes: result?.zeroedBytes ?? 0,
     skipped_bytes: result?.skippedBytes ?? 0,
-    retries: result?.retries ?? 0,
+    retries: done.retries,
     duration_ms: Math.round(disk.durationMs),
     ...(result && frozen.changeId !== undefined ? { change_id: frozen.changeId } : {}),
   };

@@ -149,6 +149,7 @@ async function verifyDisk(
     reporter.tracker.finishDisk(disk.diskId);
     return { verification: verificationOf(disk, found, performance.now() - startedMs) };
   } catch (error) {
+    reporter.tracker.stopDisk(disk.diskId, signal.aborted ? "interrupted" : "failed");
     if (signal.aborted) throw error;
     logger.error({ disk: disk.diskId }, messageOf(error));
     return { verification: verificationOf(disk, { error }, performance.now() - startedMs), error };
