@@ -1,23 +1,17 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { readFileSync, writeFileSync } from "node:fs";
-import { after, before, beforeEach, test } from "node:test";
+import { before, test } from "node:test";
 import { findFreePort } from "../lab/ports.ts";
-import { type Lab, startLab } from "../lab/start-lab.ts";
 import { createVolume, startNbdServer } from "../lab/targets.ts";
 import type { LabVm } from "../lab/vcenter/lab-vm.ts";
 import { assertFailure, assertNoSnapshot } from "./migrate-checks.ts";
+import { lab, vm } from "./my-vm.ts";
 
-let lab: Lab;
-let vm: LabVm;
 let closedPort: number;
 before(async () => {
-  lab = await startLab({ targets: "direct" });
-  vm = lab.vm("MyVM");
   closedPort = await findFreePort();
 });
-after(() => lab.stop());
-beforeEach(() => lab.vddk.setFaults({}));
 
 const usage = 2;
 const vsphere = 3;

@@ -1,9 +1,7 @@
 import assert from "node:assert/strict";
-import { after, before, beforeEach, test } from "node:test";
+import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type CliResult, type CliRun, startCli } from "../lab/run-cli.ts";
-import { type Lab, startLab } from "../lab/start-lab.ts";
-import type { LabVm } from "../lab/vcenter/lab-vm.ts";
 import { until } from "../until.ts";
 import {
   assertEqualTargets,
@@ -11,18 +9,7 @@ import {
   assertNoSnapshot,
   migrateWell,
 } from "./migrate-checks.ts";
-
-let lab: Lab;
-let vm: LabVm;
-before(async () => {
-  lab = await startLab({ targets: "direct" });
-  vm = lab.vm("MyVM");
-});
-after(() => lab.stop());
-beforeEach(async () => {
-  lab.vcenter.faults.clear();
-  await lab.vddk.setFaults({});
-});
+import { lab, vm } from "./my-vm.ts";
 
 /** Slow enough that every stage can be hit, whatever the machine's load. */
 const slowReads = { delay_us: 400_000, aio_threads: 1 };

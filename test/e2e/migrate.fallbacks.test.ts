@@ -1,23 +1,14 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
-import { after, before, beforeEach, test } from "node:test";
+import { beforeEach, test } from "node:test";
 import { compareFiles } from "../lab/compare.ts";
-import { type Lab, startLab } from "../lab/start-lab.ts";
+import { startLab } from "../lab/start-lab.ts";
 import { startNbdkit, startNbdkitTarget } from "../lab/targets.ts";
-import type { LabVm } from "../lab/vcenter/lab-vm.ts";
 import { migrateWell } from "./migrate-checks.ts";
+import { lab, vm } from "./my-vm.ts";
 
-let lab: Lab;
-let vm: LabVm;
-before(async () => {
-  lab = await startLab({ targets: "direct" });
-  vm = lab.vm("MyVM");
-});
-after(() => lab.stop());
 beforeEach(async () => {
-  lab.vcenter.faults.clear();
-  await lab.vddk.setFaults({});
   await vm.randomWrites(2000, { seed: Math.trunc(performance.now()), writes: 5 });
 });
 
