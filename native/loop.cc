@@ -1,7 +1,6 @@
 // The loop itself and its connections. What is done with the data: loop_tasks.cc.
 #include "loop.h"
 
-#include <poll.h>
 #include <sched.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -73,29 +72,28 @@ void Loop::step() {
 }
 
 void Loop::sleep() {
-  pollfd fds[64];
-  Connection* polled[64];
-  nfds_t count = 0;
+  polled_.clear();
+  fds_.assign(1, {wakeFd_, POLLIN, 0});
   for (Connections& list : connections_) {
     for (auto& connection : list) {
-      if (connection->fd() == -1 || count == 63) continue;
-      fds[count] = {connection->fd(), connection->pollEvents(), 0};
-      polled[count++] = connection.get();
+      if (connection->fd() == -1) continue;
+      fds_.push_back({connection->fd(), connection->pollEvents(), 0});
+      polled_.push_back(connection.get());
     }
   }
-  fds[count] = {wakeFd_, POLLIN, 0};
   auto wait = std::chrono::ceil<milliseconds>(wakeAt_ - Clock::now()).count();
   int timeout = static_cast<int>(std::clamp<int64_t>(wait, 0, kSleepMaximum.count()));
-  if (poll(fds, count + 1, timeout) <= 0) return;
-  if (fds[count].revents != 0) {
+  if (poll(fds_.data(), fds_.size(), timeout) <= 0) return;
+  if (fds_[0].revents != 0) {
     uint64_t wakes;
     [[maybe_unused]] ssize_t got = read(wakeFd_, &wakes, sizeof wakes);
   }
-  for (nfds_t i = 0; i < count; i++) {
-    if (fds[i].revents == 0) continue;
-    Connection& connection = *polled[i];
+  for (size_t i = 0; i < polled_.size(); i++) {
+    const short revents = fds_[i + 1].revents;
+    if (revents == 0) continue;
+    Connection& connection = *polled_[i];
     bool wasReady = connection.state() != Connection::State::connecting;
-    connection.notify(fds[i].revents);
+    connection.notify(revents);
     if (!wasReady && connection.state() == Connection::State::ready)
       job_.connectionReady(connection.side());
   }

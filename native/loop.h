@@ -2,6 +2,8 @@
 // looks for zeroes, writes, and sleeps in poll(). Nothing here needs a lock but what is shared.
 #pragma once
 
+#include <poll.h>
+
 #include <deque>
 #include <memory>
 #include <thread>
@@ -120,6 +122,9 @@ class Loop final : public Waker {
   std::thread thread_;
   std::array<std::atomic<unsigned>, 2> wanted_{}, connecting_{};
   std::array<Connections, 2> connections_;
+  // What sleep() polls: the wake-up first, then one for each of `polled_`.
+  std::vector<pollfd> fds_;
+  std::vector<Connection*> polled_;
 
   std::vector<Command*> completed_;
   std::vector<Command*> reaping_;

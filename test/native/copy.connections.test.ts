@@ -63,6 +63,33 @@ test("a distant source gets four connections however much the first two carry", 
   assert.ok(result.sourceConnections >= 4, `${result.sourceConnections} connections`);
 });
 
+test("a single loop sees to both sides, however many connections it has", async () => {
+  await using dir = await tempDir();
+  const [from, to] = [join(dir.path, "from"), join(dir.path, "to")];
+  await makeDirty(from, sizeBytes, new Random(6));
+  await makeSparse(to, sizeBytes);
+  await using source = await startNbdkit(
+    dir.path,
+    "-r",
+    "--filter=delay",
+    "file",
+    from,
+    "rdelay=50ms",
+  );
+  await using target = await startQemuNbd(dir.path, to);
+  using engine = new Engine({ memoryBytes: 4 << 20 });
+  const result = await engine.copy({
+    source: { uri: source.uri, connections: 64 },
+    target: { uri: target.uri, connections: 1 },
+    capacityBytes: sizeBytes,
+    requestBytes: 65536,
+    stallTimeoutMs: 3000,
+    retry: { attempts: 1, maxElapsedMs: 5000 },
+  });
+  assert.ok(result.sourceConnections > 62, `${result.sourceConnections} connections`);
+  assert.ok(await sameBytes(from, to, sizeBytes));
+});
+
 test("connections that take their time to open are awaited and used", async () => {
   await using dir = await tempDir();
   const log = join(dir.path, "log");
