@@ -94,9 +94,17 @@ Napi::Object infoOf(Napi::Env env, const ExportInfo& info) {
   return object;
 }
 
-// callback(type, value): "done" with the value, or "failed" with a failure.
-void settleWith(Napi::Env env, Napi::Function callback, const char* type, Napi::Value value) {
-  callback.Call({Napi::String::New(env, type), value});
+// callback(type, value): an event, or at the end "done" with the value or "failed" with a failure. False:
+// JavaScript may not run any more, because the callback ended its thread. The callback's own exceptions
+// are Node's to report.
+bool tell(Napi::Env env, Napi::Function callback, const char* type, Napi::Value value) {
+  const napi_value arguments[] = {Napi::String::New(env, type), value};
+  if (napi_call_function(env, env.Undefined(), callback, 2, arguments, nullptr) == napi_ok)
+    return true;
+  napi_value exception;
+  if (napi_get_and_clear_last_exception(env, &exception) == napi_ok)
+    napi_fatal_exception(env, exception);
+  return Runner::mayRun(env);
 }
 
 Napi::Object handleOf(Napi::Env env, std::shared_ptr<Runner> runner) {
@@ -128,8 +136,8 @@ Napi::Value ask(Napi::Env env, const Napi::Value& callback,
       nullptr, nullptr,
       [state, valueOf](Napi::Env env, Napi::Function callback) {
         if (!state->failure.code.empty())
-          return settleWith(env, callback, "failed", failureOf(env, state->failure));
-        settleWith(env, callback, "done", valueOf(env, state->answer));
+          return tell(env, callback, "failed", failureOf(env, state->failure));
+        return tell(env, callback, "done", valueOf(env, state->answer));
       });
   return handleOf(env, runner);
 }
@@ -233,34 +241,39 @@ Napi::Object resultOf(Napi::Env env, const JobResult& result, const Stats& stats
   return object;
 }
 
-void deliverEvents(Copier& copier, Napi::Env env, Napi::Function callback) {
-  for (const Event& event : copier.events().take()) {
-    Napi::HandleScope scope(env);
-    switch (event.type) {
-      case Event::Type::chunks:
-        settleWith(env, callback, "chunks", arrayOf(env, event.chunks));
-        break;
-      case Event::Type::checkpoint:
-        settleWith(env, callback, "checkpoint", env.Undefined());
-        break;
-      case Event::Type::hungry:
-        settleWith(env, callback, "hungry", env.Undefined());
-        break;
-      case Event::Type::note:
-      case Event::Type::retry: {
-        Napi::Object object = Napi::Object::New(env);
-        object.Set("side", sideName(event.side));
-        object.Set("message", event.message);
-        object.Set("attempt", event.attempt);
-        if (event.hasRange) {
-          object.Set("offset", number(event.range.offset));
-          object.Set("length", number(event.range.length));
-        }
-        settleWith(env, callback, event.type == Event::Type::note ? "note" : "retry", object);
-        break;
-      }
-    }
+Napi::Object troubleOf(Napi::Env env, const Event& event) {
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("side", sideName(event.side));
+  object.Set("message", event.message);
+  object.Set("attempt", event.attempt);
+  if (event.hasRange) {
+    object.Set("offset", number(event.range.offset));
+    object.Set("length", number(event.range.length));
   }
+  return object;
+}
+
+bool deliver(const Event& event, Napi::Env env, Napi::Function callback) {
+  Napi::HandleScope scope(env);
+  switch (event.type) {
+    case Event::Type::chunks:
+      return tell(env, callback, "chunks", arrayOf(env, event.chunks));
+    case Event::Type::checkpoint:
+      return tell(env, callback, "checkpoint", env.Undefined());
+    case Event::Type::hungry:
+      return tell(env, callback, "hungry", env.Undefined());
+    case Event::Type::note:
+      return tell(env, callback, "note", troubleOf(env, event));
+    case Event::Type::retry:
+      return tell(env, callback, "retry", troubleOf(env, event));
+  }
+  return true;
+}
+
+bool deliverEvents(Copier& copier, Napi::Env env, Napi::Function callback) {
+  for (const Event& event : copier.events().take())
+    if (!deliver(event, env, callback)) return false;
+  return true;
 }
 
 }  // namespace
@@ -310,12 +323,14 @@ class EngineObject : public Napi::ObjectWrap<EngineObject> {
           state->result = state->copier->run();
         },
         [copier] { copier->abort(); },
-        [copier](Napi::Env env, Napi::Function callback) { deliverEvents(*copier, env, callback); },
+        [copier](Napi::Env env, Napi::Function callback) {
+          return deliverEvents(*copier, env, callback);
+        },
         [state](Napi::Env env, Napi::Function callback) {
-          if (state->result.succeeded)
-            settleWith(env, callback, "done", resultOf(env, state->result, state->copier->stats()));
-          else
-            settleWith(env, callback, "failed", failureOf(env, state->result.failure));
+          if (!state->result.succeeded)
+            return tell(env, callback, "failed", failureOf(env, state->result.failure));
+          return tell(env, callback, "done",
+                      resultOf(env, state->result, state->copier->stats()));
         });
     Napi::Object handle = handleOf(env, runner);
     handle.Set("push", Napi::Function::New(

@@ -76,14 +76,22 @@ void Runner::stopAndWait() {
   ended_.wait_for(lock, kFarewell, [this] { return hasEnded_; });
 }
 
+// Any call that could run JavaScript says so; this one does nothing else.
+bool Runner::mayRun(napi_env env) {
+  napi_value value;
+  return napi_get_undefined(env, &value) == napi_ok &&
+         napi_coerce_to_bool(env, value, &value) == napi_ok;
+}
+
 void Runner::onJs(napi_env rawEnv, napi_value rawCallback, void* context, void* data) {
-  if (rawEnv == nullptr || rawCallback == nullptr) return;  // the environment is going away
+  // The environment is going away, or about to.
+  if (rawEnv == nullptr || rawCallback == nullptr || !mayRun(rawEnv)) return;
   auto runner = *static_cast<std::shared_ptr<Runner>*>(context);
   Napi::Env env(rawEnv);
   Napi::Function callback(env, rawCallback);
   const bool last = data != nullptr;
-  if (runner->deliver_) runner->deliver_(env, callback);
-  if (last) runner->settle_(env, callback);
+  const bool goesOn = !runner->deliver_ || runner->deliver_(env, callback);
+  if (last && goesOn) runner->settle_(env, callback);
 }
 
 }  // namespace addon

@@ -23,10 +23,14 @@ namespace addon {
 class Runner : public std::enable_shared_from_this<Runner> {
  public:
   using OnThread = std::function<void(Runner&)>;
-  using OnJs = std::function<void(Napi::Env, Napi::Function)>;
+  // False: JavaScript may not run any more.
+  using OnJs = std::function<bool(Napi::Env, Napi::Function)>;
 
   static std::shared_ptr<Runner> start(Napi::Env env, Napi::Function callback, OnThread work,
                                        std::function<void()> stop, OnJs deliver, OnJs settle);
+
+  // Not in a Worker that is ending: there nothing may be made for JavaScript, let alone called.
+  static bool mayRun(napi_env env);
 
   // From the work's threads: have deliver called soon.
   void ask();

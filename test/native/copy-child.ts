@@ -1,19 +1,21 @@
-/** A copy in a process or worker of its own: copy-child.ts SOURCE TARGET whole|endless|exit */
+/** A copy, or two that one of them ends, in a process or worker of its own: copy-child.ts SOURCE TARGET whole|endless|exit */
 import { parentPort } from "node:worker_threads";
 import { Engine } from "../../src/nbd/copy-engine/copy-engine.ts";
 
 const [source = "", target = "", mode = "whole"] = process.argv.slice(2);
 const engine = new Engine();
 let told = false;
-await engine.copy({
-  source: { uri: source },
-  target: { uri: target },
-  capacityBytes: 16 << 20,
-  requestBytes: mode === "whole" ? 1 << 20 : 16384,
-  onChunks() {
-    if (mode === "exit") process.exit(7);
-    if (mode === "endless" && !told) parentPort?.postMessage("started");
-    told = true;
-  },
-});
+const copyOnce = () =>
+  engine.copy({
+    source: { uri: source },
+    target: { uri: target },
+    capacityBytes: 16 << 20,
+    requestBytes: mode === "whole" ? 1 << 20 : 16384,
+    onChunks() {
+      if (mode === "exit") process.exit(7);
+      if (mode === "endless" && !told) parentPort?.postMessage("started");
+      told = true;
+    },
+  });
+await Promise.all(mode === "exit" ? [copyOnce(), copyOnce()] : [copyOnce()]);
 parentPort?.postMessage("done");

@@ -168,6 +168,21 @@ test("a copy runs in a worker thread, and the worker may be terminated in the mi
   assert.equal((await probeExport(pair.source)).sizeBytes, sizeBytes);
 });
 
+test("a worker may end inside a callback, and copies elsewhere in the process go on", async () => {
+  await using pair = await startPair("2ms");
+  await using other = await startPair("2ms");
+  using engine = new Engine({ memoryBytes: 4 * MiB });
+  const copying = engine.copy(slowCopy(other));
+  for (let i = 0; i < 3; i++) {
+    const worker = new Worker(child, { argv: [pair.source.uri, pair.target.uri, "exit"] });
+    const [code] = await once(worker, "exit");
+    assert.equal(code, 7);
+  }
+  await copying;
+  assert.ok(await sameBytes(other.from, other.to, sizeBytes));
+  assert.equal((await probeExport(pair.source)).sizeBytes, sizeBytes);
+});
+
 test("a machine without libnbd is told which package is missing", async () => {
   await using dir = await tempDir();
   const fake = join(dir.path, "migratekit.node");
