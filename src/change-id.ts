@@ -5,6 +5,7 @@
 const changeIdPattern =
   /^(?:[0-9a-f]{2} ){7}[0-9a-f]{2}-(?:[0-9a-f]{2} ){7}[0-9a-f]{2}\/\d{1,19}$/i;
 
+/** Upper or lower case; no spaces around it. */
 export function isChangeId(text: string): boolean {
   return changeIdPattern.test(text);
 }

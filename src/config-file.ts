@@ -48,6 +48,7 @@ export function readYaml(path: string, flag: string): YamlFile {
   };
 }
 
+/** The settings of a file that has none, or of one whose settings stand elsewhere in it. */
 export function noSettings(yaml: YamlFile): ConfigFile {
   return { values: new Map(), where: () => yaml.path, readableByOthers: yaml.readableByOthers };
 }
@@ -90,6 +91,7 @@ function shownName(name: string): string {
   return /^[a-z_-]{1,40}$/i.test(name) ? ` "${name}"${nearMiss(name)}` : "";
 }
 
+/** Whether a flag or field of this name (with dashes, without `--`) exists. */
 export function isOptionName(name: string): name is OptionName {
   return Object.hasOwn(options, name);
 }

@@ -105,6 +105,7 @@ export function endpointText({ vmwareEndpoint }: Pick<Config, "vmwareEndpoint">)
   return hostAndPort(host, port);
 }
 
+/** Where state is kept without `--state-dir`: root's place, or the user's by XDG's rules; absolute. */
 export function defaultStateDir(environment: Environment = process.env): string {
   if (process.getuid?.() === 0) return systemStateDir;
   return join(environment.XDG_STATE_HOME || join(homedir(), ".local/state"), "migratekit");

@@ -43,6 +43,10 @@ export function redact(text: string): string {
   return clean;
 }
 
+/**
+ * A logger that writes whole lines, each without the values given to `addSecret`. Never throws for
+ * a reader that went away.
+ */
 export function createLogger(options: LoggerOptions): Logger {
   const sink = options.destination ?? stderrSink();
   return pino(

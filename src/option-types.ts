@@ -9,18 +9,21 @@ export interface Parser<T> {
   readonly allowed?: readonly string[];
 }
 
+/** Any text but the empty one, without a NUL character. */
 export const text: Parser<string> = (value) => {
   if (value === "") throw new InvalidValue("must not be empty");
   if (value.includes("\0")) throw new InvalidValue("must not contain a NUL character");
   return value;
 };
 
+/** A switch: true, false, 1, 0, yes, no, on, off; nothing is false. */
 export const flag: Parser<boolean> = (value) => {
   if (/^(1|true|yes|on)$/i.test(value)) return true;
   if (/^(0|false|no|off|)$/i.test(value)) return false;
   throw new InvalidValue(`is "${value}"; it takes true or false`);
 };
 
+/** A whole number from `min` to `max`, both included. */
 export function integer(min: number, max: number): Parser<number> {
   return (value) => {
     const number = Number(value);
@@ -46,6 +49,7 @@ export function integerOrAuto(min: number, max: number): Parser<number | undefin
   };
 }
 
+/** One of these words, as they are written. */
 export function oneOf<const T extends string>(...allowed: T[]): Parser<T> {
   const parse = (value: string) => {
     const match = allowed.find((candidate) => candidate === value);
@@ -101,6 +105,7 @@ export const endpoint: Parser<Endpoint> = (value) => {
   return { host, port };
 };
 
+/** A base URL without credentials; slashes at its end are taken off. */
 export const httpUrl: Parser<string> = (value) => {
   const url = URL.canParse(value) ? new URL(value) : undefined;
   if (url === undefined || !/^https?:$/.test(url.protocol)) {

@@ -655,6 +655,7 @@ export type Settings = {
   readonly [K in OptionName as CamelCase<K>]: ValueOf<(typeof options)[K]>;
 };
 
+/** `nbd-port` as `nbdPort`. */
 export function camelCase(name: string): string {
   return name.replace(/-(.)/g, (_, letter: string) => letter.toUpperCase());
 }

@@ -9,6 +9,7 @@ export interface ProcessIdentity {
   readonly startTicks: string;
 }
 
+/** This process. Without /proc, boot ID and start are empty, and nothing can be said of it later. */
 export function ownProcess(): ProcessIdentity {
   return {
     pid: process.pid,

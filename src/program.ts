@@ -144,6 +144,7 @@ function examplesText(examples: readonly string[]): string {
 /** In lines that fit any terminal: commander does not wrap what comes after the options. */
 const settingsText = `\n${programText.settings.replace(/(.{1,78})(?: |$)/g, "$1\n").trimEnd()}`;
 
+/** The options of a command that are flags, in the order of the table. */
 export function optionsOf(command: CommandName): [OptionName, OptionSpec][] {
   return (Object.entries(options) as [OptionName, OptionSpec][]).filter(
     ([, spec]) => !spec.noFlag && spec.commands.includes(command),

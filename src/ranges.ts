@@ -84,6 +84,7 @@ export function subtract(a: Float64Array, b: Float64Array): Float64Array {
   return writer.finish();
 }
 
+/** The sum of all lengths. */
 export function totalBytes(extents: Float64Array): number {
   let total = 0;
   for (let at = 1; at < extents.length; at += 2) total += extents[at]!;

@@ -29,6 +29,7 @@ export async function stopProcess(
   return (await exitedWithin(child, killTimeoutMs)) ? "killed" : "survived";
 }
 
+/** Whether Node has heard of its end. */
 export function hasExited(child: ChildProcess): boolean {
   return child.exitCode !== null || child.signalCode !== null;
 }

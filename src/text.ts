@@ -27,6 +27,7 @@ export function formatBytesOf(bytes: number, ofBytes: number): string {
   return `${done}/${inUnit(ofBytes, unit)} ${units[unit]}`;
 }
 
+/** `110 MiB/s` */
 export function formatRate(bytesPerSecond: number): string {
   return `${formatBytes(bytesPerSecond)}/s`;
 }

@@ -3,6 +3,7 @@ import { commandTexts } from "../program.ts";
 import { completionShells } from "./completion-bash.ts";
 import { type Flag, flagsOf } from "./flags.ts";
 
+/** The script for fish, to be sourced or laid into its vendor_completions.d. */
 export function fishCompletion(): string {
   const commands = commandNames.map(
     (name) =>

@@ -3,6 +3,7 @@ import { commandTexts } from "../program.ts";
 import { completionShells } from "./completion-bash.ts";
 import { type Flag, flagsOf } from "./flags.ts";
 
+/** The script for zsh: a file `_migratekit` in its function path. */
 export function zshCompletion(): string {
   const commands = commandNames.map(
     (name) => `    ${quote(`${name}:${commandTexts[name].summary.replaceAll(":", "\\:")}`)}`,

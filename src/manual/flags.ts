@@ -17,6 +17,7 @@ export interface Flag {
   readonly fallback?: string;
 }
 
+/** The flags of a command, in the order of the table. */
 export function flagsOf(command: CommandName): Flag[] {
   return optionsOf(command).map(([option, spec]) => flagOf(option, spec));
 }

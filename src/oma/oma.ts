@@ -1,4 +1,4 @@
-/** The OMA API, where the appliance keeps change IDs (contract, section 3). */
+/** The OMA API, where the appliance keeps change IDs. */
 
 import { isChangeId } from "../change-id.ts";
 import { MigratekitError, messageOf } from "../errors.ts";

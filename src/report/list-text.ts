@@ -7,6 +7,7 @@ import { formatBytes, formatDuration } from "../text.ts";
 import { errorDocument } from "./json.ts";
 import { table } from "./table.ts";
 
+/** The document of `--json`: names and units are an interface. Durations are milliseconds. */
 export function listDocument(results: readonly VmResult[], durationMs: number) {
   const count = (status: VmResult["status"]) => results.filter((r) => r.status === status).length;
   const completed = count("completed");

@@ -5,6 +5,7 @@ import type { DiskForecast } from "../migration/check/plan.ts";
 import { formatBytes, formatDuration } from "../text.ts";
 import { table } from "./table.ts";
 
+/** Several lines, the last with a line break: findings, plan, verdict. */
 export function preflightText({ findings, disks, estimate }: Preflight): string {
   const lines = findings.map(findingText).join("");
   const problems = findings.filter(({ level }) => level === "problem").length;

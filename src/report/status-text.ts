@@ -7,6 +7,7 @@ import { bar, table, terminalColumns } from "./table.ts";
 /** What a line has besides the bar: name, percentage, bytes, rate and the space between. */
 const textWidth = 62;
 
+/** A line of facts, a row for each disk and one for all, the job's error; ends with a line break. */
 export function statusText(job: JobProgress): string {
   const columns = terminalColumns();
   const width = Math.max(5, Math.min(40, (columns ?? 82) - textWidth));

@@ -5,6 +5,7 @@ import { formatBytes } from "../text.ts";
 /** Ranges shown of each kind; `--json` has more. */
 const shownMax = 20;
 
+/** Lines for each disk: what was compared, the verdict, the first ranges of each kind. */
 export function verificationText({ disks }: VerifySummary): string {
   return disks.map((disk) => `${diskLines(disk).join("\n")}\n`).join("");
 }

@@ -8,6 +8,7 @@ export interface CutOver {
   readonly at: string;
 }
 
+/** The cutover that was completed, or undefined. @throws MigratekitError `state-unusable` */
 export function readCutOver(db: StateDatabase, vm: VmIdentity): CutOver | undefined {
   return db.view("Looking whether the VM was cut over", () => {
     const vmId = findVmRow(db, vm);
@@ -16,6 +17,10 @@ export function readCutOver(db: StateDatabase, vm: VmIdentity): CutOver | undefi
   });
 }
 
+/**
+ * From here on runs of the VM are refused, until `clearCutOver`.
+ * @throws MigratekitError `state-unusable`
+ */
 export function markCutOver(db: StateDatabase, vm: VmIdentity, runId: string): void {
   db.transaction("Noting that the VM was cut over", () =>
     db.run(

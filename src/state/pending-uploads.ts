@@ -8,6 +8,7 @@ export interface PendingUpload {
   readonly previousChangeId?: string;
 }
 
+/** The one that waits for a disk, or undefined. @throws MigratekitError `state-unusable` */
 export function readPendingUpload(
   db: StateDatabase,
   vm: VmIdentity,

@@ -96,6 +96,7 @@ export function listVmsAt(
   );
 }
 
+/** From a row of the table `vm`. @throws MigratekitError `state-unusable` for what cannot be in it */
 export function toIdentity(row: Row): VmIdentity {
   const endpointUuid = row.optionalText("endpoint_uuid");
   return {

@@ -43,6 +43,10 @@ export interface RemoveOptions extends TaskOptions {
   readonly vmMoref?: string | undefined;
 }
 
+/**
+ * The machine's snapshots as trees, each with its children; empty where it has none.
+ * @throws VimFault, EndpointError, MigratekitError `vsphere-protocol`
+ */
 export async function snapshotTree(session: Session, vmMoref: string): Promise<SnapshotNode[]> {
   const vm = await retrieveObject(session, machine(vmMoref), ["snapshot"]);
   return readSnapshotTree(vm.get("snapshot"));

@@ -59,6 +59,7 @@ export async function runTask<Outcome>(
   throw new VimFault("ManagedObjectNotFound", "the task vanished and left no effect");
 }
 
+/** Asks for an end; the task may come to its own all the same. @throws VimFault, EndpointError */
 export async function cancelTask(session: Session, taskMoref: string): Promise<void> {
   await session.send("CancelTask", { _this: argumentReference("Task", taskMoref) });
 }

@@ -66,6 +66,10 @@ const paths = {
   snapshot: "snapshot",
 } as const;
 
+/**
+ * @throws MigratekitError `vm-unsuitable` for a machine that is out of reach, `vsphere-…`;
+ * VimFault, EndpointError
+ */
 export async function readVm(session: Session, moref: string): Promise<VmDetails> {
   const vm = await retrieveObject(session, machine(moref), Object.values(paths));
   if (!vm.has(paths.instanceUuid) || !vm.has(paths.version)) throw inaccessible(vm, moref);
@@ -120,6 +124,7 @@ export async function enableChangeTracking(session: Session, moref: string, sign
     );
 }
 
+/** Asked anew at each call. @throws VimFault, EndpointError, MigratekitError `vsphere-protocol` */
 export async function readPowerState(session: Session, moref: string): Promise<PowerState> {
   const vm = await retrieveObject(session, machine(moref), [paths.powerState]);
   return toPowerState(text(vm.get(paths.powerState), "val"));

@@ -13,6 +13,10 @@ const dataType = 0x80;
 const endType = 0xffffffff;
 const strideBytes = 512;
 
+/**
+ * Asks for what a mount writes of an NTFS, where `head` is the beginning of one.
+ * @throws NotUnderstood; the reader's errors
+ */
 export async function lookForNtfs(space: Space, head: Fields, wishes: Wishes): Promise<void> {
   if (head.text(3, 8) !== "NTFS    ") return;
   const sectorBytes = powerOfTwo(head.u16(0x0b), 256, 4096);

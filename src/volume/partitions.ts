@@ -8,6 +8,11 @@ const partitionsMax = 128;
 const sectorSizes = [512, 4096];
 const sectorBytes = 512;
 
+/**
+ * The partitions of a disk as spaces of their own, at most `partitionsMax`; none where there is no
+ * table.
+ * @throws the reader's errors
+ */
 export async function partitionsOf(disk: Space, wishes: Wishes): Promise<Space[]> {
   const found = await gptOf(disk, wishes);
   return found.length > 0 ? found : (await mbrOf(disk)).slice(0, partitionsMax);

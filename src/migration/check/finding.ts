@@ -30,10 +30,12 @@ export interface Finding {
   readonly code?: ErrorCode;
 }
 
+/** Nothing is amiss; `message` says what was found. */
 export function ok(area: Area, message: string): Finding {
   return { area, level: "ok", message };
 }
 
+/** A run would start all the same; `remedy` says what would be better. */
 export function warning(area: Area, message: string, remedy: string): Finding {
   return { area, level: "warning", message, remedy };
 }
@@ -75,6 +77,7 @@ export function warningsOf(onWarning: (message: string) => void) {
   });
 }
 
+/** By area, in the order in which a run would come upon them; within one as they were found. */
 export function inOrder(findings: readonly Finding[]): Finding[] {
   return [...findings].sort((a, b) => areas.indexOf(a.area) - areas.indexOf(b.area));
 }

@@ -11,6 +11,7 @@ import { checkWritable, ensurePrivateDirectory } from "../../state/database/dire
 import { formatBytes } from "../../text.ts";
 import { type Finding, ok, warning } from "./finding.ts";
 
+/** @throws MigratekitError `native-missing` */
 export function checkEngine(): Finding[] {
   return [ok("source", `copy engine with libnbd ${libnbdVersion()}`)];
 }

@@ -50,6 +50,11 @@ export interface PlanContext {
   readonly signal: AbortSignal;
 }
 
+/**
+ * What a run would do to each of these disks, and how long it may take. A disk that cannot be
+ * planned is a finding.
+ * @throws the signal's reason
+ */
 export async function makePlan(context: PlanContext, targets: readonly FoundDisk[]): Promise<Plan> {
   const { state, identity, config } = context;
   const findings: Finding[] = [];

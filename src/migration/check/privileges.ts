@@ -14,6 +14,11 @@ const privileges = {
   cutover: "VirtualMachine.Interact.PowerOff",
 } as const;
 
+/**
+ * A problem for each privilege that a run needs and the account lacks, a warning for one that only
+ * some runs need.
+ * @throws MigratekitError `vsphere-…`
+ */
 export async function checkPrivileges(client: VsphereClient, vm: VmDetails): Promise<Finding[]> {
   const needsTracking = trackingOf(vm) === "off";
   const needed: string[] = [

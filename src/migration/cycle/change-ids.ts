@@ -79,8 +79,8 @@ export function importChangeIds(
 }
 
 /**
- * Reads the change ID of every disk, before anything else is done to the VM (field notes, 10). A
- * store that cannot be read ends the run here, unless a full copy was asked for.
+ * Reads the change ID of every disk, before anything else is done to the VM. A store that cannot be
+ * read ends the run here, unless a full copy was asked for.
  * @returns by device key; a disk without a stored one is absent
  * @throws MigratekitError `change-id-read`, `state-unusable`
  */

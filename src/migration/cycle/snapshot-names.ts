@@ -13,10 +13,12 @@ export interface SnapshotOwner extends ProcessIdentity {
   readonly host: string;
 }
 
+/** Unique, so that a snapshot whose creation was interrupted is found again by it. */
 export function snapshotName(runId: string): string {
   return `${snapshotNamePrefix}${runId}`;
 }
 
+/** For people, and read back by `snapshotOwner`. `startedAt` is ISO 8601. */
 export function snapshotDescription(owner: SnapshotOwner, startedAt: string): string {
   const { runId, host, pid, bootId, startTicks } = owner;
   return (
@@ -34,6 +36,7 @@ export function snapshotOwner(snapshot: SnapshotNode): SnapshotOwner | undefined
   return { runId, host, pid: Number(pid), bootId, startTicks };
 }
 
+/** This process, as the owner of a snapshot that it makes. */
 export function thisOwner(runId: string): SnapshotOwner {
   return { runId, host: hostId(), ...ownProcess() };
 }

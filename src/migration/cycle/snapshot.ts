@@ -165,7 +165,7 @@ export interface LeftoverQuery {
 
 /**
  * Removes the snapshots of dead runs, before a new one is made: the other order has corrupted file
- * systems (field notes, 10). The caller holds the VM's lock.
+ * systems in the guest. The caller holds the VM's lock.
  */
 async function removeLeftovers(
   query: LeftoverQuery,

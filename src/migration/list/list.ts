@@ -77,6 +77,7 @@ async function runOne(
   }
 }
 
+/** The exit code that a run of this VM alone would have ended with. */
 export function exitCodeOf({ status, error }: VmResult): number {
   if (status === "completed") return exitCodes.success;
   const known = error instanceof MigratekitError || error instanceof Interruption;

@@ -38,6 +38,7 @@ export function obstaclesToRun(vm: VmDetails): MigratekitError[] {
  */
 export type Tracking = "on" | "off" | "unsupported" | "suspended";
 
+/** What a run can expect of change tracking, from the VM's settings before its snapshot. */
 export function trackingOf(vm: VmDetails): Tracking {
   if (!vm.changeTrackingSupported) return "unsupported";
   if (vm.changeTrackingEnabled) return "on";

@@ -18,12 +18,14 @@ interface CheckedOptions {
   differencesMaximum?: number;
 }
 
+/** @throws TypeError, RangeError */
 export function checkEndpoint(endpoint: CheckedEndpoint): void {
   if (typeof endpoint.uri !== "string" || endpoint.uri === "")
     throw new TypeError("An NBD endpoint needs a uri.");
   checkInteger("connections", endpoint.connections, 1, 64);
 }
 
+/** All of them but the extents, which are checked page by page. @throws TypeError, RangeError */
 export function checkCopyOptions(options: CheckedOptions): void {
   checkEndpoint(options.source);
   checkEndpoint(options.target);
@@ -38,6 +40,7 @@ export function checkCopyOptions(options: CheckedOptions): void {
   checkInteger("differencesMaximum", options.differencesMaximum, 1, 1_000_000);
 }
 
+/** Times after which a server counts as lost, in milliseconds. @throws TypeError, RangeError */
 export function checkLimits(limits: {
   stallTimeoutMs?: number | undefined;
   flushTimeoutMs?: number | undefined;

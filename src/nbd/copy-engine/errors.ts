@@ -52,6 +52,7 @@ export class NbdError extends Error {
   }
 }
 
+/** A native failure as the error that callers get; `side` where native cannot know its own. */
 export function nbdErrorOf(failure: NativeFailure, side: Side = failure.side): NbdError {
   return new NbdError(failure.code as EngineErrorCode, failure.message || "the server went away", {
     side,

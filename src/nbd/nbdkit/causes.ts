@@ -157,6 +157,7 @@ const patterns: readonly Pattern[] = [
 
 const linePattern = /^[\w.-]+: (?:\w+(?:\[(\d+)\]|\.\d+)?: )?(error|debug): (.*)$/;
 
+/** Takes a line apart; one that is not in nbdkit's form is of level `other`, whole. */
 export function parseLine(line: string): NbdkitLine {
   const match = linePattern.exec(line);
   if (!match) return { level: "other", connection: 0, text: line };

@@ -109,6 +109,7 @@ export function pluginArgument(plugin: string): string {
   return /^[A-Za-z0-9][\w-]*$/.test(plugin) ? plugin : resolve(plugin);
 }
 
+/** A name is left to PATH; a path is made absolute, because the child runs in another directory. */
 export function programPath(program: string): string {
   return program.includes("/") ? resolve(program) : program;
 }

@@ -78,6 +78,10 @@ export function parseNbdUri(text: string): NbdTarget {
   return { ...common, ...parseHostPort(hostPort) };
 }
 
+/**
+ * The URI in its normal form, with the port and with names percent-encoded.
+ * @throws MigratekitError `usage` for an export name or host that no URI carries
+ */
 export function formatNbdUri(target: NbdTarget): string {
   const { scheme, username, host, port = defaultPort, socketPath, exportName } = target;
   checkExportName(exportName);
@@ -112,10 +116,15 @@ export function displayUri(uri: string): string {
   return formatNbdUri({ ...target, parameters: new Map() });
 }
 
+/**
+ * Whether a host (name or address, without brackets) is this machine's own by its spelling; nothing
+ * is looked up.
+ */
 export function isLoopback(host: string): boolean {
   return /^(?:localhost|.*\.localhost|::1|127(?:\.\d+){3})$/.test(canonicalHost(host));
 }
 
+/** Whether the scheme demands TLS. */
 export function usesTls(target: NbdTarget): boolean {
   return target.scheme.startsWith("nbds");
 }

@@ -23,6 +23,7 @@ export function isDatabaseError(error: unknown): boolean {
   return sqliteCode(error) !== undefined;
 }
 
+/** Another connection kept the file locked for longer than was waited for. */
 export function isBusy(error: unknown): boolean {
   return sqliteCode(error) === sqlitePrimary.busy;
 }

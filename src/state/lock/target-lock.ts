@@ -115,6 +115,7 @@ function parseHolder(text: string): TargetHolder | undefined {
   }
 }
 
+/** One line without control characters, to follow "by" or a colon; at most 500 characters. */
 export function holderText(holder: TargetHolder | "unknown" | undefined): string {
   if (holder === undefined || holder === "unknown") return "a process that does not say who it is";
   const text = `process ${holder.pid}, started ${holder.startedAt}, for ${holder.vmPath}`;

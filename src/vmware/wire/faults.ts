@@ -22,6 +22,7 @@ export class VimFault extends Error {
   }
 }
 
+/** Whether it is a fault of one of these types; subtypes are types of their own here. */
 export function isVimFault(error: unknown, ...faults: string[]): error is VimFault {
   return error instanceof VimFault && faults.includes(error.fault);
 }

@@ -18,6 +18,7 @@ export function text(parent: unknown, key: string): string {
   return optionalText(parent, key) ?? missing(key);
 }
 
+/** Text, or undefined where the field is absent. @throws `vsphere-protocol` */
 export function optionalText(parent: unknown, key: string): string | undefined {
   const value = own(parent, key);
   return value === undefined ? undefined : textValue(value, key);
@@ -28,6 +29,7 @@ export function integer(parent: unknown, key: string): number {
   return optionalInteger(parent, key) ?? missing(key);
 }
 
+/** As `integer`; undefined where the field is absent. @throws `vsphere-protocol` */
 export function optionalInteger(parent: unknown, key: string): number | undefined {
   const digits = optionalText(parent, key);
   if (digits === undefined) return undefined;
@@ -36,10 +38,12 @@ export function optionalInteger(parent: unknown, key: string): number | undefine
   return number;
 }
 
+/** A required flag, as `true`, `false`, `1` or `0`. @throws `vsphere-protocol` */
 export function boolean(parent: unknown, key: string): boolean {
   return optionalBoolean(parent, key) ?? missing(key);
 }
 
+/** As `boolean`; undefined where the field is absent. @throws `vsphere-protocol` */
 export function optionalBoolean(parent: unknown, key: string): boolean | undefined {
   const word = optionalText(parent, key)?.trim();
   if (word === undefined) return undefined;
@@ -48,15 +52,21 @@ export function optionalBoolean(parent: unknown, key: string): boolean | undefin
   return wrong(key, "true or false", word);
 }
 
+/** A required reference to a managed object. @throws `vsphere-protocol` */
 export function reference(parent: unknown, key: string): ObjectReference {
   return optionalReference(parent, key) ?? missing(key);
 }
 
+/** As `reference`; undefined where the field is absent. @throws `vsphere-protocol` */
 export function optionalReference(parent: unknown, key: string): ObjectReference | undefined {
   const value = own(parent, key);
   return value === undefined ? undefined : referenceValue(value, key);
 }
 
+/**
+ * A reference that is an item of a list; `key` is the list's name, for the message.
+ * @throws `vsphere-protocol`
+ */
 export function referenceValue(value: unknown, key: string): ObjectReference {
   const moref = textValue(value, key);
   if (moref === "" || /\p{Cc}/u.test(moref)) wrong(key, "an object reference", moref);
@@ -69,6 +79,7 @@ export function object(parent: unknown, key: string): object {
   return optionalObject(parent, key) ?? missing(key);
 }
 
+/** As `object`; undefined where the field is absent. @throws `vsphere-protocol` */
 export function optionalObject(parent: unknown, key: string): object | undefined {
   if (typeof parent !== "object" || parent === null || !Object.hasOwn(parent, key))
     return undefined;
@@ -95,10 +106,12 @@ export function typeOf(value: unknown): string | undefined {
   return undefined;
 }
 
+/** For an answer that contradicts the schema or itself. */
 export function protocolError(message: string, cause?: unknown): MigratekitError {
   return new MigratekitError("vsphere-protocol", message, cause === undefined ? {} : { cause });
 }
 
+/** The text of an element with or without attributes. @throws `vsphere-protocol` */
 export function textValue(value: unknown, key: string): string {
   if (typeof value === "string") return value;
   if (typeof value === "object" && value !== null && !Array.isArray(value)) {
