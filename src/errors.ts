@@ -186,6 +186,12 @@ export const catalogue = {
     meaning: "The target no longer holds what the last run left on it.",
     remedy: "Check that the volume is the right one; then run with --full.",
   },
+  "target-forgets": {
+    exit: "target",
+    meaning: "The target does not hold what was written to it and flushed.",
+    remedy:
+      "Look for copyonwrite = true at nbd-server, for another writer and for a cache that loses data; the next run copies everything.",
+  },
 
   "target-owned": {
     exit: "locked",

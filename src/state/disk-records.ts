@@ -146,6 +146,18 @@ export class DiskRecords {
     });
   }
 
+  /**
+   * The target did not keep what it was given, so nothing of the record and no journal is true any
+   * more: the disk's next copy is a full one, whatever change IDs other stores have.
+   */
+  distrustDisk(vm: VmIdentity, deviceKey: number): void {
+    this.#db.transaction(`Voiding the record of disk ${deviceKey}`, () => {
+      const vmId = ensureVmRow(this.#db, vm);
+      this.#db.run("DELETE FROM journal WHERE vm_id = ? AND device_key = ?", vmId, deviceKey);
+      markUnfinished(this.#db, vmId, deviceKey, { mode: "full" });
+    });
+  }
+
   /** Drops everything about a disk: record, journal, pending upload. Its next copy is a full one. */
   forgetDisk(vm: VmIdentity, deviceKey: number): void {
     this.#db.transaction(`Forgetting disk ${deviceKey}`, () => {

@@ -1,7 +1,7 @@
 import { findRangeFault, merge, normalize } from "../ranges.ts";
 import type { StateDatabase } from "./database/database.ts";
 import { damaged, type Row } from "./database/row.ts";
-import { markUnfinished, type TargetSample } from "./disk-records.ts";
+import { markUnfinished } from "./disk-records.ts";
 import { ensureVmRow, findVmRow, type VmIdentity } from "./vm-identity.ts";
 
 /** What a copy is, as far as a later run must know to go on with it. */
@@ -22,13 +22,10 @@ export interface JournalStart {
 export interface Journal extends JournalStart {
   /** Pairs [offset, length, …]: flushed on the target. Sorted, disjoint, neighbours merged. */
   readonly finished: Float64Array;
-  /** Hashes of finished ranges, by offset; at most `maxJournalSamples`. */
-  readonly samples: readonly TargetSample[];
 }
 
 /** More segments than this become one; so reading a journal back stays quick. */
 const maxSegments = 64;
-export const maxJournalSamples = 512;
 
 /**
  * The resume journal: one per disk, from the moment before the first byte is written until
@@ -51,13 +48,13 @@ export class JournalStore {
       if (row === undefined) return undefined;
       const start = toStart(row);
       const finished = this.#readFinished(vmId, deviceKey, start.capacityBytes);
-      return { ...start, finished, samples: this.#readSamples(vmId, deviceKey) };
+      return { ...start, finished };
     });
   }
 
   /**
    * Begins a copy: replaces the disk's journal in one transaction, so that a resumed copy takes
-   * over what is still true of the old one (`finished`, `samples`) or the old one stays. Also
+   * over what is still true of the old one (`finished`) or the old one stays. Also
    * notes on the disk's record that its target is being written (`unfinished`).
    */
   startJournal(
@@ -65,7 +62,6 @@ export class JournalStore {
     deviceKey: number,
     start: JournalStart,
     finished: Float64Array = new Float64Array(),
-    samples: readonly TargetSample[] = [],
   ): void {
     assertRanges(finished, start.capacityBytes);
     this.#db.transaction(`Starting the resume journal of disk ${deviceKey}`, () => {
@@ -87,21 +83,12 @@ export class JournalStore {
         start.startedAt,
       );
       this.#addSegment(vmId, deviceKey, normalize(finished));
-      this.#addSamples(vmId, deviceKey, samples);
       markUnfinished(this.#db, vmId, deviceKey, start);
     });
   }
 
-  /**
-   * Adds ranges that a flush on the target has covered, and hashes of finished ranges (one at an
-   * offset already sampled replaces it; too many are thinned out evenly).
-   */
-  appendFinished(
-    vm: VmIdentity,
-    deviceKey: number,
-    ranges: Float64Array,
-    samples: readonly TargetSample[] = [],
-  ): void {
+  /** Adds ranges that a flush on the target has covered. */
+  appendFinished(vm: VmIdentity, deviceKey: number, ranges: Float64Array): void {
     this.#db.transaction(`Writing the resume journal of disk ${deviceKey}`, () => {
       const vmId = findVmRow(this.#db, vm);
       const row = vmId === undefined ? undefined : this.#db.get(selectJournal, vmId, deviceKey);
@@ -111,7 +98,6 @@ export class JournalStore {
       const capacityBytes = row.number("capacity_bytes");
       assertRanges(ranges, capacityBytes);
       this.#addSegment(vmId, deviceKey, normalize(ranges));
-      this.#addSamples(vmId, deviceKey, samples);
       this.#compact(vmId, deviceKey, capacityBytes);
     });
   }
@@ -136,39 +122,6 @@ export class JournalStore {
     );
   }
 
-  #addSamples(vmId: number, deviceKey: number, samples: readonly TargetSample[]): void {
-    for (const sample of samples) {
-      this.#db.run(
-        `INSERT OR REPLACE INTO journal_sample (vm_id, device_key, offset, length, digest)
-         VALUES (?, ?, ?, ?, ?)`,
-        vmId,
-        deviceKey,
-        sample.offset,
-        sample.length,
-        sample.digest,
-      );
-    }
-    if (samples.length > 0) this.#thinSamples(vmId, deviceKey);
-  }
-
-  /** Drops every second sample, but never the first or the last, until they fit. */
-  #thinSamples(vmId: number, deviceKey: number): void {
-    let kept = this.#readSamples(vmId, deviceKey);
-    while (kept.length > maxJournalSamples) {
-      const last = kept.length - 1;
-      const dropped = kept.filter((_, index) => index % 2 === 1 && index !== last);
-      for (const { offset } of dropped) {
-        this.#db.run(
-          "DELETE FROM journal_sample WHERE vm_id = ? AND device_key = ? AND offset = ?",
-          vmId,
-          deviceKey,
-          offset,
-        );
-      }
-      kept = kept.filter((_, index) => index % 2 === 0 || index === last);
-    }
-  }
-
   #compact(vmId: number, deviceKey: number, capacityBytes: number): void {
     const where = "FROM journal_segment WHERE vm_id = ? AND device_key = ?";
     const count = this.#db.get(`SELECT count(*) AS segments ${where}`, vmId, deviceKey);
@@ -189,16 +142,6 @@ export class JournalStore {
       return ranges;
     });
     return merge(segments);
-  }
-
-  #readSamples(vmId: number, deviceKey: number): TargetSample[] {
-    const sql = `SELECT offset, length, digest FROM journal_sample
-      WHERE vm_id = ? AND device_key = ? ORDER BY offset`;
-    return this.#db.all(sql, vmId, deviceKey).map((row) => ({
-      offset: row.number("offset"),
-      length: row.number("length"),
-      digest: row.text("digest"),
-    }));
   }
 }
 

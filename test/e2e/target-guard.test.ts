@@ -1,10 +1,14 @@
 import assert from "node:assert/strict";
 import { copyFile, open, truncate } from "node:fs/promises";
 import { after, before, test } from "node:test";
+import { totalBytes } from "../../src/ranges.ts";
 import { StateDatabase } from "../../src/state/database/database.ts";
 import { DiskRecords } from "../../src/state/disk-records.ts";
+import { JournalStore } from "../../src/state/journal.ts";
+import { startCli } from "../lab/run-cli.ts";
 import { type Lab, startLab } from "../lab/start-lab.ts";
 import type { LabVm } from "../lab/vcenter/lab-vm.ts";
+import { until } from "../until.ts";
 import { assertFailure, migrateWell } from "./migrate-checks.ts";
 
 let lab: Lab;
@@ -31,14 +35,20 @@ async function flipByte(offset: number): Promise<void> {
   await file.write(Buffer.from([byte[0]! ^ 0xff]), 0, 1, offset);
 }
 
+function identity() {
+  const { instanceUuid } = vm.record;
+  return { endpoint: lab.vcenter.endpoint, instanceUuid, vmPath: vm.path };
+}
+
 function samples() {
   using state = StateDatabase.open(lab.stateDir);
-  const identity = {
-    endpoint: lab.vcenter.endpoint,
-    instanceUuid: vm.record.instanceUuid,
-    vmPath: vm.path,
-  };
-  return new DiskRecords(state).readDiskRecord(identity, 2000)!.samples;
+  return new DiskRecords(state).readDiskRecord(identity(), 2000)!.samples;
+}
+
+function finishedBytes(): number {
+  using state = StateDatabase.open(lab.stateDir);
+  const journal = new JournalStore(state).openJournal(identity(), 2000);
+  return totalBytes(journal?.finished ?? new Float64Array(0));
 }
 
 const tampering: [string, () => Promise<void>][] = [
@@ -107,6 +117,23 @@ test("a change ID from elsewhere is used only onto a target that agrees with wha
   await truncate(target, vm.disks[0]!.record.capacityBytes);
   const third = await migrateWell(lab, vm, { extra: ["--state-dir", `${lab.dir}/fresh-2`] }, env);
   assert.equal(third.disks[0]!.sync_type, "full");
+});
+
+test("after a copy that died, a target that lost what was finished is copied in full", async () => {
+  await migrateWell(lab, vm, { extra: ["--full"] });
+  await lab.vddk.setFaults({ delay_us: 200_000, aio_threads: 1 });
+  const extra = ["--full", "--source-connections", "1"];
+  const run = startCli({ args: lab.migrateArgs(vm, { extra }) });
+  await until("something is journaled", () => finishedBytes() >= 1 << 20);
+  run.child.kill("SIGKILL");
+  await run.result;
+  await lab.vddk.setFaults({});
+  await truncate(target, 0);
+  await truncate(target, vm.disks[0]!.record.capacityBytes);
+  const summary = await migrateWell(lab, vm);
+  assert.equal(summary.disks[0]!.resumed, false);
+  assert.match(summary.disks[0]!.reason, /does not hold what the interrupted run wrote/);
+  assert.match(summary.log, /copying everything instead of resume/);
 });
 
 test("--target-is-zero left in a cron line is not believed once the target was written", async () => {

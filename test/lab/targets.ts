@@ -40,15 +40,25 @@ export interface NbdServerExport {
   name: string;
   file: string;
   readOnly?: boolean;
+  /** Instead of or besides flush, fua and trim, e.g. {flush: "false"} or {copyonwrite: "true"}. */
+  settings?: Readonly<Record<string, string>>;
 }
 
 function nbdServerConfig(port: number, exports: NbdServerExport[]): string {
   const generic = `[generic]\nport = ${port}\nlistenaddr = 127.0.0.1\nallowlist = false\n`;
-  const sections = exports.map(
-    ({ name, file, readOnly }) =>
-      `[${name}]\nexportname = ${file}\nreadonly = ${readOnly === true}\n` +
-      "flush = true\nfua = true\ntrim = true\n",
-  );
+  const sections = exports.map(({ name, file, readOnly, settings }) => {
+    const readonly = String(readOnly === true);
+    const all = {
+      exportname: file,
+      readonly,
+      flush: "true",
+      fua: "true",
+      trim: "true",
+      ...settings,
+    };
+    const lines = Object.entries(all).map(([key, value]) => `${key} = ${value}\n`);
+    return `[${name}]\n${lines.join("")}`;
+  });
   return [generic, ...sections].join("\n");
 }
 

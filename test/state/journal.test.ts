@@ -3,7 +3,7 @@ import { statSync } from "node:fs";
 import { test } from "node:test";
 import { merge } from "../../src/ranges.ts";
 import { StateDatabase } from "../../src/state/database/database.ts";
-import { type JournalStart, JournalStore, maxJournalSamples } from "../../src/state/journal.ts";
+import { type JournalStart, JournalStore } from "../../src/state/journal.ts";
 import { changeId, temporaryDirectory, vm } from "./helpers.ts";
 
 const capacityBytes = 2 ** 43;
@@ -23,28 +23,25 @@ test("a journal is read back with what was appended, sorted and merged", (t) => 
   using db = StateDatabase.open(stateDir);
   const journal = new JournalStore(db);
   assert.equal(journal.openJournal(vm, 2000), undefined);
-  const sample = (offset: number, digest = "d") => ({ offset, length: 512, digest });
-  journal.startJournal(vm, 2000, start, Float64Array.of(8192, 512), [sample(8192)]);
-  journal.appendFinished(vm, 2000, Float64Array.of(0, 512, 2 ** 42, 512), [sample(0, "old")]);
-  journal.appendFinished(vm, 2000, Float64Array.of(512, 512), [sample(0, "new")]);
+  journal.startJournal(vm, 2000, start, Float64Array.of(8192, 512));
+  journal.appendFinished(vm, 2000, Float64Array.of(0, 512, 2 ** 42, 512));
+  journal.appendFinished(vm, 2000, Float64Array.of(512, 512));
   journal.appendFinished(vm, 2000, new Float64Array());
   using reader = StateDatabase.open(stateDir);
   assert.deepEqual(new JournalStore(reader).openJournal(vm, 2000), {
     ...start,
     finished: Float64Array.of(0, 1024, 8192, 512, 2 ** 42, 512),
-    samples: [sample(0, "new"), sample(8192)],
   });
 });
 
 test("starting again replaces all of the old journal", (t) => {
   using db = StateDatabase.open(temporaryDirectory(t));
   const journal = new JournalStore(db);
-  const sample = { offset: 0, length: 512, digest: "d" };
-  journal.startJournal(vm, 2000, start, Float64Array.of(0, 4096), [sample]);
+  journal.startJournal(vm, 2000, start, Float64Array.of(0, 4096));
   const again = { ...start, mode: "full", baseChangeId: changeId(3), runId: "run-2" } as const;
   journal.startJournal(vm, 2000, again, Float64Array.of(512, 512));
   const found = journal.openJournal(vm, 2000);
-  assert.deepEqual(found, { ...again, finished: Float64Array.of(512, 512), samples: [] });
+  assert.deepEqual(found, { ...again, finished: Float64Array.of(512, 512) });
 });
 
 test("a start that fails leaves the old journal", (t) => {
@@ -73,21 +70,13 @@ test("a long copy's journal stays small and quick to read", (t) => {
   const journal = new JournalStore(db);
   journal.startJournal(vm, 2000, start);
   for (let i = 0; i < 1000; i++) {
-    journal.appendFinished(vm, 2000, Float64Array.of(i * 65536, 65536), [
-      { offset: i * 65536, length: 512, digest: "d".repeat(64) },
-    ]);
+    journal.appendFinished(vm, 2000, Float64Array.of(i * 65536, 65536));
   }
   const rows = db.view("Testing", () => db.get("SELECT count(*) AS n FROM journal_segment"));
   assert.ok(rows && rows.number("n") <= 64);
   assert.ok(statSync(db.path).size < 400_000);
   const found = journal.openJournal(vm, 2000);
   assert.deepEqual(found?.finished, Float64Array.of(0, 1000 * 65536));
-  const samples = found?.samples ?? [];
-  assert.ok(samples.length <= maxJournalSamples && samples.length >= maxJournalSamples / 4);
-  assert.equal(samples[0]?.offset, 0, "the first sample stays");
-  assert.equal(samples.at(-1)?.offset, 999 * 65536, "the last sample stays");
-  const gaps = samples.map(({ offset }, i) => offset - (samples[i - 1]?.offset ?? 0));
-  assert.ok(Math.max(...gaps) < 100 * 65536, "they are spread over the disk");
 });
 
 test("merging random lists covers exactly the same bytes", () => {

@@ -4,7 +4,7 @@ import type { Config } from "../../config.ts";
 import { MigratekitError, messageOf } from "../../errors.ts";
 import { OmaApi } from "../../oma/oma.ts";
 import { complement, totalBytes } from "../../ranges.ts";
-import type { TargetSample } from "../../state/disk-records.ts";
+import type { DiskRecord, TargetSample } from "../../state/disk-records.ts";
 import type { RunRecord } from "../../state/run-record.ts";
 import type { State } from "../../state/state.ts";
 import type { VmIdentity } from "../../state/vm-identity.ts";
@@ -88,12 +88,7 @@ async function planOne(
   const frozen = { capacityBytes, changeId: nextChangeId(changeId, vm) };
   const known = { frozen, target, storedChangeId: stored, record, journal };
   let plan: CopyDecision = decideCopy(known, { full: config.full });
-  const samples = samplesFor(
-    plan,
-    record?.samples ?? [],
-    record?.unfinished,
-    journal?.samples ?? [],
-  );
+  const samples = samplesFor(plan, record);
   const changed = await findChangedSample(target.endpoint, samples, context.signal);
   if (changed) {
     const reason = `the target ${target.identity} is not what the last run left: it differs at offset ${changed.offset}`;
@@ -152,17 +147,10 @@ async function storedChangeId(
   }
 }
 
-/** What the run's guard would look at too; of an interrupted incremental only the snapshot tells. */
-function samplesFor(
-  plan: CopyDecision,
-  ofRecord: readonly TargetSample[],
-  unfinished: string | undefined,
-  ofJournal: readonly TargetSample[],
-): readonly TargetSample[] {
-  if (plan.type === "incremental" && plan.guard === "samples") {
-    return unfinished === undefined ? ofRecord : [];
-  }
-  return plan.type === "resume" ? ofJournal : [];
+/** What the run's guard would look at too; of an interrupted copy only the snapshot tells. */
+function samplesFor(plan: CopyDecision, record: DiskRecord | undefined): readonly TargetSample[] {
+  const bySamples = plan.type === "incremental" && plan.guard === "samples";
+  return bySamples && record?.unfinished === undefined ? (record?.samples ?? []) : [];
 }
 
 function mismatch(policy: Config["onTargetMismatch"], diskId: string, reason: string): Finding {

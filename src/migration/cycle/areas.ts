@@ -2,6 +2,7 @@
 import type { Logger } from "pino";
 import { MigratekitError } from "../../errors.ts";
 import { ExtentCollector } from "../../range-set.ts";
+import { totalBytes } from "../../ranges.ts";
 import type { VsphereClient } from "../../vmware/vmware.ts";
 import type { FrozenDisk } from "../disk.ts";
 
@@ -43,6 +44,29 @@ export function areaPages(
     capacityBytes: frozen.capacityBytes,
     signal,
   });
+}
+
+/**
+ * Areas ever allocated, where vSphere answers that (it may not, off VMFS or on old hosts).
+ * @throws MigratekitError `vsphere-…`; the signal's reason
+ */
+export async function allocatedAreas(
+  query: AreaQuery,
+  disk: FrozenDisk,
+): Promise<Float64Array | undefined> {
+  if (disk.frozen.changeId === undefined) return undefined;
+  try {
+    const areas = await changedAreas(query, disk, "*");
+    query.logger.debug({ disk: disk.diskId, bytes: totalBytes(areas) }, "allocated areas");
+    return areas;
+  } catch (error) {
+    if (!isUnavailable(error)) throw error;
+    query.logger.info(
+      { disk: disk.diskId },
+      `vSphere does not tell allocated areas (${error.message}); the source's extents will`,
+    );
+    return undefined;
+  }
 }
 
 /** vSphere has lost track of the changes: the one vSphere error that a full copy gets over. */

@@ -7,9 +7,9 @@ import { OmaApi } from "../../oma/oma.ts";
 import { type ChangeIdStore, LocalChangeIdStore } from "../../state/change-ids.ts";
 import type { State } from "../../state/state.ts";
 import type { VmIdentity } from "../../state/vm-identity.ts";
-import type { FrozenDisk, PlannedDisk } from "../disk.ts";
+import type { FrozenDisk } from "../disk.ts";
 import { OmaChangeIdStore } from "./oma-change-ids.ts";
-import { type SamplePicker, takeSamples } from "./samples.ts";
+import { inPieces, takeSamples } from "./samples.ts";
 
 /** Whose change IDs, and where they are kept. */
 interface ChangeIdContext {
@@ -104,8 +104,9 @@ export async function readChangeIds(
 }
 
 /**
- * The one place where a change ID becomes true: everything is flushed on the target by now. `written`
- * has seen all that was. A disk without a change ID has nothing to record.
+ * The one place where a change ID becomes true: everything is flushed on the target by now, and seen
+ * there (proof.ts). `remembered` are ranges [offset, length]. A disk without a change ID has nothing
+ * to record.
  * @throws MigratekitError `state-unusable`; NbdError where the samples cannot be read
  */
 export async function recordChangeId(
@@ -115,15 +116,13 @@ export async function recordChangeId(
     readonly config: Pick<Config, "changeIdJob">;
     readonly signal: AbortSignal;
   },
-  disk: PlannedDisk,
-  written: SamplePicker,
+  disk: FrozenDisk,
+  remembered: Float64Array,
 ): Promise<void> {
-  const { frozen, target, plan, record, journal, storedChangeId } = disk;
+  const { frozen, target, storedChangeId } = disk;
   const { changeId, capacityBytes, key } = frozen;
   if (changeId === undefined) return;
-  written.keep(plan.syncType === "incremental" ? (record?.samples ?? []) : []);
-  written.keep(journal?.samples ?? []);
-  const samples = await takeSamples(target.endpoint, written.ranges(), context.signal);
+  const samples = await takeSamples(target.endpoint, inPieces(remembered), context.signal);
   context.state.records.writeDiskRecord(context.identity, {
     deviceKey: key,
     changeId,

@@ -3,15 +3,17 @@ import type { Config } from "../../config.ts";
 import { MigratekitError, messageOf } from "../../errors.ts";
 import { mapLimited } from "../../map-limited.ts";
 import { type CopyResult, chunkKind, Engine } from "../../nbd/copy-engine/copy-engine.ts";
+import { intersect, union } from "../../ranges.ts";
 import { reportOnly } from "../../report-only.ts";
 import type { State } from "../../state/state.ts";
 import { type CopiedDisk, type CopyOutcome, type PreparedDisk, sidesOf } from "../disk.ts";
 import type { Reporter } from "../vm/held-vm.ts";
 import { type AreaQuery, changesUnavailable, isUnavailable, joinPages } from "./areas.ts";
 import { recordChangeId } from "./change-ids.ts";
+import { firstDifference } from "./guard.ts";
 import { beginJournal, type JournalContext } from "./journal.ts";
 import { announcePlan, planFullInstead } from "./plan.ts";
-import { SamplePicker } from "./samples.ts";
+import { readTellingRanges, SamplePicker } from "./samples.ts";
 import { explainEngineError } from "./source.ts";
 import { runDiskOf } from "./summary.ts";
 
@@ -100,8 +102,10 @@ class DoneSoFar {
 }
 
 /**
- * Copies what the plan says, journaling as it goes. Once all is flushed the change ID becomes true.
- * @throws MigratekitError `source-…`, `target-io`, `state-unusable`; the signal's reason
+ * Copies what the plan says, journaling as it goes. Once all is flushed and seen to be there, the change
+ * ID becomes true.
+ * @throws MigratekitError `source-…`, `target-io`, `target-forgets`, `state-unusable`; the signal's
+ *   reason
  */
 async function copyDisk(
   context: Transfer,
@@ -113,6 +117,7 @@ async function copyDisk(
   const { diskId, plan } = disk;
   const checkpoints = beginJournal(context, disk);
   const picker = new SamplePicker(disk.frozen.capacityBytes);
+  picker.observeFinished(intersect(plan.finished, plan.plannedAreas ?? plan.finished));
   try {
     const result = await engine.copy({
       ...sidesOf(disk),
@@ -137,12 +142,41 @@ async function copyDisk(
         tracker.setDiskNote(diskId, note);
       },
     });
+    const remembered = await proveWritten(context, disk, picker);
     if (config.verify) await verifyDisk(context, disk);
-    await recordChangeId(context, disk, picker);
+    await recordChangeId(context, disk, remembered);
     return result;
   } catch (error) {
     throw await explainEngineError(error, disk, disk.source.nbdkit);
   }
+}
+
+/**
+ * When all is flushed: do both sides agree on a part of what was written, and on all that is to be
+ * remembered of the target? Over connections made now: a server may keep what it was given for one
+ * connection alone, a cache may lose it, somebody else may have written over it. Gives what is to be
+ * remembered, pairs [offset, length].
+ * @throws MigratekitError `target-forgets`, and then nothing is believed of the target any more;
+ *   `state-unusable`; NbdError; the signal's reason
+ */
+async function proveWritten(
+  { engine, identity, state, signal }: Transfer,
+  disk: PreparedDisk,
+  written: SamplePicker,
+): Promise<Float64Array> {
+  const { diskId, frozen, target, plan, record } = disk;
+  const telling = await readTellingRanges(target.endpoint, frozen.capacityBytes, signal);
+  if (plan.syncType === "incremental") written.keep(record?.samples ?? [], telling);
+  const remembered = union(telling, written.data());
+  const looked = union(remembered, written.zeroes());
+  const offset = await firstDifference(engine, disk, looked, signal);
+  if (offset === undefined) return remembered;
+  state.records.distrustDisk(identity, frozen.key);
+  throw new MigratekitError(
+    "target-forgets",
+    `${diskId}: ${target.identity} does not hold what was just written to it: at offset ${offset} it differs from the snapshot`,
+    { context: { disk: diskId, offset } },
+  );
 }
 
 /** `--verify`: reads both sides again, before the change ID becomes true. */

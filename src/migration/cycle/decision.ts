@@ -40,7 +40,9 @@ export function decideCopy(disk: DecisionBasis, options: { readonly full: boolea
         }
       : full(`an interrupted full copy cannot be resumed: ${obstacle}`);
   }
-  if (record?.unfinished === "full") return full("an earlier full copy did not finish");
+  if (record?.unfinished === "full") {
+    return full("an earlier full copy did not finish, or its target did not keep it");
+  }
   const decision = decideIncremental(disk);
   // What an interrupted run wrote is listed among the changes only where history goes on from there.
   const broken = journal && brokenHistory("its change ID", journal.baseChangeId, frozen.changeId);

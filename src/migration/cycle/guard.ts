@@ -4,17 +4,18 @@
  */
 import { MigratekitError } from "../../errors.ts";
 import type { Engine } from "../../nbd/copy-engine/copy-engine.ts";
-import { complement, intersect } from "../../ranges.ts";
+import { complement, intersect, merge, subtract, union } from "../../ranges.ts";
 import { type CopyPlan, type PreparedDisk, sidesOf } from "../disk.ts";
-import type { AreaQuery } from "./areas.ts";
+import { type AreaQuery, allocatedAreas } from "./areas.ts";
 import { planFullInstead } from "./plan.ts";
-import { findChangedSample, untouchedSamples } from "./samples.ts";
+import { findChangedSample, readTellingRanges, untouchedSamples } from "./samples.ts";
+import { explainEngineError } from "./source.ts";
 
 /**
  * Before an incremental or a resume: is the target still what it is taken for? Gives the plan, or that
  * of a full copy in its place; `onMismatch` is `--on-target-mismatch`.
- * @throws MigratekitError `target-mismatch` where the operator said so, `vsphere-…`; NbdError; the
- *   signal's reason
+ * @throws MigratekitError `target-mismatch` where the operator said so, `target-io`, `source-…`,
+ *   `vsphere-…`; the signal's reason
  */
 export async function guardTarget(
   engine: Engine,
@@ -23,7 +24,9 @@ export async function guardTarget(
   onMismatch: "full" | "fail",
 ): Promise<CopyPlan> {
   const { diskId, plan } = disk;
-  const difference = await findDifference(engine, disk, query.signal);
+  const difference = await findDifference(engine, query, disk).catch(async (error: unknown) => {
+    throw await explainEngineError(error, disk, disk.source.nbdkit);
+  });
   if (difference === undefined) return plan;
   if (onMismatch === "fail") {
     throw new MigratekitError("target-mismatch", `${diskId}: ${difference}`);
@@ -37,24 +40,28 @@ export async function guardTarget(
 /** The one place that decides; undefined: the target is what it is taken for. */
 async function findDifference(
   engine: Engine,
+  query: AreaQuery,
   disk: PreparedDisk,
-  signal: AbortSignal,
 ): Promise<string | undefined> {
-  const { target, plan, record, journal } = disk;
+  const { signal } = query;
+  const { target, plan, record } = disk;
   const { decision } = plan;
   if (decision.type === "full") return decision.targetMismatch ? decision.reason : undefined;
   const where = `the target ${target.identity}`;
   if (decision.type === "incremental" && decision.guard === "source") {
-    const offset = await findChangeElsewhere(engine, disk, plan.extents!, signal);
+    const offset = await findChangeElsewhere(engine, query, disk, plan.extents!);
     return offset === undefined
       ? undefined
       : `${where} differs at offset ${offset} from what did not change since`;
   }
-  // Samples of the record speak of the time before the interrupted run; those of the journal are
-  // of ranges that it finished and nobody has written since.
-  const resumesFull = decision.type === "resume" && decision.mode === "full";
-  const ofRecord = resumesFull ? [] : (record?.samples ?? []);
-  const samples = [...untouchedSamples(ofRecord, plan.touched), ...(journal?.samples ?? [])];
+  if (decision.type === "resume") {
+    const offset = await findLostProgress(engine, disk, signal);
+    if (offset !== undefined) {
+      return `${where} does not hold what the interrupted run wrote: it differs at offset ${offset}`;
+    }
+  }
+  // Samples of the record speak of the time before an interrupted run; a full copy voids them.
+  const samples = untouchedSamples(record?.samples ?? [], plan.touched);
   const changed = await findChangedSample(target.endpoint, samples, signal);
   return (
     changed && `${where} is not what the last run left: it differs at offset ${changed.offset}`
@@ -63,19 +70,58 @@ async function findDifference(
 
 /**
  * For a change ID from elsewhere: compares source and target on ranges that did not change since,
- * spread over the disk. Gives the first offset at which they differ.
+ * where something was ever allocated, spread over the disk, and wherever a mount would have written.
+ * Gives the first offset at which they differ.
  */
 async function findChangeElsewhere(
   engine: Engine,
+  query: AreaQuery,
   disk: PreparedDisk,
   changed: Float64Array,
+): Promise<number | undefined> {
+  const { capacityBytes } = disk.frozen;
+  const unchanged = complement(changed, capacityBytes);
+  const allocated = (await allocatedAreas(query, disk)) ?? unchanged;
+  const probes = spreadProbes(intersect(unchanged, allocated), capacityBytes);
+  const telling = await readTellingRanges(disk.target.endpoint, capacityBytes, query.signal);
+  const looked = union(probes, intersect(telling, unchanged));
+  return await firstDifference(engine, disk, looked, query.signal);
+}
+
+/**
+ * Before a resume: an offset at which the target differs from what its journal calls finished and
+ * nothing has changed since; undefined where the journal may be believed.
+ */
+async function findLostProgress(
+  engine: Engine,
+  disk: PreparedDisk,
   signal: AbortSignal,
 ): Promise<number | undefined> {
-  const sides = sidesOf(disk);
-  const unchanged = complement(changed, sides.capacityBytes);
-  const extents = spreadProbes(unchanged, sides.capacityBytes);
+  const { plan, frozen, target } = disk;
+  const { finished, plannedAreas } = plan;
+  if (finished.length === 0) return undefined;
+  const { capacityBytes } = frozen;
+  const telling = await readTellingRanges(target.endpoint, capacityBytes, signal);
+  const data = intersect(finished, plannedAreas ?? finished);
+  const probes = [data, subtract(finished, data)].map((areas) =>
+    spreadProbes(areas, capacityBytes),
+  );
+  const looked = merge([intersect(telling, finished), ...probes]);
+  return await firstDifference(engine, disk, looked, signal);
+}
+
+/**
+ * The first offset in ranges [offset, length] at which both sides differ, over connections made now.
+ * @throws NbdError; the signal's reason
+ */
+export async function firstDifference(
+  engine: Engine,
+  disk: PreparedDisk,
+  extents: Float64Array,
+  signal: AbortSignal,
+): Promise<number | undefined> {
   if (extents.length === 0) return undefined;
-  const { differences } = await engine.compare({ ...sides, extents, signal });
+  const { differences } = await engine.compare({ ...sidesOf(disk), extents, signal });
   return differences[0];
 }
 

@@ -1,13 +1,10 @@
 /** The resume journal of a copy under way: begun before the first byte, continued at each flush. */
 import type { Logger } from "pino";
 import { messageOf } from "../../errors.ts";
-import { chunkKind } from "../../nbd/copy-engine/copy-engine.ts";
 import { normalize } from "../../ranges.ts";
-import type { TargetSample } from "../../state/disk-records.ts";
 import type { State } from "../../state/state.ts";
 import type { VmIdentity } from "../../state/vm-identity.ts";
 import type { PlannedDisk } from "../disk.ts";
-import { takeSamples, untouchedSamples } from "./samples.ts";
 
 /** Whose journal it is, and where it is kept. */
 export interface JournalContext {
@@ -25,13 +22,13 @@ export interface JournalContext {
  */
 export function beginJournal(context: JournalContext, disk: PlannedDisk): Checkpoints | undefined {
   const { identity, state, runId } = context;
-  const { frozen, target, plan, journal } = disk;
+  const { frozen, target, plan } = disk;
   const { changeId, capacityBytes, key } = frozen;
   if (changeId === undefined) {
     state.records.forgetDisk(identity, key);
     return undefined;
   }
-  const { decision, syncType, finished, extents } = plan;
+  const { decision, syncType, finished } = plan;
   const since = decision.type === "full" ? undefined : decision.since;
   state.journals.startJournal(
     identity,
@@ -47,7 +44,6 @@ export function beginJournal(context: JournalContext, disk: PlannedDisk): Checkp
       runId,
     },
     finished,
-    decision.type === "resume" ? untouchedSamples(journal?.samples ?? [], extents!) : [],
   );
   return new Checkpoints(context, disk);
 }
@@ -60,8 +56,6 @@ export class Checkpoints {
   readonly #context: JournalContext;
   readonly #disk: PlannedDisk;
   #pending: number[] = [];
-  #sampleFrom: { offset: number; length: number } | undefined;
-  #sampling = false;
   #warned = false;
 
   constructor(context: JournalContext, disk: PlannedDisk) {
@@ -71,54 +65,26 @@ export class Checkpoints {
 
   /** Chunks as the engine reports them: triples [offset, length, kind], in bytes. */
   observe(chunks: Float64Array): void {
-    for (let i = 0; i + 2 < chunks.length; i += 3) {
-      this.#pending.push(chunks[i]!, chunks[i + 1]!);
-      if (chunks[i + 2] === chunkKind.data)
-        this.#sampleFrom = { offset: chunks[i]!, length: chunks[i + 1]! };
-    }
+    for (let i = 0; i + 2 < chunks.length; i += 3) this.#pending.push(chunks[i]!, chunks[i + 1]!);
   }
 
   /** All that was observed is flushed on the target now. */
   commit(): void {
     const ranges = normalize(Float64Array.from(this.#pending));
     if (ranges.length === 0) return;
+    const { state, identity, logger } = this.#context;
     try {
-      this.#append(ranges, []);
+      state.journals.appendFinished(identity, this.#disk.frozen.key, ranges);
       this.#pending = [];
     } catch (error) {
       this.#pending = [...ranges];
       if (!this.#warned) {
-        this.#context.logger.warn(
+        logger.warn(
           { disk: this.#disk.diskId },
           `the resume journal cannot be written: ${messageOf(error)}; the copy goes on`,
         );
       }
       this.#warned = true;
-      return;
     }
-    void this.#sample();
-  }
-
-  /** One digest of a finished range for each checkpoint: the guard of a later resume. */
-  async #sample(): Promise<void> {
-    const from = this.#sampleFrom;
-    if (from === undefined || this.#sampling) return;
-    this.#sampling = true;
-    this.#sampleFrom = undefined;
-    const { logger, signal } = this.#context;
-    try {
-      const range = Float64Array.of(from.offset, Math.min(from.length, 65_536));
-      const samples = await takeSamples(this.#disk.target.endpoint, range, signal);
-      this.#append(new Float64Array(0), samples);
-    } catch (error) {
-      logger.debug({ disk: this.#disk.diskId }, `no sample: ${messageOf(error)}`);
-    } finally {
-      this.#sampling = false;
-    }
-  }
-
-  #append(ranges: Float64Array, samples: readonly TargetSample[]): void {
-    const { state, identity } = this.#context;
-    state.journals.appendFinished(identity, this.#disk.frozen.key, ranges, samples);
   }
 }

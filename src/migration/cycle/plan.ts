@@ -5,6 +5,7 @@ import { complement, intersect, subtract, totalBytes, union } from "../../ranges
 import type { CopyDecision, CopyPlan, FrozenDisk, PlannedDisk } from "../disk.ts";
 import {
   type AreaQuery,
+  allocatedAreas,
   areaPages,
   changedAreas,
   changesUnavailable,
@@ -117,26 +118,6 @@ async function planResume(
     finished,
     touched: nothing,
   };
-}
-
-/** Areas ever allocated, where vSphere answers that (it may not, off VMFS or on old hosts). */
-async function allocatedAreas(
-  query: AreaQuery,
-  disk: FrozenDisk,
-): Promise<Float64Array | undefined> {
-  if (disk.frozen.changeId === undefined) return undefined;
-  try {
-    const areas = await changedAreas(query, disk, "*");
-    query.logger.debug({ disk: disk.diskId, bytes: totalBytes(areas) }, "allocated areas");
-    return areas;
-  } catch (error) {
-    if (!isUnavailable(error)) throw error;
-    query.logger.info(
-      { disk: disk.diskId },
-      `vSphere does not tell allocated areas (${error.message}); the source's extents will`,
-    );
-    return undefined;
-  }
 }
 
 /** Tells the log and the progress what will be copied; once more when the plan has changed. */

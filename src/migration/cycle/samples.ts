@@ -1,18 +1,67 @@
 /** Which ranges of a target are remembered by their digests, for the guard of the next run. */
-import { chunkKind, digestRanges, type NbdEndpoint } from "../../nbd/copy-engine/copy-engine.ts";
+import {
+  chunkKind,
+  digestRanges,
+  type NbdEndpoint,
+  readRange,
+} from "../../nbd/copy-engine/copy-engine.ts";
 import { patiently } from "../../nbd/copy-engine/patience.ts";
-import { intersect } from "../../ranges.ts";
+import { intersect, merge, whole } from "../../ranges.ts";
 import type { TargetSample } from "../../state/disk-records.ts";
+import { listMountRanges } from "../../volume/volume.ts";
 
 const sliceCount = 64;
 const sampleBytes = 64 * 1024;
 const edgeBytes = 1024 * 1024;
+/** An interrupted run voids the samples that it may have touched: so they are not large. */
+const pieceBytes = 256 * 1024;
 
 /**
- * Picks one written block in each of 64 equal slices of the disk, by a hash of its offset: spread
- * over what was written, the same for the same writes in any order, in fixed memory.
+ * Picks what is to be looked at of all that a copy wrote, data and zeroes apart: spread over the disk,
+ * the same for the same writes in any order, in fixed memory.
  */
 export class SamplePicker {
+  readonly #data: Picks;
+  readonly #zeroes: Picks;
+
+  constructor(capacityBytes: number) {
+    this.#data = new Picks(capacityBytes);
+    this.#zeroes = new Picks(capacityBytes);
+  }
+
+  /** Chunks as the engine reports them: triples [offset, length, kind]. */
+  observe(chunks: Float64Array): void {
+    for (let i = 0; i + 2 < chunks.length; i += 3) {
+      const picks = chunks[i + 2] === chunkKind.data ? this.#data : this.#zeroes;
+      picks.offer(chunks[i]!, chunks[i + 1]!);
+    }
+  }
+
+  /** Data that an interrupted run has brought over, pairs [offset, length]. */
+  observeFinished(ranges: Float64Array): void {
+    for (let i = 0; i < ranges.length; i += 2) this.#data.offer(ranges[i]!, ranges[i + 1]!);
+  }
+
+  /** Blocks that earlier runs wrote, where this one wrote no data in the slice; none in `except`. */
+  keep(samples: readonly TargetSample[], except: Float64Array): void {
+    for (const sample of untouchedSamples(samples, except)) {
+      if (sample.length <= sampleBytes) this.#data.offerWhereEmpty(sample.offset, sample.length);
+    }
+  }
+
+  /** Pairs [offset, length], sorted and disjoint. */
+  data(): Float64Array {
+    return this.#data.ranges();
+  }
+
+  /** As `data`: blocks that were zeroed, or seen to be zero. */
+  zeroes(): Float64Array {
+    return this.#zeroes.ranges();
+  }
+}
+
+/** One block in each of 64 equal slices of the disk, chosen by a hash of its offset. */
+class Picks {
   readonly #capacityBytes: number;
   readonly #best = new Map<number, { offset: number; length: number; rank: number }>();
 
@@ -20,37 +69,7 @@ export class SamplePicker {
     this.#capacityBytes = capacityBytes;
   }
 
-  /** Chunks as the engine reports them: triples [offset, length, kind]. */
-  observe(chunks: Float64Array): void {
-    for (let i = 0; i + 2 < chunks.length; i += 3) {
-      if (chunks[i + 2] === chunkKind.data) this.#offer(chunks[i]!, chunks[i + 1]!);
-    }
-  }
-
-  /** Keeps blocks of an earlier run where this one wrote nothing in the slice. */
-  keep(samples: readonly { readonly offset: number; readonly length: number }[]): void {
-    for (const { offset, length } of samples) {
-      if (length <= sampleBytes && !this.#best.has(this.#sliceOf(offset))) {
-        this.#best.set(this.#sliceOf(offset), { offset, length, rank: hash(offset) });
-      }
-    }
-  }
-
-  /** The ranges to remember, sorted and disjoint pairs: first and last MiB, and the picked blocks. */
-  ranges(): Float64Array {
-    const first = { offset: 0, length: Math.min(edgeBytes, this.#capacityBytes) };
-    const lastOffset = Math.max(first.length, this.#capacityBytes - edgeBytes);
-    const last = { offset: lastOffset, length: this.#capacityBytes - lastOffset };
-    const inner = [...this.#best.values()].filter(
-      ({ offset, length }) => offset >= first.length && offset + length <= lastOffset,
-    );
-    const all = [first, ...inner.sort((a, b) => a.offset - b.offset), last];
-    return Float64Array.from(
-      all.filter(({ length }) => length > 0).flatMap(({ offset, length }) => [offset, length]),
-    );
-  }
-
-  #offer(chunkOffset: number, chunkLength: number): void {
+  offer(chunkOffset: number, chunkLength: number): void {
     const blocks = Math.max(1, Math.floor(chunkLength / sampleBytes));
     const offset = chunkOffset + (hash(chunkOffset) % blocks) * sampleBytes;
     const length = Math.min(sampleBytes, chunkOffset + chunkLength - offset);
@@ -58,6 +77,17 @@ export class SamplePicker {
     const rank = hash(offset);
     const best = this.#best.get(slice);
     if (best === undefined || rank < best.rank) this.#best.set(slice, { offset, length, rank });
+  }
+
+  offerWhereEmpty(offset: number, length: number): void {
+    if (!this.#best.has(this.#sliceOf(offset))) this.offer(offset, length);
+  }
+
+  ranges(): Float64Array {
+    const picked = [...this.#best.values()].map(({ offset, length }) =>
+      Float64Array.of(offset, length),
+    );
+    return merge(picked);
   }
 
   #sliceOf(offset: number): number {
@@ -71,6 +101,37 @@ function hash(offset: number): number {
   h = Math.imul(h ^ (h >>> 16), 0x85ebca6b);
   h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
   return (h ^ (h >>> 16)) >>> 0;
+}
+
+/**
+ * What anybody who boots, mounts or replaces a volume writes to, whatever a copy wrote: its edges, and
+ * the places that its own tables and superblocks name (src/volume/). Pairs [offset, length].
+ * @throws NbdError; the signal's reason
+ */
+export async function readTellingRanges(
+  target: NbdEndpoint,
+  capacityBytes: number,
+  signal: AbortSignal,
+): Promise<Float64Array> {
+  const mounted = await listMountRanges(
+    (offset, length) => patiently(signal, () => readRange(target, offset, length, { signal })),
+    capacityBytes,
+  );
+  const lastAt = Math.max(0, capacityBytes - edgeBytes);
+  const edges = [0, lastAt].map((offset) => Float64Array.of(offset, edgeBytes));
+  return intersect(merge([mounted, ...edges]), whole(capacityBytes));
+}
+
+/** Ranges cut into samples of at most 256 KiB. */
+export function inPieces(ranges: Float64Array): Float64Array {
+  const pieces: number[] = [];
+  for (let i = 0; i < ranges.length; i += 2) {
+    const end = ranges[i]! + ranges[i + 1]!;
+    for (let at = ranges[i]!; at < end; at += pieceBytes) {
+      pieces.push(at, Math.min(pieceBytes, end - at));
+    }
+  }
+  return Float64Array.from(pieces);
 }
 
 /** The digests of ranges as they now are on the target. @throws NbdError; the signal's reason */

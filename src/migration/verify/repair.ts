@@ -12,7 +12,7 @@ import type { Reporter } from "../vm/held-vm.ts";
 export interface Repairing {
   readonly engine: Engine;
   readonly identity: VmIdentity;
-  readonly state: Pick<State, "records" | "journals">;
+  readonly state: Pick<State, "records">;
   readonly reporter: Reporter;
   readonly signal: AbortSignal;
 }
@@ -62,9 +62,4 @@ async function refreshSamples(
     }
     state.records.replaceSamples(identity, key, samples);
   }
-  const journaled = state.journals.openJournal(identity, key)?.samples ?? [];
-  const stale = journaled.filter((sample) => isTouched(sample, repaired));
-  if (stale.length === 0) return;
-  const fresh = await Promise.all(stale.map(retake));
-  state.journals.appendFinished(identity, key, new Float64Array(0), fresh);
 }

@@ -204,6 +204,10 @@ export const migrations: readonly string[] = [
     at TEXT NOT NULL
   ) STRICT;
   `,
+  // What a journal calls finished is proved against the source before a resume, not by samples.
+  `
+  DROP TABLE journal_sample;
+  `,
 ];
 
 /** Brings an open database to the newest of `steps`, all of it in the caller's transaction. */
