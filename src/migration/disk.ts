@@ -111,7 +111,7 @@ export type CopyOutcome =
   | {
       readonly status: "failed" | "interrupted";
       readonly error: unknown;
-      /** Of zeroes made or found nothing is known then. */
+      /** How much was zeroed is not known of a copy that did not end well. */
       readonly done: Pick<CopyResult, "writtenBytes" | "retries">;
     };
 

@@ -80,7 +80,7 @@ function reads({ from, to }: { from: Release; to: Release }, release: Release): 
   return releases.indexOf(from) <= at && at <= releases.indexOf(to);
 }
 
-/** A version that is none is not called old. */
+/** A text that is no version is not called old. */
 function releaseOf(version: string): Release {
   const [major = 0, minor = 0] = version.split(".").map(Number);
   if (Number.isNaN(major) || major > 9) return "newer";

@@ -89,7 +89,7 @@ async function transferDisk(context: Transfer, prepared: PreparedDisk): Promise<
   return copied;
 }
 
-/** What a copy has done that does not come to figures of its own. */
+/** Counts what a copy did, for one that fails before the engine gives its own figures. */
 class DoneSoFar {
   writtenBytes = 0;
   retries = 0;

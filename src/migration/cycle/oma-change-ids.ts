@@ -37,7 +37,7 @@ export class OmaChangeIdStore implements ChangeIdStore {
 
   async read(vm: VmIdentity, deviceKey: number, signal?: AbortSignal): Promise<string | undefined> {
     const stored = await this.#api.readChangeId(vm.vmPath, deviceKey, signal);
-    // The API cannot know that a full copy was begun since; its ID describes the target no more.
+    // The API cannot know that a full copy was begun since; its ID no longer describes the target.
     if (this.#records.readDiskRecord(vm, deviceKey)?.unfinished === "full") return undefined;
     const pending = readPendingUpload(this.#db, vm, deviceKey);
     if (pending === undefined) return stored;

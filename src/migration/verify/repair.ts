@@ -8,7 +8,7 @@ import { isTouched, takeSamples } from "../cycle/samples.ts";
 import { type FrozenDisk, type ServedSource, sidesOf } from "../disk.ts";
 import type { Reporter } from "../vm/held-vm.ts";
 
-/** Where is compared and repaired, and whose samples they are. */
+/** What is compared and repaired, and whose samples are taken anew. */
 export interface Repairing {
   readonly engine: Engine;
   readonly identity: VmIdentity;

@@ -80,7 +80,7 @@ interface TransferOptions {
   requestBytes?: number;
   /** Reads are merged across gaps of up to this; absent: as measured. Gaps are never written. */
   gapBytes?: number;
-  /** Beat those of the engine. */
+  /** For this transfer alone, in place of the engine's own. */
   stallTimeoutMs?: number;
   flushTimeoutMs?: number;
   /** Per range, and per side since the last success [10 attempts, 300 000 ms]. */

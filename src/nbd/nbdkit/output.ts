@@ -33,7 +33,7 @@ export class NbdkitOutput {
   readonly #rawCharsMax: number;
   /** Why disks did not open, by connection; a disk that opens makes all of it good. */
   readonly #opening = new Map<number, Cause>();
-  /** Why the last read failed that did. A disk that opens says nothing about reads. */
+  /** Why a read failed, of the last one that did. A disk that opens says nothing about reads. */
   #reading: Cause | undefined;
   #nfcHost: string | undefined;
   #lastError: string | undefined;
@@ -89,7 +89,7 @@ export class NbdkitOutput {
     return first && this.#errorOf(others.reduce(nearest, first));
   }
 
-  /** Why a read was answered with an error: the last one that was. */
+  /** Why a read was answered with an error, of the last one that was. */
   readFailure(): MigratekitError | undefined {
     return this.#reading && this.#errorOf(this.#reading);
   }
