@@ -219,9 +219,14 @@ export const catalogue = {
 
   // The rest
   "vma-unavailable": {
-    exit: "usage",
+    exit: "changeIdStore",
     meaning: "The VMA API did not give an answer that could be used.",
     remedy: "Check --vma-url and that the VMA API service runs.",
+  },
+  "job-failed": {
+    exit: "changeIdStore",
+    meaning: "The job that 'status --watch' followed ended, and not well.",
+    remedy: "Look at 'migratekit history' and the log of the run, where it ran.",
   },
   locked: {
     exit: "locked",

@@ -23,7 +23,10 @@ export async function run(context: CommandContext): Promise<number> {
   return exitCodes.success;
 }
 
-/** Follows the job to its end. The first answer must come; after that the service may be away. */
+/**
+ * Follows the job to its end. The first answer must come; after that the service may be away.
+ * @throws MigratekitError `job-failed` for an end that is not `completed`, and as `fetchProgress`
+ */
 async function watch(context: CommandContext, jobId: string): Promise<void> {
   const { config, signal, logger } = context;
   const screen = new Screen();
@@ -40,7 +43,11 @@ async function watch(context: CommandContext, jobId: string): Promise<void> {
       if (seen === undefined || ++failures >= failuresMax) throw error;
       logger.warn(`${error instanceof Error ? error.message : error}; asking again`);
     }
-    if (seen.status !== "in_progress") return;
+    if (seen.status === "completed") return;
+    if (seen.status !== "in_progress") {
+      const why = seen.errorMessage ?? "the VMA API does not say why";
+      throw new MigratekitError("job-failed", `${jobId} ended as ${seen.status}: ${why}`);
+    }
     await sleep(watchIntervalMs, undefined, { signal }).catch(() => signal.throwIfAborted());
   }
 }

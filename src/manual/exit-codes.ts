@@ -7,7 +7,7 @@ const meanings: Record<keyof typeof exitCodes, string> = {
   vsphere: "vSphere",
   source: "source: nbdkit, VDDK, the ESXi host",
   target: "target: the NBD server",
-  changeIdStore: "change-ID store or state directory",
+  changeIdStore: "what is kept of runs: change-ID store, state directory, a job's progress",
   locked: "another run holds the VM's lock",
   mismatch: "verification found a difference",
 };

@@ -82,7 +82,7 @@ test("at a terminal no line is longer than it is wide, and --watch redraws in pl
   }
 });
 
-test("a failed job's error is shown", async () => {
+test("a failed job's error is shown, and --watch ends with it", async () => {
   const jobId = "failing";
   const refused = ["--nbd-port", String(await findFreePort())];
   await lab.migrate(lab.vm("web01"), { jobId, extra: refused });
@@ -90,6 +90,13 @@ test("a failed job's error is shown", async () => {
   assert.equal(code, 0);
   assert.match(stdout, /^failing: failed, /);
   assert.match(stdout, /^error: .*refused/im);
+  for (const extra of [[], ["--json"]]) {
+    const watched = await status(jobId, "--watch", ...extra).result;
+    assertFailure(watched, 6, /\[job-failed\]: failing ended as failed: .*refused/i, /history/);
+  }
+  const args = ["status", jobId, "--watch", "--vma-url", lab.vma.url];
+  const terminal = await startAtTerminal({ args, columns: 120 }).result;
+  assert.equal(terminal.code, 6);
 });
 
 test("an unknown job, no job and no service end with cause and remedy", async () => {
@@ -97,7 +104,7 @@ test("an unknown job, no job and no service end with cause and remedy", async ()
   assertFailure(await status().result, 2, /needs a job/, /MIGRATEKIT_PROGRESS_JOB_ID/);
   const nowhere = `http://127.0.0.1:${await findFreePort()}`;
   const away = await startCli({ args: ["status", "x", "--vma-url", nowhere] }).result;
-  assertFailure(away, 2, /\[vma-unavailable\].*REFUSED/, /--vma-url/);
+  assertFailure(away, 6, /\[vma-unavailable\].*REFUSED/, /--vma-url/);
 });
 
 test("a signal ends --watch at once and is no error", async () => {

@@ -1,5 +1,5 @@
 /** Reads a job's progress back from the VMA API, for `migratekit status`. */
-import { MigratekitError, messageOf } from "../../errors.ts";
+import { type ErrorCode, MigratekitError, messageOf } from "../../errors.ts";
 import { VmaHttp } from "./http.ts";
 
 export interface JobProgress {
@@ -37,8 +37,9 @@ export interface FetchOptions {
 const disksMax = 10_000;
 
 /**
- * One GET of `/api/v1/progress/{jobId}`. Throws `vma-unavailable` when the service is away, does not
- * know the job, or answers with anything but a job.
+ * One GET of `/api/v1/progress/{jobId}`.
+ * @throws MigratekitError `usage` when the service does not know the job, `vma-unavailable` when it is
+ *   away or answers with anything but a job; the signal's reason
  */
 export async function fetchProgress(
   baseUrl: string,
@@ -46,9 +47,9 @@ export async function fetchProgress(
   options: FetchOptions = {},
 ): Promise<JobProgress> {
   const http = new VmaHttp(baseUrl, jobId);
-  const fail = (why: string, remedy?: string) =>
+  const fail = (why: string, code: ErrorCode = "vma-unavailable", remedy?: string) =>
     new MigratekitError(
-      "vma-unavailable",
+      code,
       `Reading the progress of job ${jobId} from the VMA API at ${baseUrl} failed: ${why}`,
       { context: { jobId, url: baseUrl }, ...(remedy === undefined ? {} : { remedy }) },
     );
@@ -57,7 +58,8 @@ export async function fetchProgress(
     throw fail(messageOf(error));
   });
   if (answer.status === 404) {
-    throw fail("it knows no such job", "Check the job ID; the service forgets jobs at a restart.");
+    const remedy = "Check the job ID; the service forgets jobs at a restart.";
+    throw fail("it knows no such job", "usage", remedy);
   }
   if (answer.status !== 200) throw fail(`it answered HTTP ${answer.status}`);
   const job = parseJob(answer.body, jobId);

@@ -75,7 +75,7 @@ for (const [name, status, body, expected] of unusable) {
     try {
       await assert.rejects(fetchProgress(url, "job-1"), (error) => {
         assert.ok(error instanceof MigratekitError);
-        assert.equal(error.code, "vma-unavailable");
+        assert.equal(error.code, status === 404 ? "usage" : "vma-unavailable");
         assert.match(error.message, expected);
         assert.ok(!error.message.includes("\n"));
         assert.equal(error.cause, undefined);
