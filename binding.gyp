@@ -25,6 +25,7 @@
         "native/zero_proof.cc",
         "native/zero_scan.cc",
         "native/sha256.cc",
+        "native/lookup.cc",
         "native/machine_idle.cc",
         "native/probe.cc",
         "native/glibc_floor.c"

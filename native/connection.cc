@@ -47,17 +47,23 @@ Connection::Connection(Side side, const Endpoint& endpoint, std::vector<Command*
     return;
   }
   configure(endpoint);
-  bool failed = nbd_aio_connect_uri(handle_, endpoint.uri.c_str()) == -1;
-  if (failed) {
-    error_ = nbd_get_errno();
-    message_ = lastNbdError();
+  if (Lookup::isNeeded(endpoint.uri)) lookup_ = Lookup::start(handle_, endpoint.uri);
+  else begun(connectTo(handle_, endpoint.uri));
+}
+
+// The handle connects, or cannot.
+void Connection::begun(const Lookup::Outcome& outcome) {
+  lookup_.reset();
+  if (outcome.failed) {
+    error_ = outcome.error;
+    message_ = outcome.message;
     // A URI that libnbd cannot use leaves the handle as created: neither dead nor connecting.
     if (nbd_aio_is_created(handle_)) {
-      close(error_, message_);
+      close(error_, std::string(message_));
       return;
     }
   }
-  checkState(failed);
+  checkState(outcome.failed);
 }
 
 Connection::~Connection() { close(ENOTCONN, "the connection was closed"); }
@@ -101,10 +107,11 @@ void Connection::loadInfo() {
 
 int Connection::fd() const {
   if (handle_ == nullptr || state_ == State::dead) return -1;
-  return nbd_aio_get_fd(handle_);
+  return lookup_ ? lookup_->fd() : nbd_aio_get_fd(handle_);
 }
 
 short Connection::pollEvents() const {
+  if (lookup_) return POLLIN;
   unsigned direction = nbd_aio_get_direction(handle_);
   short events = 0;
   if (direction & LIBNBD_AIO_DIRECTION_READ) events |= POLLIN;
@@ -114,6 +121,11 @@ short Connection::pollEvents() const {
 
 void Connection::notify(short revents) {
   if (handle_ == nullptr || state_ == State::dead || revents == 0) return;
+  if (lookup_) {
+    const Lookup::Outcome outcome = lookup_->look();
+    if (outcome.done) begun(outcome);
+    return;
+  }
   bool failed = false;
   // Whatever the server sends, it is there and speaks.
   if ((revents & POLLIN) && state_ == State::connecting) negotiated_ = true;
@@ -295,7 +307,8 @@ void Connection::close(int error, const std::string& why) {
   error_ = error;
   message_ = why;
   // With requests in flight nbd_close calls no completion: they are ended here, once.
-  nbd_close(handle_);
+  if (!lookup_ || !lookup_->abandon()) nbd_close(handle_);
+  lookup_.reset();
   handle_ = nullptr;
   failInFlight(error, why);
 }

@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "lookup.h"
 #include "types.h"
 
 namespace engine {
@@ -122,6 +123,7 @@ class Connection {
 
  private:
   void configure(const Endpoint& endpoint);
+  void begun(const Lookup::Outcome& outcome);
   void loadInfo();
   void checkState(bool failed);
   void acknowledge();
@@ -135,6 +137,7 @@ class Connection {
 
   const Side side_;
   nbd_handle* handle_ = nullptr;
+  std::shared_ptr<Lookup> lookup_;  // before libnbd has a socket
   State state_ = State::connecting;
   bool negotiated_ = false;
   bool wasReady_ = false;
