@@ -186,6 +186,12 @@ export const catalogue = {
     meaning: "The target no longer holds what the last run left on it.",
     remedy: "Check that the volume is the right one; then run with --full.",
   },
+  "target-no-flush": {
+    exit: "target",
+    meaning: "The target offers no flush, so nothing written there can be called done.",
+    remedy:
+      "Set flush = true for the export (nbd-server's own default is false), or give --accept-no-flush if a power cut there does not matter.",
+  },
   "target-forgets": {
     exit: "target",
     meaning: "The target does not hold what was written to it and flushed.",

@@ -197,6 +197,16 @@ export const options = {
     },
     "defaulted",
   ),
+  "accept-no-flush": define(
+    {
+      group: "target",
+      describe: "write to targets without flush: a power cut there may undo what is called done",
+      commands: copying,
+      parse: type.flag,
+      fallback: "false",
+    },
+    "defaulted",
+  ),
   "on-target-mismatch": define(
     {
       group: "target",

@@ -4,6 +4,7 @@ import { MigratekitError } from "../../errors.ts";
 import { digestRanges, type ExportInfo, NbdError } from "../../nbd/copy-engine/copy-engine.ts";
 import { untilGreeted } from "../../nbd/copy-engine/patience.ts";
 import { refuseSameServer, warnOfPlainTargets } from "../../nbd/target/check.ts";
+import { acceptedNoFlush, obstacleToFlush } from "../../nbd/target/flush.ts";
 import { lookAtTargets } from "../../nbd/target/look.ts";
 import { parseTargets } from "../../nbd/target/target.ts";
 import { displayUri } from "../../nbd/target/uri.ts";
@@ -57,6 +58,8 @@ export async function checkAllTargets(
     const info = infos.get(disk.key);
     const endpoint = endpoints.get(disk.key)!;
     if (info === undefined) continue;
+    const obstacle = obstacleToFlush({ ...disk, endpoint }, info);
+    if (obstacle) findings.push(unflushed(obstacle, config.acceptNoFlush));
     const unreadable = await tryToRead(endpoint, info, disk, signal);
     if (unreadable) {
       findings.push(unreadable);
@@ -68,6 +71,11 @@ export async function checkAllTargets(
     targets.push(foundDisk(disk, endpoint, info));
   }
   return { findings, targets };
+}
+
+function unflushed(obstacle: MigratekitError, accepted: boolean): Finding {
+  if (!accepted) return problem("target", obstacle);
+  return warning("target", acceptedNoFlush(obstacle), "Set flush = true for the export.");
 }
 
 function offers(info: ExportInfo): string {

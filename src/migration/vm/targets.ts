@@ -3,6 +3,7 @@ import type { Config } from "../../config.ts";
 import { MigratekitError } from "../../errors.ts";
 import type { ExportInfo, NbdEndpoint } from "../../nbd/copy-engine/copy-engine.ts";
 import { checkTargets } from "../../nbd/target/check.ts";
+import { acceptedNoFlush, obstacleToFlush } from "../../nbd/target/flush.ts";
 import { assignTargets, parseTargets } from "../../nbd/target/target.ts";
 import { prepareTargetTls } from "../../nbd/target/tls.ts";
 import { targetIdentity } from "../../nbd/target/uri.ts";
@@ -30,10 +31,14 @@ export async function findDisks(context: TargetContext, undo: UndoStack): Promis
   const { config, site, logger, signal } = context;
   const disks = selectDisks(site.vm, config.skipDisks);
   const endpoints = await targetEndpoints(config, site.vm.disks, disks, undo);
-  const infos = await checkTargets(
-    disks.map((disk) => ({ ...disk, endpoint: endpoints.get(disk.key)! })),
-    { logger, signal },
-  );
+  const wanted = disks.map((disk) => ({ ...disk, endpoint: endpoints.get(disk.key)! }));
+  const infos = await checkTargets(wanted, { logger, signal });
+  const writes = config.command !== "verify" || config.repair;
+  for (const target of writes ? wanted : []) {
+    const obstacle = obstacleToFlush(target, infos.get(target.key)!);
+    if (obstacle && !config.acceptNoFlush) throw obstacle;
+    if (obstacle) logger.warn(acceptedNoFlush(obstacle));
+  }
   const found = disks.map((disk) =>
     foundDisk(disk, endpoints.get(disk.key)!, infos.get(disk.key)!),
   );
