@@ -82,6 +82,35 @@ test("sessions end at once, after a number of calls, or when idle", async () => 
   await assert.rejects(client.call(...time), /NotAuthenticated/);
 });
 
+test("any call, and any task, can be made to fail with any fault, by number or for a time", async () => {
+  await using lab = await startTestLab({ vms });
+  const { client, vcenter } = lab;
+  const vm = vcenter.vm("MyVM").moref;
+  const busy = { type: "TaskInProgress", text: "Another task is already in progress." };
+  vcenter.faults.add({
+    name: "callFault",
+    method: "CreateSnapshot_Task",
+    skip: 1,
+    count: 1,
+    fault: busy,
+  });
+  const first = await client.createSnapshot(vm);
+  await assert.rejects(client.createSnapshot(vm), /TaskInProgress/);
+  const second = await client.createSnapshot(vm);
+  assert.notEqual(first, second);
+  const gone = { type: "HostNotConnected", text: "It is disconnected." };
+  vcenter.faults.add({ name: "callFault", method: "CurrentTime", for_ms: 150, fault: gone });
+  const answer = await client.send(...time);
+  assert.equal(answer.status, 500);
+  assert.match(answer.body, /xsi:type="HostNotConnected"/);
+  assert.match((await client.send(...time)).body, /HostNotConnected/);
+  while ((await client.send(...time)).status !== 200);
+  vcenter.faults.add({ name: "taskFault", method: "CreateSnapshot_Task", count: 1, fault: busy });
+  const count = vcenter.vm("MyVM").snapshots.length;
+  await assert.rejects(client.createSnapshot(vm), /TaskInProgress/);
+  assert.equal(vcenter.vm("MyVM").snapshots.length, count);
+});
+
 test("change queries can fail, gape, be empty or go nowhere", async () => {
   await using lab = await startTestLab({ vms });
   const { client, vcenter } = lab;

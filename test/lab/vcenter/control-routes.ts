@@ -166,7 +166,7 @@ export const controlRoutes: Readonly<Record<string, Route>> = {
     return { frozen: frozenCopies(lab.labDir, vm === undefined ? undefined : lab.vm(vm).moref) };
   },
   "GET /faults": (lab) => ({ faults: lab.faults.list() }),
-  /** {name, count?, skip?, vm?, key?, method?, value?} */
+  /** {name, count?, for_ms?, skip?, vm?, key?, method?, value?, fault?: {type, text}} */
   "POST /faults": (lab, fields) => {
     lab.faults.add(fields.all as unknown as FaultRequest);
     return { faults: lab.faults.list() };

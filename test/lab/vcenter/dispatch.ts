@@ -9,7 +9,7 @@ import { sessionOperations } from "./session-operations.ts";
 import type { Session } from "./sessions.ts";
 import { ownSnapshotOperations, snapshotOperations } from "./snapshot-operations.ts";
 import { type SoapCall, writeAnswer, writeFault } from "./soap-envelope.ts";
-import { notAuthenticated, objectNotFound, VimFault } from "./vim-fault.ts";
+import { notAuthenticated, objectNotFound, requestedFault, VimFault } from "./vim-fault.ts";
 import { taskOperations, vmOperations } from "./vm-operations.ts";
 
 /** Operations by the type that has them; those of managers are told apart by name alone. */
@@ -63,6 +63,7 @@ export async function carryOut(
   const call: CallContext = { lab, method: method.name, self, parameters, session, signal };
   try {
     const operation = operationFor(call);
+    failIfAskedTo(call);
     const value = await operation(call);
     const body = writeAnswer(method, value);
     return { status: 200, body, outcome: "ok", session: call.session };
@@ -75,6 +76,14 @@ export async function carryOut(
       session: call.session,
     };
   }
+}
+
+function failIfAskedTo({ lab, method, self }: CallContext): void {
+  const vm = lab.inventory.vmByMoref(self.value) ?? lab.inventory.vmOfSnapshot(self.value);
+  const struck = lab.faults.take("callFault", { method, vm: vm?.name });
+  if (!struck) return;
+  const running = vm?.recentTasks.findLast((task) => lab.tasks.find(task)?.state === "running");
+  throw requestedFault(struck.fault, running);
 }
 
 function operationFor(call: CallContext): Operation {

@@ -9,6 +9,7 @@ export const faultDescriptions = {
   cutConnection: "the answer's connection breaks in the middle",
   emptyAnswer: "answers 200 with an empty body",
   refuseConnections: "refuses connections for value ms (default 1000), open ones are cut",
+  callFault: "a call of `method` is answered with the fault in `fault`",
   // Sessions
   expireSessions: "forgets all sessions at the next call",
   notAuthenticatedAfter: "forgets all sessions after value more calls",
@@ -34,6 +35,7 @@ export const faultDescriptions = {
   quiesceFault: "a quiesced snapshot fails with the fault type in value (ApplicationQuiesceFault)",
   snapshotFails: "the snapshot task fails with GenericVmConfigFault",
   removeFails: "the removal task fails with GenericVmConfigFault, the snapshot stays",
+  taskFault: "a task that `method` starts ends with the fault in `fault`, without an effect",
   slowSnapshot: "the snapshot task takes value ms, frozen in the middle",
   slowTasks: "every task takes value ms",
   vanishedTask: "the task object is gone once the work is done",
@@ -49,6 +51,8 @@ export interface FaultRequest {
   name: FaultName;
   /** How often it strikes; absent: until cleared. */
   count?: number;
+  /** How long it strikes, from the first time on; absent: until cleared. */
+  for_ms?: number;
   /** How many chances it lets pass first. */
   skip?: number;
   /** Only for the machine of this name. */
@@ -58,6 +62,8 @@ export interface FaultRequest {
   /** Only for this SOAP method. */
   method?: string;
   value?: number | string;
+  /** Of `callFault` and `taskFault`: a type of the vSphere API and its text. */
+  fault?: { readonly type: string; readonly text: string };
 }
 
 export interface FaultPlace {
@@ -68,6 +74,8 @@ export interface FaultPlace {
 
 export class FaultBoard {
   #set: FaultRequest[] = [];
+  /** When faults with `for_ms` struck first, by the time of the process in ms. */
+  readonly #firstStruckMs = new Map<FaultRequest, number>();
   readonly #onAdd: ((fault: FaultRequest) => void)[] = [];
 
   add(fault: FaultRequest): void {
@@ -92,7 +100,10 @@ export class FaultBoard {
   /** The fault, if it strikes here and now; counts it. */
   take(name: FaultName, place: FaultPlace = {}): FaultRequest | undefined {
     const fault = this.peek(name, place, true);
-    if (fault?.count !== undefined) {
+    if (fault === undefined) return undefined;
+    if (fault.for_ms !== undefined && !this.#firstStruckMs.has(fault))
+      this.#firstStruckMs.set(fault, performance.now());
+    if (fault.count !== undefined) {
       fault.count -= 1;
       if (fault.count <= 0) this.#set = this.#set.filter((other) => other !== fault);
     }
@@ -102,7 +113,7 @@ export class FaultBoard {
   /** The fault, without counting it. */
   peek(name: FaultName, place: FaultPlace = {}, skipping = false): FaultRequest | undefined {
     for (const fault of this.#set) {
-      if (fault.name !== name || !isHere(fault, place)) continue;
+      if (fault.name !== name || !isHere(fault, place) || this.#isOver(fault)) continue;
       if (fault.skip !== undefined && fault.skip > 0) {
         if (skipping) fault.skip -= 1;
         continue;
@@ -110,6 +121,11 @@ export class FaultBoard {
       return fault;
     }
     return undefined;
+  }
+
+  #isOver(fault: FaultRequest): boolean {
+    const firstMs = this.#firstStruckMs.get(fault);
+    return firstMs !== undefined && performance.now() > firstMs + (fault.for_ms ?? 0);
   }
 }
 

@@ -285,6 +285,7 @@ InvalidPowerState < InvalidState: requestedState VirtualMachinePowerState?, exis
   VirtualMachinePowerState
 ToolsUnavailable < VimFault
 TaskInProgress < VimFault: task moref
+ConcurrentAccess < VimFault
 SnapshotFault < VimFault
 ApplicationQuiesceFault < SnapshotFault
 FilesystemQuiesceFault < SnapshotFault

@@ -5,7 +5,7 @@ import { faultNumber } from "./fault-board.ts";
 import type { LabVm } from "./lab-vm.ts";
 import type { ManagedObject } from "./managed-object.ts";
 import { inventoryName } from "./records.ts";
-import { VimFault } from "./vim-fault.ts";
+import { requestedFault, VimFault } from "./vim-fault.ts";
 import { Moref, Typed, type VimObject, type VimValue, vimObject } from "./vim-values.ts";
 
 type TaskState = "queued" | "running" | "success" | "error";
@@ -146,6 +146,9 @@ export class TaskList {
       if (task.cancelled) {
         throw new VimFault("RequestCanceled", "The task was canceled by a user.");
       }
+      const place = { vm: work.vm.name, method: `${work.name}_Task` };
+      const struck = this.#environment.faults.take("taskFault", place);
+      if (struck) throw requestedFault(struck.fault, undefined);
       result = await work.run();
       await this.#spend(task, durationMs / 2, 50);
     } catch (error) {

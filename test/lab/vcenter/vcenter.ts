@@ -183,6 +183,13 @@ export class VcenterLab implements AsyncDisposable {
     this.#changed();
   }
 
+  /** A task of somebody else, as backup software has it: the machine's tasks wait for its end. */
+  startOtherTask(vm: LabVm, name: string, durationMs: number): void {
+    const descriptionId = `VirtualMachine.${name[0]!.toLowerCase()}${name.slice(1)}`;
+    const user = "VSPHERE.LOCAL\\backup";
+    this.#tasks.start({ name, descriptionId, vm, user, durationMs, run: async () => undefined });
+  }
+
   /** Tells the stand-in VDDK where NFC listens, and the user name and password it shall ask for. */
   setNfc(nfc: string): void {
     this.#options.nfc = nfc;

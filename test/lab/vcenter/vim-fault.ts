@@ -1,6 +1,6 @@
 /** Faults: thrown by operations, sent as SOAP faults, kept in task results and missing sets. */
 
-import { type Moref, type VimObject, type VimValue, vimObject } from "./vim-values.ts";
+import { Moref, type VimObject, type VimValue, vimObject } from "./vim-values.ts";
 import type { PowerState } from "./vm-spec.ts";
 
 export class VimFault extends Error {
@@ -80,6 +80,21 @@ export function hostNotConnected(): VimFault {
 
 export function notSupported(): VimFault {
   return new VimFault("NotSupported", "The operation is not supported on the object.");
+}
+
+/** A fault that a test asked for; `task` is the one in progress, where a fault names it. */
+export function requestedFault(
+  fault: { readonly type: string; readonly text: string } | undefined,
+  task: string | undefined,
+): VimFault {
+  const { type, text } = fault ?? { type: "SystemError", text: "A general system error occurred" };
+  const fields: Record<string, Record<string, VimValue>> = {
+    TaskInProgress: { task: new Moref("Task", task ?? "task-0") },
+    SystemError: { reason: text },
+    FileFault: { file: "[datastore1] disk-ctk.vmdk" },
+    GenericVmConfigFault: { reason: text },
+  };
+  return new VimFault(type, text, fields[type]);
 }
 
 function vmodlName(type: string): string {
