@@ -71,6 +71,12 @@ export const catalogue = {
     meaning: "vSphere answered an operation with a fault.",
     remedy: "Look at the VM's recent tasks in the vSphere client; the fault's own text is above.",
   },
+  "vsphere-busy": {
+    exit: "vsphere",
+    meaning: "Another task on the VM, or trouble of vSphere's that passes, lasted too long.",
+    remedy:
+      "Let the VM's other task end (a backup, a storage motion, a consolidation: see its recent tasks), then run again; --busy-timeout waits longer.",
+  },
   "vsphere-task-failed": {
     exit: "vsphere",
     meaning: "A vSphere task ended with an error.",

@@ -306,6 +306,17 @@ export const options = {
     },
     "defaulted",
   ),
+  "busy-timeout": define(
+    {
+      group: "run",
+      value: "TIME",
+      describe: "how long another task on the VM, or a host that is away, is waited for",
+      commands: ["migrate", "verify", "cutover", "cleanup"],
+      parse: type.duration,
+      fallback: "10m",
+    },
+    "defaulted",
+  ),
   "shutdown-timeout": define(
     {
       group: "run",

@@ -13,12 +13,12 @@ export type RetryPolicy = RetryBound & {
   readonly pauseMsMax: number;
   /** Whether an error may pass by itself. Any may, by default. */
   readonly isPassing?: (error: unknown) => boolean | Promise<boolean>;
-  /** Told before each pause; `attempt` counts the calls that failed. */
+  /** Told before each pause, and awaited; `attempt` counts the calls that failed. */
   readonly onWait?: (wait: {
     readonly error: unknown;
     readonly attempt: number;
     readonly pauseMs: number;
-  }) => void;
+  }) => unknown;
   readonly signal?: AbortSignal | undefined;
 };
 
@@ -40,7 +40,7 @@ export async function retry<T>(work: () => Promise<T>, policy: RetryPolicy): Pro
       if (!((await policy.isPassing?.(error)) ?? true)) throw error;
       const { firstPauseMs, pauseMsMax } = policy;
       const pauseMs = Math.min(firstPauseMs * 2 ** (attempt - 1), pauseMsMax, leftMs);
-      policy.onWait?.({ error, attempt, pauseMs });
+      await policy.onWait?.({ error, attempt, pauseMs });
       await pause(pauseMs, signal);
     }
   }

@@ -115,8 +115,8 @@ export class ProgressTracker {
     this.#detail = detail;
   }
 
-  /** What is going on within the present stage. */
-  setDetail(detail: string): void {
+  /** What goes on in the present stage, for people; undefined: nothing worth a word. */
+  setDetail(detail: string | undefined): void {
     this.#detail = detail;
   }
 

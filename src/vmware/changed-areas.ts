@@ -3,7 +3,7 @@
 import { MigratekitError } from "../errors.ts";
 import { intersect, merge, subtract, whole } from "../ranges.ts";
 import { oneLine } from "../text.ts";
-import { asMigratekitError, VimFault } from "./wire/faults.ts";
+import { asMigratekitError, kindOf, VimFault } from "./wire/faults.ts";
 import { argumentReference } from "./wire/soap-channel.ts";
 import { integer, list, object, protocolError } from "./wire/values.ts";
 import type { Session } from "./wire/wire.ts";
@@ -27,8 +27,8 @@ interface Page {
 /**
  * One array of pairs [offset, length] per page of the answer, in ascending order and disjoint over all pages,
  * within the capacity. The generator ends only when the pages have covered the whole disk. An endpoint that
- * does not know the changes throws `changed-areas-unavailable`; an answer that contradicts itself
- * `vsphere-protocol`.
+ * does not know the changes throws `changed-areas-unavailable`; a fault that should pass and does not
+ * `vsphere-busy`; an answer that contradicts itself `vsphere-protocol`.
  */
 export async function* changedAreas(
   session: Session,
@@ -75,19 +75,20 @@ async function ask(session: Session, query: ChangedAreasQuery, args: object): Pr
   try {
     return await session.read("QueryChangedDiskAreas", { ...args }, query.signal);
   } catch (error) {
-    if (!(error instanceof VimFault) || !meansUnknown(error))
-      throw asMigratekitError(error, `query the changes of ${describe(query)}`);
-    throw unavailable(query, error.fault, error.message);
+    if (error instanceof VimFault && meansUnknown(error, query))
+      throw unavailable(query, error.fault, error.message);
+    throw asMigratekitError(error, `query the changes of ${describe(query)}`);
   }
 }
 
 /**
- * Faults that are about the change information, not about the call: another history, a broken or missing
- * tracking file, a datastore that cannot tell. The rest (permission, a vanished snapshot) stays what it is.
+ * Only what is about the change information itself. A list of what was ever allocated (`*`) is a help and no
+ * more: there, a fault that nobody knows says as well that there is none.
  */
-function meansUnknown(error: VimFault): boolean {
-  const unrelated = ["NoPermission", "ManagedObjectNotFound", "NotAuthenticated", "InvalidState"];
-  return !unrelated.includes(error.fault);
+function meansUnknown(fault: VimFault, { changeId }: ChangedAreasQuery): boolean {
+  if (kindOf(fault) === "changes") return true;
+  const known = ["NoPermission", "ManagedObjectNotFound", "NotAuthenticated"];
+  return changeId === "*" && kindOf(fault) === undefined && !known.includes(fault.fault);
 }
 
 function readExtents(query: ChangedAreasQuery, info: object, at: number): Float64Array {

@@ -41,6 +41,8 @@ export interface TaskOptions {
 export interface RemoveOptions extends TaskOptions {
   /** Spares the question which machine the snapshot belongs to (hosts before API 6.0 cannot answer it). */
   readonly vmMoref?: string | undefined;
+  /** Once it is aborted, another task in the way is waited for only a little longer. */
+  readonly hurry?: AbortSignal | undefined;
 }
 
 /**
@@ -155,31 +157,22 @@ async function create(
   quiesce: boolean,
   options: TaskOptions,
 ): Promise<string> {
-  const find = () => findByName(session, vmMoref, spec.name);
-  let taskMoref: string | undefined;
-  try {
-    return await runTask(session, {
-      operation: "CreateSnapshot_Task",
-      args: {
-        _this: argumentReference("VirtualMachine", vmMoref),
-        name: spec.name,
-        description: spec.description,
-        memory: false,
-        quiesce,
-      },
-      vmMoref,
-      outcomeOf: (result) => result?.moref ?? noResult(),
-      lookUp: find,
-      ...options,
-      onTask: (task) => {
-        taskMoref = task;
-        options.onTask?.(task);
-      },
-    });
-  } catch (error) {
-    if (options.signal?.aborted) await undo(session, vmMoref, spec.name, taskMoref);
-    throw error;
-  }
+  return await runTask(session, {
+    operation: "CreateSnapshot_Task",
+    args: {
+      _this: argumentReference("VirtualMachine", vmMoref),
+      name: spec.name,
+      description: spec.description,
+      memory: false,
+      quiesce,
+    },
+    vmMoref,
+    outcomeOf: (result) => result?.moref ?? noResult(),
+    lookUp: () => findByName(session, vmMoref, spec.name),
+    isFinal: (fault) => quiesce && isQuiesceFailure(fault),
+    onAbandoned: (task) => undo(session, vmMoref, spec.name, task),
+    ...options,
+  });
 }
 
 /** After an abort: no snapshot may stay behind that nobody knows of. */
@@ -191,7 +184,7 @@ async function undo(session: Session, vmMoref: string, name: string, taskMoref?:
     }
     const lookUp = () => findByName(session, vmMoref, name);
     const moref = await settle(session, { vmMoref, lookUp });
-    if (moref) await runRemoval(session, vmMoref, moref, {});
+    if (moref) await runRemoval(session, vmMoref, moref, { hurry: AbortSignal.abort() });
   } catch (error) {
     session.logger.warn(
       { vm: vmMoref, snapshot: name },
@@ -204,7 +197,7 @@ async function runRemoval(
   session: Session,
   vmMoref: string,
   snapshotMoref: string,
-  options: TaskOptions,
+  options: Pick<RemoveOptions, keyof TaskOptions | "hurry">,
 ): Promise<void> {
   const removed = async () => ((await exists(session, vmMoref, snapshotMoref)) ? undefined : true);
   try {

@@ -5,19 +5,22 @@
 
 import { pause } from "../retry.ts";
 import { oneLine } from "../text.ts";
-import { EndpointError, faultOfLocalized, isGarbled, isVimFault, VimFault } from "./wire/faults.ts";
-import { retrieveObject } from "./wire/retrieve-properties.ts";
+import { nameOtherTask, percentOf, readTaskInfo, runningTasks } from "./task-info.ts";
+import {
+  EndpointError,
+  faultOfLocalized,
+  isGarbled,
+  isVimFault,
+  kindOf,
+  VimFault,
+} from "./wire/faults.ts";
 import { type Arguments, argumentReference } from "./wire/soap-channel.ts";
 import {
-  list,
   type ObjectReference,
-  object,
-  optionalInteger,
   optionalObject,
   optionalReference,
   protocolError,
   reference,
-  referenceValue,
   text,
 } from "./wire/values.ts";
 import type { Session } from "./wire/wire.ts";
@@ -34,27 +37,77 @@ export interface TaskRequest<Outcome> {
   readonly onTask?: ((taskMoref: string) => void) | undefined;
   /** 0 to 100, whenever it changes. */
   readonly onProgress?: ((percent: number) => void) | undefined;
+  /** Faults that the caller has an answer to: they are not waited out. */
+  readonly isFinal?: ((fault: VimFault) => boolean) | undefined;
   /** Stops waiting; the task goes on (see `cancelTask`). */
   readonly signal?: AbortSignal | undefined;
+  /** Called when an abort leaves a task to itself: `taskMoref`, or one that may have been started. */
+  readonly onAbandoned?: ((taskMoref: string | undefined) => Promise<void>) | undefined;
+  /** Another task that is in the way is not waited for much longer than this. */
+  readonly hurry?: AbortSignal | undefined;
 }
 
 /**
- * Rejects with the `VimFault` that the task ended with. One that vanished without an effect (a restart of the
- * vCenter takes its list of tasks along) is started a second time.
+ * Rejects with the `VimFault` that the task ended with. While another task is in the way, or the host is away, it
+ * is tried again; before that its effect is looked for, as it is whenever a try ended without an answer.
  */
 export async function runTask<Outcome>(
   session: Session,
   request: TaskRequest<Outcome>,
 ): Promise<Outcome> {
-  for (let attempt = 1; attempt <= 2; attempt++) {
-    const started = await start(session, request);
-    if ("outcome" in started) return started.outcome;
-    request.onTask?.(started.task.moref);
-    const ended = await waitForTask(session, started.task, request);
-    if (ended !== "vanished") return request.outcomeOf(ended.result);
-    session.logger.warn(`${request.operation} vanished from the task list; looking for its effect`);
-    const outcome = await settle(session, request);
-    if (outcome !== undefined) return outcome;
+  let tried = false;
+  return await whenFree(session, request, async () => {
+    const done = tried ? await request.lookUp() : undefined;
+    tried = true;
+    return done ?? (await tryTask(session, request));
+  });
+}
+
+/** Does `work`, which changes something on the machine, again while another task is in the way or the host away. */
+export async function whenFree<T>(
+  session: Session,
+  request: Pick<TaskRequest<T>, "vmMoref" | "isFinal" | "signal" | "hurry">,
+  work: () => Promise<T>,
+): Promise<T> {
+  const { vmMoref, isFinal = () => false, signal, hurry } = request;
+  const mayPass = (fault: VimFault, failures: number) =>
+    !isFinal(fault) && passesForChanges(fault, failures);
+  const findOther = (fault: VimFault) => nameOtherTask(session, vmMoref, fault, signal);
+  return await session.patience.outlast(work, { mayPass, findOther, signal, hurry });
+}
+
+/** A task that failed for no reason of another's may have begun something: it is not repeated for long. */
+function passesForChanges(fault: VimFault, failures: number): boolean {
+  const kind = kindOf(fault);
+  return kind === "busy" || kind === "away" || (fault.fault === "SystemError" && failures <= 2);
+}
+
+/**
+ * Starts the task and waits for it. One that vanished without an effect (a restart of the vCenter takes its list
+ * of tasks along) is started a second time.
+ */
+async function tryTask<Outcome>(session: Session, request: TaskRequest<Outcome>): Promise<Outcome> {
+  request.signal?.throwIfAborted();
+  let task: ObjectReference | undefined;
+  try {
+    for (let attempt = 1; attempt <= 2; attempt++) {
+      const started = await start(session, request);
+      if ("outcome" in started) return started.outcome;
+      task = started.task;
+      request.onTask?.(task.moref);
+      const ended = await waitForTask(session, task, request);
+      if (ended !== "vanished") return request.outcomeOf(ended.result);
+      session.logger.warn(
+        `${request.operation} vanished from the task list; looking for its effect`,
+      );
+      const outcome = await settle(session, request);
+      if (outcome !== undefined) return outcome;
+    }
+  } catch (error) {
+    // A fault says how the task ended; after anything else an abort leaves behind what may yet take effect.
+    if (request.signal?.aborted && !(error instanceof VimFault))
+      await request.onAbandoned?.(task?.moref);
+    throw error;
   }
   throw new VimFault("ManagedObjectNotFound", "the task vanished and left no effect");
 }
@@ -97,7 +150,6 @@ async function start<Outcome>(
   request: TaskRequest<Outcome>,
 ): Promise<{ task: ObjectReference } | { outcome: Outcome }> {
   const { operation, args, signal } = request;
-  signal?.throwIfAborted();
   // An abort does not cut this call off: a task that may or may not have been started is worse than a wait.
   const send = async () => ({ task: reference(await session.send(operation, args), "returnval") });
   try {
@@ -140,32 +192,7 @@ export async function settle<Outcome>(
 const settleLimitMs = 15 * 60_000;
 
 async function hasRunningTask(session: Session, vmMoref: string): Promise<boolean> {
-  const vm = { type: "VirtualMachine", moref: vmMoref };
-  const recent = (await retrieveObject(session, vm, ["recentTask"])).get("recentTask");
-  for (const value of list(optionalObject(recent, "val"), "ManagedObjectReference")) {
-    const info = await readTaskInfo(session, referenceValue(value, "recentTask"));
-    if (info && ["queued", "running"].includes(text(info, "state"))) return true;
-  }
-  return false;
-}
-
-async function readTaskInfo(
-  session: Session,
-  { moref }: ObjectReference,
-  signal?: AbortSignal,
-): Promise<object | undefined> {
-  try {
-    const task = await retrieveObject(session, { type: "Task", moref }, ["info"], signal);
-    return object(task.get("info"), "val");
-  } catch (error) {
-    if (isVimFault(error, "ManagedObjectNotFound")) return undefined;
-    throw error;
-  }
-}
-
-function percentOf(info: object): number | undefined {
-  const percent = optionalInteger(info, "progress");
-  return percent === undefined ? undefined : Math.min(Math.max(percent, 0), 100);
+  return (await runningTasks(session, vmMoref)).length > 0;
 }
 
 /** Tasks of interest result in an object reference or in nothing. */

@@ -16,7 +16,7 @@ import {
   snapshotTree,
   type TaskOptions,
 } from "./snapshots.ts";
-import { runTask } from "./tasks.ts";
+import { runTask, whenFree } from "./tasks.ts";
 import type { VirtualDisk } from "./virtual-disk.ts";
 import {
   enableChangeTracking,
@@ -29,6 +29,7 @@ import {
 import { type TrustedCertificate, type TrustOptions, TrustPolicy } from "./wire/certificate.ts";
 import { asMigratekitError, EndpointError } from "./wire/faults.ts";
 import { HttpsTransport } from "./wire/https-transport.ts";
+import { Patience } from "./wire/patience.ts";
 import type { About } from "./wire/service-content.ts";
 import { argumentReference, SoapChannel } from "./wire/soap-channel.ts";
 import { Session } from "./wire/wire.ts";
@@ -48,6 +49,10 @@ export interface VsphereConnectOptions {
   readonly requestTimeoutMs?: number | undefined;
   /** How long a restarting endpoint is waited for, once logged in; default 10 minutes. */
   readonly outageMs?: number | undefined;
+  /** How long a fault is waited out that passes by itself, such as another task's on the VM; default 10 minutes. */
+  readonly busyMs?: number | undefined;
+  /** Told what is waited for then, for people; undefined when it is over. */
+  readonly onWaiting?: ((what: string | undefined) => void) | undefined;
 }
 
 /** Every method rejects with `MigratekitError` (exit class vsphere) or the signal's reason. */
@@ -87,6 +92,11 @@ export class VsphereClient implements AsyncDisposable {
         signal: options.signal,
         keepAliveMs: options.keepAliveMs ?? 5 * 60_000,
         outageMs: options.outageMs ?? 10 * 60_000,
+        patience: new Patience({
+          busyMs: options.busyMs ?? 10 * 60_000,
+          logger,
+          onWaiting: options.onWaiting,
+        }),
       });
       return new VsphereClient(session, transport, policy, await readEndpointUuid(session));
     } catch (error) {
@@ -170,9 +180,11 @@ export class VsphereClient implements AsyncDisposable {
   }
 
   /** Asks the guest's Tools to shut it down; returns before it is off. */
-  async shutdownGuest(moref: string): Promise<void> {
+  async shutdownGuest(moref: string, signal?: AbortSignal): Promise<void> {
     const args = { _this: argumentReference("VirtualMachine", moref) };
-    await this.#try(`shut down the guest of ${moref}`, this.#session.send("ShutdownGuest", args));
+    const ask = () => this.#session.send("ShutdownGuest", args);
+    const asked = whenFree(this.#session, { vmMoref: moref, signal }, ask);
+    await this.#try(`shut down the guest of ${moref}`, asked);
   }
 
   async powerOff(moref: string, options: TaskOptions = {}): Promise<void> {

@@ -36,6 +36,7 @@ export async function startLabClient(
       logger,
       keepAliveMs: 0,
       outageMs: 20_000,
+      busyMs: 20_000,
       ...changes,
       ...more,
     });

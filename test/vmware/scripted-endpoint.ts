@@ -128,6 +128,7 @@ export async function startScripted(
         keepAliveMs: 0,
         requestTimeoutMs: 3_000,
         outageMs: 0,
+        busyMs: 0,
         ...changes,
       }),
     async [Symbol.asyncDispose]() {

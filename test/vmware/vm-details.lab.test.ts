@@ -170,8 +170,9 @@ describe("change tracking", () => {
 
   test("that a VM's state does not allow has a remedy for that state", async () => {
     const vm = started.lab.vm("plain");
+    await using client = await started.connect({ busyMs: 300 });
     const refused = async (fault: string, remedy: RegExp) => {
-      await assert.rejects(started.client.enableChangeTracking(vm.moref), (error) => {
+      await assert.rejects(client.enableChangeTracking(vm.moref), (error) => {
         assert.ok(error instanceof MigratekitError);
         assert.equal(error.context.fault, fault, error.message);
         assert.match(error.remedy, remedy);

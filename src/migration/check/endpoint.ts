@@ -56,18 +56,20 @@ function areaOf(error: unknown) {
   return error.code === "vm-not-found" || error.code === "vm-unsuitable" ? "vm" : "vsphere";
 }
 
-/** @throws MigratekitError `usage`, `vsphere-…` */
+/** Waits for little: someone looks on. @throws MigratekitError `usage`, `vsphere-…` */
 export async function connectReadOnly(
   config: Config,
   pinned: string | undefined,
   logger: Logger,
   signal: AbortSignal,
+  busyMs = 10_000,
 ): Promise<VsphereClient> {
   requireSettings(config, "vmware-endpoint", "vmware-username", "vmware-password");
   return await VsphereClient.connect({
     ...connectOptions(config, pinned, logger, signal),
     requestTimeoutMs: 30_000,
     outageMs: 5_000,
+    busyMs,
   });
 }
 

@@ -57,7 +57,8 @@ export async function runCleanup(context: CleanupContext): Promise<CleanupSummar
   const state = config.dryRun ? State.openExisting(config.stateDir) : State.open(config.stateDir);
   if (state) undo.use("close the state database", state);
   const endpoint = endpointText(config);
-  const client = await connectReadOnly(config, state?.trust.readPin(endpoint), logger, signal);
+  const pinned = state?.trust.readPin(endpoint);
+  const client = await connectReadOnly(config, pinned, logger, signal, config.busyTimeout);
   undo.defer("end the vSphere session", () => client.close());
   if (client.certificate.trust === "first-use") {
     logger.warn(

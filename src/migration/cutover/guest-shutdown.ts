@@ -56,12 +56,16 @@ export async function shutDown(
 ): Promise<void> {
   const { config, logger, signal, site, reporter } = context;
   const { client, vm } = site;
-  const deadlineMs = performance.now() + config.shutdownTimeout;
+  let deadlineMs = performance.now() + config.shutdownTimeout;
   const isOff = async () => (await client.readPowerState(vm.moref)) === "poweredOff";
   logger.info(`asking the guest of ${vm.name} to shut down`);
   for (let refusal: string | undefined; ; ) {
     signal.throwIfAborted();
-    if (!progress.asked) refusal = await ask(context, progress, refusal);
+    if (!progress.asked) {
+      refusal = await ask(context, progress, refusal);
+      // It may have taken long until the guest could be asked; its own time begins now.
+      if (progress.asked) deadlineMs = performance.now() + config.shutdownTimeout;
+    }
     if (await isOff()) return;
     const leftMs = deadlineMs - performance.now();
     if (leftMs <= 0) break;
@@ -86,7 +90,7 @@ export async function shutDown(
 
 /** Gives why the request was refused, if it was; tried again only where force would follow. */
 async function ask(
-  { site, config, logger }: SiteContext,
+  { site, config, logger, signal }: SiteContext,
   progress: Shutdown,
   refusedBefore: string | undefined,
 ): Promise<string | undefined> {
@@ -94,7 +98,7 @@ async function ask(
   try {
     // An answer that is lost leaves it open whether the guest heard.
     progress.asked = true;
-    await client.shutdownGuest(vm.moref);
+    await client.shutdownGuest(vm.moref, signal);
     return undefined;
   } catch (error) {
     if ((await client.readPowerState(vm.moref)) === "poweredOff") return undefined;

@@ -88,7 +88,7 @@ export async function snapshotVm(context: SnapshotContext, undo: UndoStack): Pro
     await dropSnapshot(context);
     // A dead run's snapshot may only have been in the making before; a VM's tasks go one after
     // another, so by now it is there.
-    if (dead.length > 0) await removeLeftovers(leftovers, runs);
+    if (dead.length > 0) await removeLeftovers({ ...leftovers, hurry: signal }, runs);
     return undefined;
   };
   let removal: Promise<undefined> | undefined;
@@ -129,7 +129,8 @@ async function takeSnapshot({ site, runId, state, config, reporter, signal }: Sn
  * Removes this run's snapshot, found by its name: it may exist although its creation failed or was
  * interrupted. Afterwards the tree is asked, and whether disks need consolidation.
  */
-async function dropSnapshot({ site, runId, state, logger }: SnapshotContext): Promise<void> {
+async function dropSnapshot(context: SnapshotContext): Promise<void> {
+  const { site, runId, state, logger, signal: hurry } = context;
   const { client, vm } = site;
   const ours = async () =>
     [...flatten(await client.snapshotTree(vm.moref))].filter(
@@ -137,7 +138,7 @@ async function dropSnapshot({ site, runId, state, logger }: SnapshotContext): Pr
     );
   let consolidationNeeded = false;
   for (const snapshot of await ours()) {
-    const removed = await client.removeSnapshot(snapshot.moref, { vmMoref: vm.moref });
+    const removed = await client.removeSnapshot(snapshot.moref, { vmMoref: vm.moref, hurry });
     consolidationNeeded ||= removed.consolidationNeeded;
   }
   const [left] = await ours();
@@ -161,6 +162,8 @@ export interface LeftoverQuery {
   readonly deadRunIds: ReadonlySet<string>;
   readonly logger: Logger;
   readonly signal?: AbortSignal;
+  /** See `RemoveOptions`. */
+  readonly hurry?: AbortSignal;
 }
 
 /**
@@ -171,10 +174,10 @@ async function removeLeftovers(
   query: LeftoverQuery,
   log: Pick<RunStore, "finishSnapshot">,
 ): Promise<void> {
-  const { client, vmMoref, deadRunIds, logger, signal } = query;
+  const { client, vmMoref, deadRunIds, logger, signal, hurry } = query;
   for (const { moref, name } of await findLeftovers(query)) {
     logger.warn({ snapshot: moref, name }, "removing the snapshot of a run that died");
-    await client.removeSnapshot(moref, { vmMoref, signal });
+    await client.removeSnapshot(moref, { vmMoref, signal, hurry });
   }
   // What is not in the tree any more is gone, whoever removed it.
   for (const runId of deadRunIds) noteRemoval(log, runId, logger);

@@ -32,12 +32,16 @@ export async function findSite(
   logger: Logger,
   signal: AbortSignal,
   state: State,
+  onWaiting?: (what: string | undefined) => void,
 ): Promise<{ site: Site; identity: VmIdentity }> {
   requireConnection(config);
   const { vmwarePath } = config;
   const endpoint = endpointText(config);
   const pinned = state.trust.readPin(endpoint);
-  const client = await VsphereClient.connect(connectOptions(config, pinned, logger, signal));
+  const client = await VsphereClient.connect({
+    ...connectOptions(config, pinned, logger, signal),
+    onWaiting,
+  });
   try {
     settleTrust(client.certificate, endpoint, state.trust, logger);
     const notice = (text: string) => logger.warn(text);
@@ -70,6 +74,7 @@ export function connectOptions(
     },
     logger,
     signal,
+    busyMs: config.busyTimeout,
   };
 }
 

@@ -31,7 +31,8 @@ async function holdVm(context: CycleContext, undo: UndoStack): Promise<HeldVm> {
   requireConnection(config);
   checkTargetFlags(config);
   const state = undo.use("close the state database", State.open(config.stateDir));
-  const { site, identity } = await findSite(config, logger, signal, state);
+  const onWaiting = (what: string | undefined) => reporter.tracker.setDetail(what);
+  const { site, identity } = await findSite(config, logger, signal, state, onWaiting);
   undo.defer("end the vSphere session", () => site.client.close());
   const [obstacle] = obstaclesToRun(site.vm);
   if (obstacle) throw obstacle;

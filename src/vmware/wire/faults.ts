@@ -5,26 +5,86 @@
  */
 
 import { type ErrorCode, MigratekitError } from "../../errors.ts";
-import { oneLine } from "../../text.ts";
+import { formatDuration, oneLine } from "../../text.ts";
 import { optionalObject, optionalText, typeOf } from "./values.ts";
 
 /** A fault of the vSphere API, named by its type (`NotAuthenticated`, `FileFault`, `NoPermission` …). */
 export class VimFault extends Error {
   override readonly name = "VimFault";
   readonly fault: string;
+  /** In the endpoint's own words; may be empty. */
+  readonly text: string;
   /** For `NoPermission`: the privilege that is lacking. */
   readonly privilegeId: string | undefined;
+  /** For `TaskInProgress`: the task in the way. */
+  readonly taskMoref: string | undefined;
 
   constructor(fault: string, text: string, detail?: unknown) {
     super(text === "" ? fault : `${fault}: ${oneLine(text)}`);
     this.fault = fault;
+    this.text = text;
     this.privilegeId = optionalText(detail, "privilegeId");
+    this.taskMoref = fault === "TaskInProgress" ? optionalText(detail, "task") : undefined;
   }
 }
 
 /** Whether it is a fault of one of these types; subtypes are types of their own here. */
 export function isVimFault(error: unknown, ...faults: string[]): error is VimFault {
   return error instanceof VimFault && faults.includes(error.fault);
+}
+
+/**
+ * What a fault says, for whoever must decide what to do next.
+ *
+ * - `busy`: another operation works on the object, and this one was not begun. It passes with the other.
+ * - `away`: vCenter does not reach the host just now. It passes; whether anything was begun is not known.
+ * - `hiccup`: something inside vSphere went wrong this once. What only reads may be asked again.
+ * - `changes`: in answer to a question for changes: their records are missing, broken, of another history, or
+ *   not kept at all. It stays so; a full copy gets over it.
+ *
+ * Any other fault is about the call itself, and the same call would meet it again.
+ */
+export type FaultKind = "busy" | "away" | "hiccup" | "changes";
+
+const faultKinds: Readonly<Record<string, FaultKind>> = {
+  TaskInProgress: "busy",
+  VAppTaskInProgress: "busy",
+  ConcurrentAccess: "busy",
+  InvalidState: "busy", // its subtypes, such as InvalidPowerState, say what has to change first
+  ResourceInUse: "busy",
+  FileLocked: "busy",
+  HostCommunication: "away",
+  HostNotConnected: "away",
+  HostNotReachable: "away",
+  InvalidHostConnectionState: "away",
+  SystemError: "hiccup",
+  RequestCanceled: "hiccup",
+  Timedout: "hiccup",
+  FileFault: "changes",
+  FileNotFound: "changes",
+  CannotAccessFile: "changes",
+  InvalidArgument: "changes", // "changeId": one of another history, or none at all
+  NotFound: "changes",
+  NotSupported: "changes",
+};
+
+/** Undefined where the table does not know the fault, and for anything that is no fault. */
+export function kindOf(error: unknown): FaultKind | undefined {
+  if (!(error instanceof VimFault) || !Object.hasOwn(faultKinds, error.fault)) return undefined;
+  return faultKinds[error.fault];
+}
+
+/** A fault that passes by itself and did not in the time given. */
+export class LastingFault extends VimFault {
+  readonly waitedMs: number;
+  /** The task in the way, where vSphere tells. */
+  readonly otherTask: string | undefined;
+
+  constructor(fault: VimFault, waitedMs: number, otherTask: string | undefined) {
+    super(fault.fault, fault.text);
+    this.waitedMs = waitedMs;
+    this.otherTask = otherTask;
+  }
 }
 
 export type EndpointFailure =
@@ -87,9 +147,10 @@ export function asMigratekitError(
     return new MigratekitError("vsphere-unreachable", `cannot ${what}: ${error.message}`, {
       context: { failure: error.failure },
     });
+  if (error instanceof LastingFault) return lastingError(error, what);
   if (!(error instanceof VimFault)) return error;
   const context = { fault: error.fault, privilegeId: error.privilegeId };
-  const code = codeOf(error, faultCode);
+  const code = error.fault === "NoPermission" ? "vsphere-permission" : faultCode;
   const lacking = error.privilegeId ? ` (privilege ${oneLine(error.privilegeId, 80)})` : "";
   return new MigratekitError(code, `cannot ${what}: ${error.message}${lacking}`, {
     cause: error,
@@ -111,10 +172,24 @@ const remedies: ReadonlyMap<string, string> = new Map([
   ["HostNotConnected", "Connect the VM's ESXi host to the vCenter again."],
 ]);
 
-function codeOf(fault: VimFault, otherwise: ErrorCode): ErrorCode {
-  if (fault.fault === "NoPermission") return "vsphere-permission";
-  return otherwise;
+function lastingError(error: LastingFault, what: string): MigratekitError {
+  const { fault, otherTask, waitedMs } = error;
+  const other = otherTask === undefined ? "" : ` The other task: ${otherTask}.`;
+  const waited = `tried again for ${formatDuration(waitedMs / 1000)}`;
+  return new MigratekitError(
+    "vsphere-busy",
+    `cannot ${what}: ${error.message} (${waited}, and it did not pass).${other}`,
+    {
+      cause: error,
+      context: { fault, waitedMs: Math.round(waitedMs), otherTask },
+      ...(kindOf(error) === "busy" ? {} : { remedy: remedies.get(fault) ?? awayRemedy }),
+    },
+  );
 }
+
+const awayRemedy =
+  "See in the vSphere client whether the VM's host is connected and well, then run again; " +
+  "--busy-timeout waits longer.";
 
 /** A fault without detail, such as a proxy's: `ServerFaultCode`, `Client.Version`. */
 function faultOfCode(code: string | undefined): string {

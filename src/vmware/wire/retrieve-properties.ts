@@ -1,7 +1,7 @@
 /** Properties of managed objects, through the property collector. */
 
 import { MigratekitError } from "../../errors.ts";
-import { faultOfLocalized, type VimFault } from "./faults.ts";
+import { faultOfLocalized, kindOf, type VimFault } from "./faults.ts";
 import { argumentReference } from "./soap-channel.ts";
 import {
   list,
@@ -53,7 +53,7 @@ export async function retrieveObject(
     propSet: [{ type, pathSet: paths }],
     objectSet: [{ obj: argumentReference(type, moref), skip: false }],
   };
-  for await (const found of retrieveAll(session, spec, signal))
+  for await (const found of retrieveAll(session, spec, signal, refusePassing))
     if (found.object.moref === moref) return found;
   throw protocolError(`${session.endpoint} answered nothing about ${moref}`);
 }
@@ -66,11 +66,12 @@ export async function* retrieveAll(
   session: Session,
   spec: object,
   signal?: AbortSignal,
+  inspect: (answer: unknown) => void = refuseUnauthenticated,
 ): AsyncGenerator<ObjectProperties> {
   const { type, moref } = session.content.propertyCollector;
   const collector = argumentReference(type, moref);
   const args = { _this: collector, specSet: [spec], options: { maxObjects: 500 } };
-  let answer = await session.read("RetrievePropertiesEx", args, signal, refuseUnauthenticated);
+  let answer = await session.read("RetrievePropertiesEx", args, signal, inspect);
   for (let count = 0; ; ) {
     const page = optionalObject(answer, "returnval");
     const objects = list(page, "objects");
@@ -93,9 +94,20 @@ export async function* retrieveAll(
 
 /** Without a session the collector answers, and says of each single property that it may not be read. */
 function refuseUnauthenticated(answer: unknown): void {
-  for (const content of list(optionalObject(answer, "returnval"), "objects"))
-    for (const property of list(content, "missingSet")) {
-      const fault = faultOfLocalized(optionalObject(property, "fault"));
-      if (fault.fault === "NotAuthenticated") throw fault;
-    }
+  for (const fault of missingFaults(answer)) if (fault.fault === "NotAuthenticated") throw fault;
+}
+
+/** Of one object, a property that cannot be read just now is worth asking again for. */
+function refusePassing(answer: unknown): void {
+  refuseUnauthenticated(answer);
+  for (const fault of missingFaults(answer)) {
+    const kind = kindOf(fault);
+    if (kind !== undefined && kind !== "changes") throw fault;
+  }
+}
+
+function missingFaults(answer: unknown): VimFault[] {
+  const objects = list(optionalObject(answer, "returnval"), "objects");
+  const missing = objects.flatMap((content) => list(content, "missingSet"));
+  return missing.map((property) => faultOfLocalized(optionalObject(property, "fault")));
 }

@@ -9,6 +9,7 @@ import type { Logger } from "pino";
 import { MigratekitError, messageOf } from "../../errors.ts";
 import { retry } from "../../retry.ts";
 import { asMigratekitError, EndpointError, isGarbled, isVimFault, VimFault } from "./faults.ts";
+import type { Patience } from "./patience.ts";
 import { readServiceContent, type ServiceContent, versionToSpeak } from "./service-content.ts";
 import { type Arguments, argumentReference, type SoapChannel } from "./soap-channel.ts";
 import { object, text } from "./values.ts";
@@ -22,12 +23,15 @@ export interface SessionOptions {
   readonly keepAliveMs: number;
   /** How long reads are repeated while the endpoint does not answer. */
   readonly outageMs: number;
+  readonly patience: Patience;
 }
 
 export class Session {
   readonly endpoint: string;
   readonly content: ServiceContent;
   readonly logger: Logger;
+  /** For whatever may meet a fault that passes by itself; `read` has it already. */
+  readonly patience: Patience;
   readonly #channel: SoapChannel;
   readonly #credentials: { readonly username: string; readonly password: string };
   readonly #outageMs: number;
@@ -45,6 +49,7 @@ export class Session {
     this.#channel = channel;
     this.#credentials = { username: options.username, password: options.password };
     this.#outageMs = options.outageMs;
+    this.patience = options.patience;
     if (options.keepAliveMs > 0)
       this.#keepAlive = setInterval(() => this.#stayAlive(), options.keepAliveMs).unref();
   }
@@ -72,10 +77,21 @@ export class Session {
   }
 
   /**
-   * A call that changes nothing: repeated after an outage, once after a new login, and twice after an answer
-   * that made no sense. `inspect` may find in an answer a fault that the call itself did not raise.
+   * A call that changes nothing: repeated after an outage and after faults that pass, once after a new login, and
+   * twice after an answer that made no sense. `inspect` may find in an answer a fault that the call itself did
+   * not raise.
    */
   async read(
+    operation: string,
+    args: Arguments,
+    signal?: AbortSignal,
+    inspect?: (answer: unknown) => void,
+  ): Promise<unknown> {
+    const read = () => this.#readThroughOutage(operation, args, signal, inspect);
+    return await this.patience.outlast(read, { mayPass: () => true, signal });
+  }
+
+  async #readThroughOutage(
     operation: string,
     args: Arguments,
     signal?: AbortSignal,
@@ -102,8 +118,8 @@ export class Session {
   async #readPatiently(
     operation: string,
     args: Arguments,
-    signal: AbortSignal | undefined,
-    inspect: ((answer: unknown) => void) | undefined,
+    signal?: AbortSignal,
+    inspect?: (answer: unknown) => void,
   ): Promise<unknown> {
     return await retry(
       () =>
@@ -191,7 +207,7 @@ export class Session {
   }
 
   #stayAlive(): void {
-    this.read("CurrentTime", serviceInstance).catch((error) => {
+    this.#readThroughOutage("CurrentTime", serviceInstance).catch((error) => {
       this.logger.debug({ error: String(error) }, "The call that keeps the session alive failed");
     });
   }
