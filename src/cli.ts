@@ -3,14 +3,14 @@
  * that listens to signals.
  */
 import "./process-guard.ts"; // before anything that takes time to load
-import { inspect } from "node:util";
 import { CommanderError } from "commander";
 import { becomeOwnerOf } from "./become-owner.ts";
-import { exitCodes, MigratekitError, messageOf } from "./errors.ts";
+import { exitCodes, MigratekitError } from "./errors.ts";
 import { Interruption } from "./interruption.ts";
 import type { CommandName } from "./options.ts";
 import { buildProgram, type Invocation } from "./program.ts";
 import type { CommandModule } from "./report/context.ts";
+import { Voice } from "./report/voice.ts";
 
 /** Loaded on demand, as all that takes time to load: `--help` and `--version` answer at once. */
 const commands: Record<CommandName, () => Promise<CommandModule>> = {
@@ -26,10 +26,7 @@ const commands: Record<CommandName, () => Promise<CommandModule>> = {
 
 const exitGraceMs = 1000;
 
-/** Words of the program itself; a live view, while there is one, would wipe what is not told to it. */
-let say = (text: string): void => {
-  process.stderr.write(text);
-};
+const voice = new Voice();
 
 async function main(argv: readonly string[]): Promise<number> {
   if (argv[0] === "--version" || argv[0] === "-V") {
@@ -43,7 +40,7 @@ async function main(argv: readonly string[]): Promise<number> {
     // What has come to its end when a signal arrives was not interrupted by it.
     return await runCommand(invocation, listenToSignals());
   } catch (error) {
-    await report(error, invocation);
+    await voice.ended(error, invocation.command, invocation.flags.get("debug") === true);
     if (error instanceof Interruption) dieBySignal(error);
     return error instanceof MigratekitError ? error.exitCode : exitCodes.bug;
   }
@@ -69,19 +66,23 @@ function parseArguments(argv: readonly string[]): Invocation | number {
 }
 
 async function runCommand(invocation: Invocation, signal: AbortSignal): Promise<number> {
+  const { createLogger } = await import("./logger.ts");
+  if (invocation.flags.get("log-format") === "json") {
+    voice.speakAs(createLogger({ level: "info", pretty: false }));
+  }
   const { resolveConfig, systemStateDir } = await import("./config.ts");
   const config = resolveConfig(invocation.command, invocation.flags);
   const { LogView } = await import("./report/log-view.ts");
-  const { createLogger } = await import("./logger.ts");
   const command = await commands[invocation.command]();
   using view = new LogView({ colour: config.colour });
-  say = (text) => view.write(text);
+  voice.speakThrough(view);
   const logger = createLogger({
     level: config.debug ? "debug" : "info",
-    pretty: view.isTerminal,
+    pretty: config.logFormat === "auto" ? view.isTerminal : config.logFormat === "pretty",
     colour: view.colour,
     destination: view,
   });
+  if (config.logFormat === "json") voice.speakAs(logger);
   for (const warning of config.warnings) logger.warn(warning);
   const account = config.stateDir === systemStateDir ? becomeOwnerOf(systemStateDir) : undefined;
   if (account) logger.info(`going on as ${account}, the owner of ${systemStateDir}`);
@@ -99,8 +100,7 @@ function listenToSignals(): AbortSignal {
   for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
     process.on(name, () => {
       if (!controller.signal.aborted) {
-        const hint = name === "SIGHUP" ? "" : "; once more to stop at once";
-        say(`migratekit: ${name}: finishing politely${hint}\n`);
+        voice.stopping(name);
         controller.abort(new Interruption(name));
       } else if (name !== "SIGHUP") {
         dieBySignal(new Interruption(name));
@@ -118,37 +118,8 @@ function dieBySignal({ signal, exitCode }: Interruption): never {
   process.exit(exitCode);
 }
 
-/** What to do after an interruption, where that is not plain. */
-const afterInterruption: Partial<Record<CommandName, string>> = {
-  migrate: "run it again: it goes on from what is copied",
-  cutover: "run it again: it goes on from what is copied",
-  verify: "run it again: it begins anew",
-  cleanup: "run it again: it goes on with what is left",
-};
-
-async function report(error: unknown, { command, flags }: Invocation): Promise<void> {
-  const { redact, withoutControls } = await import("./logger.ts");
-  const oneLine = (text: string) => withoutControls(text.replaceAll(/\s*\n\s*/g, " "));
-  if (error instanceof Interruption) {
-    const next = afterInterruption[command];
-    if (next !== undefined) say(`${command} was ${error.message}\n  next: ${next}\n`);
-  } else if (error instanceof MigratekitError) {
-    const lines = `error [${error.code}]: ${oneLine(error.message)}\n  fix: ${oneLine(error.remedy)}\n`;
-    const debug = flags.get("debug") === true;
-    say(redact(debug ? `${lines}${withoutControls(inspect(error))}\n` : lines));
-  } else {
-    await reportBug(error);
-  }
-}
-
 function endByBug(error: unknown): void {
-  reportBug(error).finally(() => process.exit(exitCodes.bug));
-}
-
-async function reportBug(error: unknown): Promise<void> {
-  const { redact } = await import("./logger.ts");
-  const stack = error instanceof Error ? error.stack : messageOf(error);
-  say(redact(`error [bug]: ${stack}\n  fix: report this with the lines above\n`));
+  voice.bug(error).finally(() => process.exit(exitCodes.bug));
 }
 
 // A reader that went away (`| head`) is no error of ours.

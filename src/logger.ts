@@ -93,20 +93,19 @@ function longestFirst(): string[] {
 
 /**
  * Formats in this process: pino-pretty as a transport needs a worker thread and files of its own,
- * which a program bundled into one file does not have.
+ * which a program bundled into one file does not have. Times are UTC, as in the history.
  */
 function prettySink(sink: DestinationStream, colour: boolean): DestinationStream {
   const format = prettyFactory({
     colorize: colour,
     colorizeObjects: false,
-    translateTime: "SYS:HH:MM:ss",
+    translateTime: "UTC:HH:MM:ss'Z'",
     singleLine: true,
     errorLikeObjectKeys: ["err", "error"],
   });
   return {
     write(line) {
-      const record = withoutRepeats(JSON.parse(line, (_, value) => printable(value)));
-      sink.write(format(record));
+      sink.write(format(inWords(JSON.parse(line, (_, value) => printable(value)))));
     },
   };
 }
@@ -121,23 +120,24 @@ export function withoutControls(text: string): string {
   return text.replaceAll(/(?!\n)\p{Cc}/gu, "\ufffd");
 }
 
-/** For people: fields that the message has in words are left out, and it begins with its VM. */
-function withoutRepeats(record: Record<string, unknown>): Record<string, unknown> {
-  const { vm, ...fields } = record;
-  const message = String(record.msg ?? "");
-  const msg = typeof vm === "string" && !message.includes(vm) ? `${vm}: ${message}` : message;
-  const kept = Object.entries(fields).filter(
-    ([name, value]) => isOfEveryLine(name) || !isSaid(value, msg),
-  );
-  return { ...Object.fromEntries(kept), msg };
-}
+const debugLevel = 20;
 
-function isOfEveryLine(name: string): boolean {
-  return name === "level" || name === "time";
-}
-
-function isSaid(value: unknown, message: string): boolean {
-  return (typeof value === "string" || typeof value === "number") && message.includes(`${value}`);
+/**
+ * For people: a line is its message, which begins with its VM. Texts that the message lacks follow
+ * it; numbers are for machines, and for who looks for a fault.
+ */
+function inWords(record: Record<string, unknown>): Record<string, unknown> {
+  const { level, time, msg: said = "", vm, runId, ...fields } = record;
+  const message = String(said);
+  const begun = typeof vm === "string" && !message.includes(vm) ? `${vm}: ${message}` : message;
+  const whole = Object.entries(fields).filter(([, value]) => typeof value === "object");
+  const more = Object.entries(fields).filter(([, value]) => {
+    const shown = typeof value === "string" || Number(level) <= debugLevel;
+    return shown && typeof value !== "object" && !begun.includes(`${value}`);
+  });
+  const added = more.map(([name, value]) => `${name} ${value}`).join(", ");
+  const msg = added === "" ? begun : `${begun} (${added})`;
+  return { level, time, ...Object.fromEntries(whole), msg };
 }
 
 function stderrSink(): DestinationStream {

@@ -602,6 +602,17 @@ export const options = {
     },
     "defaulted",
   ),
+  "log-format": define(
+    {
+      group: "report",
+      value: "FORMAT",
+      describe: "auto, pretty or json; auto: pretty on a terminal, JSON elsewhere",
+      commands: settled,
+      parse: type.oneOf("auto", "pretty", "json"),
+      fallback: "auto",
+    },
+    "defaulted",
+  ),
   "metrics-file": define({
     group: "report",
     value: "FILE",

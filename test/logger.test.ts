@@ -98,11 +98,42 @@ test("The logger works bundled into one file, and a reader of stderr that went a
   });
   const run = (...args: string[]) =>
     spawnSync(process.execPath, [outfile, ...args], { cwd: "/", encoding: "utf8" });
-  assert.match(run("pretty", "1").stderr, /INFO: bundled \{"disk":"disk-2000"\}\n$/);
+  assert.match(run("pretty", "1").stderr, /^\[[\d:]{8}Z\] INFO: bundled \(disk disk-2000\)\n$/);
   assert.equal(JSON.parse(run("json", "1").stderr).msg, "bundled");
   const command = `'${process.execPath}' '${outfile}' json 20000 2>&1 >&3 | head -n 1 >/dev/null`;
   const piped = spawnSync("bash", ["-c", `exec 3>&1; ${command}; echo \${PIPESTATUS[0]}`], {
     encoding: "utf8",
   });
   assert.equal(piped.stdout, "reached the end\n0\n");
+});
+
+test("Readable lines are words: no JSON, no number that is for machines, the time in UTC and said so", (t) => {
+  const zone = process.env.TZ;
+  t.after(() => {
+    if (zone === undefined) delete process.env.TZ;
+    else process.env.TZ = zone;
+  });
+  process.env.TZ = "Asia/Kolkata";
+  const before = new Date();
+  const text = logLines(true, (logger) => {
+    const run = logger.child({ vm: "web01", runId: "run-1" });
+    run.info({ disk: "disk-2000", plannedBytes: 35648000 }, "disk-2000: full copy");
+    run.warn({ reason: "ECONNREFUSED", attempt: 3 }, "the service does not answer");
+    run.warn({ snapshot: "snapshot-7", snapshotName: "migratekit 1" }, "removing a snapshot");
+    run.debug({ bytes: 512 }, "asked");
+  });
+  assert.deepEqual(
+    text
+      .trimEnd()
+      .split("\n")
+      .map((line) => line.replace(/^\[[\d:]{8}Z\] /, "")),
+    [
+      "INFO: web01: disk-2000: full copy",
+      "WARN: web01: the service does not answer (reason ECONNREFUSED)",
+      "WARN: web01: removing a snapshot (snapshot snapshot-7, snapshotName migratekit 1)",
+      "DEBUG: web01: asked (bytes 512)",
+    ],
+  );
+  const times = [before, new Date()].map((time) => time.toISOString().slice(11, 16));
+  assert.ok(times.includes(text.slice(1, 6)), `${text.slice(0, 10)} is about ${times}`);
 });

@@ -21,7 +21,7 @@ export async function run(context: CommandContext): Promise<number> {
       runCycle({ config, logger, signal, reporter }),
     );
     if (config.json) printJson({ status: "completed", ...summary });
-    else logger.info(summaryLine(summary));
+    else logger.info({ runId: summary.run_id }, summaryLine(summary));
     return exitCodes.success;
   } catch (error) {
     if (config.json) printJson(failureDocument(error));

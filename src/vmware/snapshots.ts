@@ -119,7 +119,7 @@ async function tryQuiesced(
   } catch (error) {
     if (!isQuiesceFailure(error)) throw error;
     session.logger.warn(
-      { vm: vmMoref, fault: error.fault },
+      { vmMoref, fault: error.fault },
       `The guest could not be quiesced; taking the snapshot without: ${error.message}`,
     );
     return undefined;
@@ -130,7 +130,7 @@ async function tryQuiesced(
 async function wasQuiesced(session: Session, vmMoref: string, moref: string): Promise<boolean> {
   const all = flatten(await snapshotTree(session, vmMoref));
   if (all.some((node) => node.moref === moref && node.quiesced)) return true;
-  session.logger.warn({ vm: vmMoref }, "The snapshot was taken, but the guest was not quiesced");
+  session.logger.warn({ vmMoref }, "The snapshot was taken, but the guest was not quiesced");
   return false;
 }
 
@@ -187,7 +187,7 @@ async function undo(session: Session, vmMoref: string, name: string, taskMoref?:
     if (moref) await runRemoval(session, vmMoref, moref, { hurry: AbortSignal.abort() });
   } catch (error) {
     session.logger.warn(
-      { vm: vmMoref, snapshot: name },
+      { vmMoref, snapshot: name },
       `An interrupted snapshot may have been left behind: ${messageOf(error)}`,
     );
   }

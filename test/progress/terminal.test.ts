@@ -119,7 +119,7 @@ test("Log lines stand above the bars, each once, and the last frame stays", () =
   terminal.stop();
   terminal.stop();
   logger.info("after");
-  const lines = screen.lines().map((line) => line.replace(/^\[[\d:]+\] INFO: /, ""));
+  const lines = screen.lines().map((line) => line.replace(/^\[[\d:]+Z\] INFO: /, ""));
   assert.equal(lines[0], "before");
   assert.equal(lines[1], "one");
   assert.equal(lines[2], "two");

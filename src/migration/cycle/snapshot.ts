@@ -176,7 +176,10 @@ async function removeLeftovers(
 ): Promise<void> {
   const { client, vmMoref, deadRunIds, logger, signal, hurry } = query;
   for (const { moref, name } of await findLeftovers(query)) {
-    logger.warn({ snapshot: moref, name }, "removing the snapshot of a run that died");
+    logger.warn(
+      { snapshot: moref, snapshotName: name },
+      "removing the snapshot of a run that died",
+    );
     await client.removeSnapshot(moref, { vmMoref, signal, hurry });
   }
   // What is not in the tree any more is gone, whoever removed it.

@@ -25,11 +25,13 @@ export async function withRun<T>(
   held: HeldVm,
   work: (run: Run, undo: UndoStack) => Promise<T>,
 ): Promise<T> {
-  const { config, lock, identity, reporter, logger, signal } = held;
+  const { config, lock, identity, reporter, signal } = held;
   const { runs } = held.state;
   const start = { command: config.command, version: buildInfo.version, lockToken: lock.token };
   const runId = runs.startRun(identity, start);
-  const run = { ...held, runId, reporter: new StageClock(reporter, runs, runId, logger) };
+  const logger = held.logger.child({ runId });
+  const clock = new StageClock(reporter, runs, runId, logger);
+  const run = { ...held, runId, logger, reporter: clock };
   const finish = (end: RunResult) =>
     reportOnly(logger, "the end of the run is not in the history", () =>
       runs.finishRun(runId, end),

@@ -124,7 +124,7 @@ class Supervisor implements NbdkitExport {
     this.#command = command;
     this.#workspace = workspace;
     this.#options = options;
-    this.#logger = options.logger.child({ disk: source.diskPath });
+    this.#logger = options.logger.child({ file: source.diskPath });
     this.#output = new NbdkitOutput({
       logger: this.#logger.child({ program: "nbdkit" }),
       secrets: [source.password],
