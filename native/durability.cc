@@ -20,7 +20,6 @@ constexpr size_t kMostRanges = 64 * 1024;
 }  // namespace
 
 void Durability::Log::add(const Unflushed& entry) {
-  bytes += entry.range.length;
   if (!ranges.empty()) {
     Unflushed& last = ranges.back();
     if (last.range.end() == entry.range.offset && last.zero == entry.zero &&
@@ -32,13 +31,14 @@ void Durability::Log::add(const Unflushed& entry) {
   ranges.push_back(entry);
 }
 
-void Durability::complete(const Piece& piece, bool needsFlush) {
+void Durability::complete(const Piece& piece, bool needsFlush, uint64_t writtenBytes) {
   std::lock_guard lock(mutex_);
   work_.complete();
   if (!needsFlush) {
     if (piece.reported) againBytes_ -= piece.wantedBytes();
     return;
   }
+  log_.writtenBytes += writtenBytes;
   if (piece.wanted.empty()) log_.add({piece.range, piece.zero, piece.reported});
   else for (const Range& part : piece.wanted) log_.add({part, piece.zero, piece.reported});
 }
@@ -71,7 +71,7 @@ void Durability::flushAnswered(TimePoint now) {
 
 bool Durability::hasRoom() const {
   std::lock_guard lock(mutex_);
-  return log_.bytes + flushing_.bytes < limitBytes_ &&
+  return log_.writtenBytes + flushing_.writtenBytes < limitBytes_ &&
          log_.ranges.size() + flushing_.ranges.size() < kMostRanges;
 }
 
@@ -79,7 +79,7 @@ bool Durability::hasRoom() const {
 bool Durability::isDue(TimePoint now, bool recovering) const {
   std::lock_guard lock(mutex_);
   if (running_ || isDone()) return false;
-  if (work_.drained() || log_.bytes >= limitBytes_ / 2 || log_.ranges.size() >= kMostRanges / 2)
+  if (work_.drained() || log_.writtenBytes >= limitBytes_ / 2 || log_.ranges.size() >= kMostRanges / 2)
     return true;
   const milliseconds interval =
       recovering ? std::min(options_.interval, kFlushAfterTrouble) : options_.interval;
@@ -130,7 +130,7 @@ Durability::State Durability::end(TimePoint now) {
 void Durability::fitLimit(Clock::duration took, bool succeeded) {
   const Clock::duration tooLong = std::min(kLong, options_.flushTimeout / 4);
   if (took > tooLong) limitBytes_ = std::max(limitBytes_ / 2, kLeastBytes);
-  else if (succeeded && took < kShort && flushing_.bytes >= limitBytes_ / 2)
+  else if (succeeded && took < kShort && flushing_.writtenBytes >= limitBytes_ / 2)
     limitBytes_ = std::min(limitBytes_ * 2, kMostBytes);
 }
 

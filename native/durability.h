@@ -23,8 +23,9 @@ class Durability {
   };
   Durability(WorkList& work, const Options& options) : work_(work), options_(options) {}
 
-  // A piece was copied. `needsFlush`: the target may forget it until it was flushed.
-  void complete(const Piece& piece, bool needsFlush);
+  // A piece was copied. `needsFlush`: the target may forget it until it was flushed. `writtenBytes`: it has
+  // so many in its caches for it, which is nothing where it zeroes without writing.
+  void complete(const Piece& piece, bool needsFlush, uint64_t writtenBytes);
   // A server that died may have forgotten what it acknowledged: all that is unflushed is copied again.
   void targetLost();
   // False: so much is unflushed that nothing more is written until a round has ended.
@@ -58,10 +59,10 @@ class Durability {
     bool zero;
     bool again;  // JavaScript was told of it before
   };
-  // Ranges and bytes, in the order in which they were completed.
+  // In the order in which it was completed.
   struct Log {
     std::vector<Unflushed> ranges;
-    uint64_t bytes = 0;
+    uint64_t writtenBytes = 0;
     void add(const Unflushed& entry);
   };
 

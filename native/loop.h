@@ -28,6 +28,7 @@ struct Task {
   unsigned pending = 0;  // commands in flight
   size_t* counter = nullptr;  // of the loop: counts its kind of pieces on their way to the target
   bool trimFailed = false;
+  uint64_t writtenBytes = 0;  // by the target, so far
   std::vector<Segment> segments;
   // The first thing that went wrong.
   bool failed = false;

@@ -125,9 +125,11 @@ void Loop::finished(Command& command) {
       job_.sawLatency(Side::source, Clock::now() - command.issuedAt, command.length);
     } else if (command.op == Op::write) {
       job_.stats_.writtenBytes += command.length;
+      task.writtenBytes += command.length;
       job_.sawLatency(Side::target, Clock::now() - command.issuedAt, command.length);
     } else if (command.op == Op::zero) {
       job_.stats_.zeroedBytes += command.length;
+      if (!command.fastZero) task.writtenBytes += command.length;
     }
   } else if (command.op == Op::zero && !command.lost && zeroRefused(task, command)) {
     return;
@@ -261,7 +263,7 @@ void Loop::compare(Task& task) {
 // Success of one piece: told to JS, and remembered until a flush has made it durable.
 void Loop::complete(Task& task, bool needsFlush) {
   // Logged before it is told: a checkpoint must cover all that was told before it.
-  job_.durability_->complete(task.piece, needsFlush);
+  job_.durability_->complete(task.piece, needsFlush, task.writtenBytes);
   if (!task.piece.reported) {
     for (const Segment& segment : task.segments)
       job_.events_.chunk(segment.range, task.piece.zero  ? ChunkKind::hole

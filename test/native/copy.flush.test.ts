@@ -120,6 +120,25 @@ test("while a flush takes its time, little more is written: what is unflushed ha
   assert.ok(most <= (256 + 32) * MiB, `${most / MiB} MiB unflushed`);
 });
 
+test("zeroes that the target makes without writing do not add up to a flush", async () => {
+  await using dir = await tempDir();
+  const log = join(dir.path, "log");
+  const bytes = 64 * 1024 * MiB;
+  await using source = await startNbdkit(dir.path, "-r", "memory", `${bytes}`);
+  await using target = await startNbdkit(
+    dir.path,
+    ...["--filter=log", "--filter=noextents", "null", `size=${bytes}`, `logfile=${log}`],
+  );
+  using engine = new Engine();
+  const { zeroedBytes, zeroMethod } = await engine.copy({
+    ...{ source, target, capacityBytes: bytes, checkpointIntervalMs: 60_000 },
+  });
+  assert.deepEqual([zeroedBytes, zeroMethod], [bytes, "fast-zero"]);
+  const flushes = (await readFile(log, "utf8")).matchAll(/connection=(\d+) Flush id/g);
+  const eachConnection = [...flushes].map((flush) => flush[1]);
+  assert.equal(new Set(eachConnection).size, eachConnection.length, "one flush, at the end");
+});
+
 /** The most that a target was given to write since the begin of the last flush that it had answered. */
 function unflushedIn(log: string): { most: number; flushes: number } {
   let [given, covered, flushed, most, flushes] = [0, 0, 0, 0, 0];
