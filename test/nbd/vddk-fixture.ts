@@ -7,8 +7,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { pino } from "pino";
+import type { VddkSource } from "../../src/nbd/nbdkit/command.ts";
 import type { NbdkitInspection } from "../../src/nbd/nbdkit/inspect.ts";
-import type { VddkSource } from "../../src/nbd/nbdkit/nbdkit.ts";
 import { processesNaming } from "../lab/process-table.ts";
 import {
   installVddk,

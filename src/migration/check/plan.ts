@@ -15,6 +15,7 @@ import { findChangedSample } from "../cycle/samples.ts";
 import type { CopyDecision, FoundDisk } from "../disk.ts";
 import { willBeTracked } from "../vm/suitable.ts";
 import { type Finding, ok, problem, warning } from "./finding.ts";
+import { unreadableTarget } from "./targets.ts";
 
 /** What a run would do to one disk; a row of the JSON document. */
 export interface DiskForecast {
@@ -89,7 +90,11 @@ async function planOne(
   const known = { frozen, target, storedChangeId: stored, record, journal };
   let plan: CopyDecision = decideCopy(known, { full: config.full });
   const samples = samplesFor(plan, record);
-  const changed = await findChangedSample(target.endpoint, samples, context.signal);
+  const changed = await findChangedSample(target.endpoint, samples, context.signal).catch(
+    (error: unknown) => {
+      throw unreadableTarget(target.endpoint.uri, diskId, error);
+    },
+  );
   if (changed) {
     const reason = `the target ${target.identity} is not what the last run left: it differs at offset ${changed.offset}`;
     plan = { type: "full", reason, targetMismatch: true };

@@ -108,16 +108,18 @@ async function tryToRead(
     return undefined;
   } catch (error) {
     signal.throwIfAborted();
-    if (!(error instanceof NbdError)) return problem("target", error);
-    return problem(
-      "target",
-      new MigratekitError(
-        "target-io",
-        `${displayUri(endpoint.uri)}, the target of ${diskIdOf(disk)}, cannot be read: ${error.message}`,
-        { cause: error, remedy: "Check the volume behind the export and the server's log." },
-      ),
-    );
+    return problem("target", unreadableTarget(endpoint.uri, diskIdOf(disk), error));
   }
+}
+
+/** An error of the engine as MigratekitError `target-io`; any other as it is. */
+export function unreadableTarget(uri: string, diskId: string, error: unknown): unknown {
+  if (!(error instanceof NbdError)) return error;
+  return new MigratekitError(
+    "target-io",
+    `${displayUri(uri)}, the target of ${diskId}, cannot be read: ${error.message}`,
+    { cause: error, remedy: "Check the volume behind the export and the server's log." },
+  );
 }
 
 function disksOfFlags(

@@ -64,6 +64,7 @@ async function transferDisk(context: Transfer, prepared: PreparedDisk): Promise<
   let outcome: CopyOutcome;
   try {
     signal.throwIfAborted();
+    await disk.source.nbdkit.wake(signal);
     const result = await copyDisk(context, disk, done).catch(async (error: unknown) => {
       // vSphere lost track of the changes while it was still listing them: all is copied.
       if (!isUnavailable(error)) throw error;

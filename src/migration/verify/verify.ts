@@ -86,7 +86,10 @@ async function verifyVm(
   const ready: (PlannedComparison | ServedComparison)[] = [];
   for (const disk of planned) {
     const needed = disk.comparison.expected.length > 0;
-    ready.push(needed ? { ...disk, source: await startSource(from, disk) } : disk);
+    const source = needed ? await startSource(from, disk) : undefined;
+    ready.push(source ? { ...disk, source } : disk);
+    // As many nbdkit stay as disks are compared at a time; the others are started again in their turn.
+    if (ready.length > parallelDisks) await source?.nbdkit.rest();
     announceComparison(disk, reporter.tracker, logger);
   }
 
@@ -145,6 +148,7 @@ async function verifyDisk(
   signal.throwIfAborted();
   const startedMs = performance.now();
   try {
+    if ("source" in disk) await disk.source.nbdkit.wake(signal);
     const found = "source" in disk ? await compareDisk(context, disk) : nothingFound;
     reporter.tracker.finishDisk(disk.diskId);
     return { verification: verificationOf(disk, found, performance.now() - startedMs) };

@@ -6,7 +6,8 @@ import { Readable } from "node:stream";
 import { test } from "node:test";
 import type { ErrorCode } from "../../../src/errors.ts";
 import { recogniseCause } from "../../../src/nbd/nbdkit/causes.ts";
-import { startNbdkit, type VddkSource } from "../../../src/nbd/nbdkit/nbdkit.ts";
+import type { VddkSource } from "../../../src/nbd/nbdkit/command.ts";
+import { startNbdkit } from "../../../src/nbd/nbdkit/nbdkit.ts";
 import { NbdkitOutput } from "../../../src/nbd/nbdkit/output.ts";
 import { until } from "../../until.ts";
 import {

@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { access, mkdir, symlink, writeFile } from "node:fs/promises";
+import { access, mkdir, rm, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { test } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
 import { startNbdkit } from "../../../src/nbd/nbdkit/nbdkit.ts";
 import { removeNbdkitLeftovers } from "../../../src/nbd/nbdkit/workspace.ts";
 import { isRunning, processesNaming } from "../../lab/process-table.ts";
@@ -46,6 +47,54 @@ test("a library that crashes while reading costs a restart, not the export", asy
   const copy = join(scratch.dir, "copy.img");
   await run("nbdcopy", [nbdkit.uri, copy]);
   await run("cmp", [copy, fixture.image]);
+});
+
+test("an nbdkit at rest is gone, stays gone, and serves again at the same socket once woken", async () => {
+  await using fixture = await makeVddkFixture();
+  const { source, scratch, log } = fixture;
+  const { signal } = new AbortController();
+  await using nbdkit = await startNbdkit(source, { logger: log.logger, tempDir: scratch.dir });
+  const { uri, pid } = nbdkit;
+  for (const _ of [1, 2]) {
+    await nbdkit.rest();
+    assert.deepEqual(processesNaming(scratch.dir), []);
+    await assert.rejects(exportSize(uri));
+    await nbdkit.wake(signal);
+    await nbdkit.wake(signal);
+    assert.equal(processesNaming(scratch.dir).length, 1);
+    assert.equal(await exportSize(uri), 3 * 1024 * 1024 + 512);
+  }
+  assert.equal(nbdkit.uri, uri);
+  assert.notEqual(nbdkit.pid, pid);
+  assert.equal(log.lines.filter(({ level }) => level >= 40).length, 0);
+});
+
+test("an nbdkit at rest leaves nothing when it is stopped, nor does one that is being woken", async () => {
+  await using fixture = await makeVddkFixture();
+  const { source, scratch, log } = fixture;
+  const { signal } = new AbortController();
+  const nbdkit = await startNbdkit(source, { logger: log.logger, tempDir: scratch.dir });
+  await nbdkit.rest();
+  await nbdkit.stop();
+  await assert.rejects(nbdkit.wake(signal), /stopped for good/);
+  for (const delayMs of [0, 5, 40, 120]) {
+    const other = await startNbdkit(source, { logger: log.logger, tempDir: scratch.dir });
+    await other.rest();
+    const waking = other.wake(signal).catch(() => {});
+    await delay(delayMs);
+    await other.stop();
+    assert.deepEqual(processesNaming(scratch.dir), []);
+    await waking;
+  }
+});
+
+test("an nbdkit that cannot be woken says why", async () => {
+  await using fixture = await makeVddkFixture();
+  const { source, scratch, log } = fixture;
+  await using nbdkit = await startNbdkit(source, { logger: log.logger, tempDir: scratch.dir });
+  await nbdkit.rest();
+  await rm(join(fixture.lab.libdir, "lib64/libvixDiskLib.so.8"));
+  await assert.rejects(nbdkit.wake(new AbortController().signal), { code: "vddk-library-missing" });
 });
 
 test("an nbdkit that keeps dying is given up after the allowed number of restarts", async () => {
