@@ -159,6 +159,17 @@ void Connection::acknowledge() {
     overTcp_ = false;
 }
 
+// A host that is gone says nothing, and a flush may say nothing for long: the kernel asks whether it is
+// still there, and after a minute gives the connection up.
+void Connection::keepAlive() {
+  const int fd = nbd_aio_get_fd(handle_);
+  const int on = 1, idleSeconds = 30, intervalSeconds = 10, probes = 3;
+  if (setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on) == -1) return;
+  setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idleSeconds, sizeof idleSeconds);
+  setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &intervalSeconds, sizeof intervalSeconds);
+  setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof probes);
+}
+
 // Follows libnbd's state machine. A failed notify alone does not end a connection: libnbd says
 // whether the handle is dead.
 void Connection::checkState(bool failed) {
@@ -175,6 +186,7 @@ void Connection::checkState(bool failed) {
   if (nbd_aio_is_ready(handle_) == 1 || nbd_aio_is_processing(handle_) == 1) {
     state_ = State::ready;
     wasReady_ = true;
+    keepAlive();
     loadInfo();
     lastProgress_ = Clock::now();
   }

@@ -127,6 +127,7 @@ class Connection {
   void loadInfo();
   void checkState(bool failed);
   void acknowledge();
+  void keepAlive();
   void complete(Command& command, int error);
   void failInFlight(int error, const std::string& why);
   static int onCompletion(void* userData, int* error);

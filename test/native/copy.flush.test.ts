@@ -1,11 +1,14 @@
 /** Targets that answer quickly and write later: their flushes take long. */
 import assert from "node:assert/strict";
+import { existsSync, readFileSync } from "node:fs";
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import { type CopyResult, Engine, type RetryEvent } from "../../src/nbd/copy-engine/copy-engine.ts";
+import * as lab from "../lab/targets.ts";
 import { Random } from "../random.ts";
 import { tempDir } from "../temp-dir.ts";
+import { until } from "../until.ts";
 import { makeDirty } from "./images.ts";
 import { sameBytes, startNbdkit } from "./servers.ts";
 
@@ -138,6 +141,31 @@ test("zeroes that the target makes without writing do not add up to a flush", as
   const eachConnection = [...flushes].map((flush) => flush[1]);
   assert.equal(new Set(eachConnection).size, eachConnection.length, "one flush, at the end");
 });
+
+test("while a flush is awaited, the kernel looks whether the target's host is still there", async () => {
+  await using dir = await tempDir();
+  await using source = await startNbdkit(dir.path, "-r", "memory", "1M");
+  await using target = await lab.startNbdkit([
+    ...["eval", "get_size=echo 1048576", "can_write=exit 0", "can_flush=exit 0"],
+    ...["pwrite=cat >/dev/null", "pread=head -c $3 /dev/zero"],
+    `flush=touch ${dir.path}/flushing; while [ ! -e ${dir.path}/seen ]; do sleep 0.05; done`,
+  ]);
+  using engine = new Engine();
+  const copying = engine.copy({ source, target, capacityBytes: MiB });
+  await until("the target flushes", () => existsSync(join(dir.path, "flushing")));
+  await until("a keepalive timer runs", () => hasKeepaliveTimer(target.port));
+  await writeFile(join(dir.path, "seen"), "");
+  await copying;
+});
+
+/** Of connections to this port of 127.0.0.1, as proc_net_tcp(5) has it: timer 2. */
+function hasKeepaliveTimer(port: number): boolean {
+  const remote = `0100007F:${port.toString(16).toUpperCase().padStart(4, "0")}`;
+  return readFileSync("/proc/net/tcp", "utf8")
+    .split("\n")
+    .map((line) => line.trim().split(/\s+/))
+    .some((fields) => fields[2] === remote && fields[3] === "01" && fields[5]?.startsWith("02:"));
+}
 
 /** The most that a target was given to write since the begin of the last flush that it had answered. */
 function unflushedIn(log: string): { most: number; flushes: number } {
