@@ -74,7 +74,7 @@ async function runCommand(invocation: Invocation, signal: AbortSignal): Promise<
   const config = resolveConfig(invocation.command, invocation.flags);
   const { LogView } = await import("./report/log-view.ts");
   const command = await commands[invocation.command]();
-  using view = new LogView({ colour: config.colour });
+  using view = new LogView(config);
   voice.speakThrough(view);
   const logger = createLogger({
     level: config.debug ? "debug" : "info",

@@ -26,8 +26,12 @@ export interface Config extends Settings {
   readonly command: CommandName;
   readonly stateDir: string;
   readonly vddkLibdir: string;
-  /** False with NO_COLOR (https://no-color.org). */
+  /** False with NO_COLOR (https://no-color.org) and on a dumb terminal. */
   readonly colour: boolean;
+  /** False where the locale names another character set than UTF-8: C, POSIX, de_DE.ISO-8859-1. */
+  readonly unicode: boolean;
+  /** False on a dumb terminal (TERM=dumb), which writes what is to move its cursor. */
+  readonly cursor: boolean;
   /** Things the operator should know about how the settings were given; log them once. */
   readonly warnings: readonly string[];
 }
@@ -82,7 +86,9 @@ export function resolveConfig(
     vmwarePassword: password,
     stateDir: (settings.stateDir as string | undefined) ?? defaultStateDir(environment),
     vddkLibdir: (settings.vddkLibdir as string | undefined) ?? defaultVddkLibdir(),
-    colour: !environment.NO_COLOR,
+    colour: !environment.NO_COLOR && environment.TERM !== "dumb",
+    unicode: isUnicode(environment),
+    cursor: environment.TERM !== "dumb",
     warnings: Object.freeze(warnings),
   });
 }
@@ -109,6 +115,12 @@ export function endpointText({ vmwareEndpoint }: Pick<Config, "vmwareEndpoint">)
 export function defaultStateDir(environment: Environment = process.env): string {
   if (process.getuid?.() === 0) return systemStateDir;
   return join(environment.XDG_STATE_HOME || join(homedir(), ".local/state"), "migratekit");
+}
+
+/** The first that is set counts: locale(7). None at all, as in a container, says nothing against it. */
+function isUnicode({ LC_ALL, LC_CTYPE, LANG }: Environment): boolean {
+  const locale = LC_ALL || LC_CTYPE || LANG;
+  return !locale || /utf-?8/i.test(locale);
 }
 
 const vddkPlaces = [

@@ -148,3 +148,15 @@ test("endpoints are understood in the forms that people paste", () => {
   assert.deepEqual(host("[fd00::1]:8443"), { host: "fd00::1", port: 8443 });
   assert.deepEqual(host("10.0.0.1:444"), { host: "10.0.0.1", port: 444 });
 });
+
+test("a locale of another character set is taken at its word, and so is a dumb terminal", () => {
+  const unicode = (environment: object) => resolve({}, environment).unicode;
+  assert.equal(unicode({ LANG: "en_US.UTF-8" }), true);
+  assert.equal(unicode({ LANG: "C.utf8" }), true);
+  assert.equal(unicode({}), true);
+  assert.equal(unicode({ LANG: "C" }), false);
+  assert.equal(unicode({ LANG: "en_US.UTF-8", LC_ALL: "POSIX" }), false);
+  assert.equal(unicode({ LC_CTYPE: "de_DE.ISO-8859-1" }), false);
+  const { colour, cursor } = resolve({}, { TERM: "dumb" });
+  assert.deepEqual([colour, cursor], [false, false]);
+});

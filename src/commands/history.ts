@@ -3,6 +3,7 @@ import { exitCodes, MigratekitError } from "../errors.ts";
 import type { CommandContext } from "../report/context.ts";
 import { historyText } from "../report/history-text.ts";
 import { printJson } from "../report/json.ts";
+import { sheetOf } from "../report/table.ts";
 import { isVmLocked } from "../state/lock/lock.ts";
 import type { RunRecord } from "../state/run-record.ts";
 import type { RunStore } from "../state/runs.ts";
@@ -21,7 +22,10 @@ export async function run({ config }: CommandContext): Promise<number> {
   }
   const found = vms.map((vm) => ({ vm, runs: listRuns(state.runs, vm, config) }));
   if (config.json) printJson({ vms: found.map(({ vm, runs }) => ({ ...vm, runs })) });
-  else process.stdout.write(found.map(({ vm, runs }) => historyText(vm, runs)).join("\n"));
+  else
+    process.stdout.write(
+      found.map(({ vm, runs }) => historyText(vm, runs, sheetOf(config))).join("\n"),
+    );
   return exitCodes.success;
 }
 

@@ -4,6 +4,7 @@ import { fetchProgress, type JobProgress } from "../progress/vma/status.ts";
 import type { CommandContext } from "../report/context.ts";
 import { printJson } from "../report/json.ts";
 import { factsText, statusText } from "../report/status-text.ts";
+import { sheetOf } from "../report/table.ts";
 
 const watchIntervalMs = 2000;
 /** Of `--watch`, in a row: a service that restarts is waited for. */
@@ -36,8 +37,8 @@ async function watch(context: CommandContext, jobId: string): Promise<void> {
     try {
       seen = await fetchProgress(config.vmaUrl, jobId, { signal });
       failures = 0;
-      if (config.json || !process.stdout.isTTY) show(context, seen, screen);
-      else screen.redraw(statusText(seen));
+      if (config.json || !process.stdout.isTTY || !config.cursor) show(context, seen, screen);
+      else screen.redraw(statusText(seen, sheetOf(config)));
     } catch (error) {
       signal.throwIfAborted();
       if (seen === undefined || ++failures >= failuresMax) throw error;
@@ -52,11 +53,11 @@ async function watch(context: CommandContext, jobId: string): Promise<void> {
   }
 }
 
-/** In a pipe, `--watch` writes a line when something changed. */
-function show(context: CommandContext, job: JobProgress, watching?: Screen): void {
-  if (context.config.json) printJson(job);
+/** In a pipe and on a dumb terminal, `--watch` writes a line when something changed. */
+function show({ config }: CommandContext, job: JobProgress, watching?: Screen): void {
+  if (config.json) printJson(job);
   else if (watching) watching.line(factsText(job));
-  else process.stdout.write(statusText(job));
+  else process.stdout.write(statusText(job, sheetOf(config)));
 }
 
 class Screen {

@@ -109,6 +109,8 @@ function environmentLines(): string[] {
       term(variable, noFlag ? text : `${text} (--${name})`),
     ),
     ...term("NO_COLOR", "set: no colours"),
+    ...term("TERM", "dumb: lines instead of live progress, no colours"),
+    ...term("LC_ALL, LC_CTYPE, LANG", "a locale without UTF-8: bars of ASCII"),
   ];
 }
 

@@ -64,12 +64,14 @@ export function progressLines(state: ProgressSnapshot, view: View): string[] {
   };
   const rows = [...state.disks.map(diskRow), totalRow];
   const layout = layoutFor(rows, width);
-  const extra = layout.note === 0 ? [fit(doing, width, view).trimEnd()] : [];
+  // What does not fit beside the total has a line of its own: nobody else says it.
+  const fits = stringWidth(doing) <= layout.note;
+  const extra = fits ? [] : [fit(doing, width, view).trimEnd()];
   // One row stays free for the cursor.
   const room = Math.max(1, view.rows - 1 - extra.length - 1);
   return [
     ...diskLines(rows.slice(0, -1), room, (row) => rowLine(row, layout, width, view)),
-    rowLine(totalRow, layout, width, view),
+    rowLine(fits ? totalRow : { ...totalRow, note: "" }, layout, width, view),
     ...extra,
   ].slice(-Math.max(1, view.rows - 1));
 }

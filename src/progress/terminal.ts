@@ -17,6 +17,7 @@ interface TerminalOptions {
   readonly stream: TerminalStream;
   /** False with NO_COLOR. */
   readonly colour: boolean;
+  /** False: ASCII only [true]. */
   readonly unicode?: boolean;
   readonly frameMs?: number;
 }

@@ -3,7 +3,7 @@
 import type { RunRecord } from "../state/run-record.ts";
 import type { VmIdentity } from "../state/vm-identity.ts";
 import { formatBytes, formatDuration, formatRate } from "../text.ts";
-import { shown, sparkline, table, terminalColumns } from "./table.ts";
+import { type Sheet, shown, sparkline, table } from "./table.ts";
 
 const headings = [
   "start (UTC)",
@@ -18,11 +18,10 @@ const headings = [
 ];
 
 /** Newest first; the sparkline reads from the oldest run to the newest. */
-export function historyText(vm: VmIdentity, runs: readonly RunRecord[]): string {
-  const columns = terminalColumns();
+export function historyText(vm: VmIdentity, runs: readonly RunRecord[], sheet: Sheet): string {
   const title = `${shown(vm.vmPath)} at ${vm.endpoint} (${vm.instanceUuid})`;
   const rows = runs.map(runRow);
-  return `${title}\n${table(headings, rows, columns)}${trendText(runs, columns ?? 80)}`;
+  return `${title}\n${table(headings, rows, sheet)}${trendText(runs, sheet)}`;
 }
 
 function runRow(run: RunRecord): string[] {
@@ -43,15 +42,15 @@ function runRow(run: RunRecord): string[] {
 }
 
 /** How much changed from run to run: what the next one, and the last one, will take. */
-function trendText(runs: readonly RunRecord[], columns: number): string {
+function trendText(runs: readonly RunRecord[], sheet: Sheet): string {
   const deltas = runs
     .filter((run) => run.status === "completed" && syncTypeText(run) === "incremental")
     .map((run) => sum(run, "plannedBytes"))
     .reverse();
   if (deltas.length < 2) return "";
   const label = `changed (up to ${formatBytes(Math.max(...deltas))}): `;
-  const room = Math.max(10, columns - label.length);
-  return `${label}${sparkline(deltas.slice(-room))}\n`;
+  const room = Math.max(10, (sheet.columns ?? 80) - label.length);
+  return `${label}${sparkline(deltas.slice(-room), sheet)}\n`;
 }
 
 function sum(run: RunRecord, field: "copiedBytes" | "plannedBytes"): number {

@@ -47,7 +47,7 @@ export class ListProgress {
     let plain: PlainProgress | undefined;
     return {
       follow: (snapshot: () => ProgressSnapshot, logger: Logger, live: boolean) => {
-        if (live && this.#view.isTerminal) {
+        if (live && this.#view.isLive) {
           this.#vms.set(name, { snapshot, state: "running" });
           this.#follow(logger);
         } else {

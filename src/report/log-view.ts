@@ -1,4 +1,5 @@
 import type { Logger } from "pino";
+import type { Config } from "../config.ts";
 import { PlainProgress } from "../progress/plain.ts";
 import type { ProgressSnapshot } from "../progress/progress.ts";
 import { TerminalProgress } from "../progress/terminal.ts";
@@ -13,13 +14,17 @@ export interface ProgressView {
 /** What people see on stderr: log lines, and on a terminal live progress below them. */
 export class LogView implements ProgressView, Disposable {
   readonly isTerminal = process.stderr.isTTY === true;
+  /** Whether lines can be drawn over. */
+  readonly isLive: boolean;
   readonly colour: boolean;
   readonly #terminal: TerminalProgress;
   #plain: PlainProgress | undefined;
 
-  constructor(options: { readonly colour: boolean }) {
-    this.colour = options.colour && this.isTerminal;
-    this.#terminal = new TerminalProgress({ stream: process.stderr, colour: this.colour });
+  constructor({ colour, unicode, cursor }: Pick<Config, "colour" | "unicode" | "cursor">) {
+    this.isLive = cursor && this.isTerminal;
+    this.colour = colour && this.isTerminal;
+    const stream = process.stderr;
+    this.#terminal = new TerminalProgress({ stream, colour: this.colour, unicode });
   }
 
   /** For pino. */
@@ -27,9 +32,9 @@ export class LogView implements ProgressView, Disposable {
     this.#terminal.writeAbove(line);
   }
 
-  /** Shows progress from here on: bars on a terminal where wanted, else a log line now and then. */
+  /** Shows progress from here on: bars on a terminal that can, where wanted, else a log line now and then. */
   follow(snapshot: () => ProgressSnapshot, logger: Logger, live: boolean): void {
-    if (live && this.isTerminal) {
+    if (live && this.isLive) {
       this.#terminal.start(snapshot);
     } else {
       this.#plain = new PlainProgress({ logger });

@@ -2,18 +2,18 @@
 
 import type { JobProgress } from "../progress/vma/status.ts";
 import { formatBytesOf, formatDuration, formatRate } from "../text.ts";
-import { bar, table, terminalColumns } from "./table.ts";
+import { bar, type Sheet, table } from "./table.ts";
 
 /** What a line has besides the bar: name, percentage, bytes, rate and the space between. */
 const textWidth = 62;
 
 /** A line of facts, a row for each disk and one for all, the job's error; ends with a line break. */
-export function statusText(job: JobProgress): string {
-  const columns = terminalColumns();
+export function statusText(job: JobProgress, sheet: Sheet): string {
+  const { columns } = sheet;
   const width = Math.max(5, Math.min(40, (columns ?? 82) - textWidth));
   const row = (name: string, percent: number, bytes: string, bps: number | undefined) => [
     name,
-    bar(percent, width),
+    bar(percent, width, sheet),
     percentText(percent),
     bytes,
     bps ? formatRate(bps) : "",
@@ -30,7 +30,7 @@ export function statusText(job: JobProgress): string {
     row("total", job.percentage, formatBytesOf(job.bytesTransferred, job.totalBytes), rateOf(job)),
   ];
   return (
-    `${factsText(job)}\n${table(["disk", "", "done", "bytes", "rate"], rows, columns)}` +
+    `${factsText(job)}\n${table(["disk", "", "done", "bytes", "rate"], rows, sheet)}` +
     (job.errorMessage ? `error: ${job.errorMessage}\n` : "")
   );
 }

@@ -1,10 +1,18 @@
 /** What texts are made of: tables that fit a terminal, bars. */
 import stringWidth from "string-width";
+import type { Config } from "../config.ts";
 import { withoutControls } from "../logger.ts";
 
-/** Columns of the terminal on stdout; undefined where there is none: nothing is cut there. */
-export function terminalColumns(): number | undefined {
-  return process.stdout.isTTY ? process.stdout.columns : undefined;
+/** What a text is written on. */
+export interface Sheet {
+  /** Of the terminal on stdout; undefined where there is none: nothing is cut there. */
+  readonly columns: number | undefined;
+  /** False: ASCII only. */
+  readonly unicode: boolean;
+}
+
+export function sheetOf({ unicode }: Pick<Config, "unicode">): Sheet {
+  return { columns: process.stdout.isTTY ? process.stdout.columns : undefined, unicode };
 }
 
 /** A name from elsewhere, on one line of a terminal. */
@@ -14,12 +22,12 @@ export function shown(name: string): string {
 
 /**
  * Rows under headings, in columns; cells of numbers are written to the right. Lines longer than
- * `columns` are cut, which costs the last column first.
+ * the sheet is wide are cut, which costs the last column first.
  */
 export function table(
   headings: readonly string[],
   rows: readonly (readonly string[])[],
-  columns?: number,
+  sheet?: Sheet,
 ): string {
   const all = [headings, ...rows.map((row) => row.map(shown))];
   const widths = headings.map((_, column) =>
@@ -33,13 +41,13 @@ export function table(
       })
       .join("  ")
       .trimEnd();
-    return columns === undefined ? text : cutTo(text, columns);
+    return sheet?.columns === undefined ? text : cutTo(text, sheet.columns, sheet.unicode);
   };
   return `${all.map(line).join("\n")}\n`;
 }
 
 /** `text` in at most so many columns of a terminal. */
-function cutTo(text: string, columns: number): string {
+function cutTo(text: string, columns: number, unicode: boolean): string {
   if (stringWidth(text) <= columns) return text;
   let cut = "";
   let width = 1; // of the mark
@@ -48,21 +56,21 @@ function cutTo(text: string, columns: number): string {
     if (width > columns) break;
     cut += segment;
   }
-  return `${cut}…`;
+  return cut + (unicode ? "…" : ".");
 }
 
 const blocks = "▁▂▃▄▅▆▇█";
+const blocksInAscii = "_.-:=+*#";
 
 /** Numbers as a row of little bars, the largest one full. */
-export function sparkline(values: readonly number[]): string {
+export function sparkline(values: readonly number[], { unicode }: Sheet): string {
+  const ramp = unicode ? blocks : blocksInAscii;
   const largest = Math.max(1, ...values);
-  return values
-    .map((value) => blocks[Math.round((value / largest) * (blocks.length - 1))])
-    .join("");
+  return values.map((value) => ramp[Math.round((value / largest) * (ramp.length - 1))]).join("");
 }
 
-/** `████░░░░░░` for a percentage. */
-export function bar(percent: number, width = 20): string {
+/** `████░░░░░░` for a percentage, `####------` in ASCII. */
+export function bar(percent: number, width: number, { unicode }: Sheet): string {
   const full = Math.round((Math.min(100, Math.max(0, percent)) / 100) * width);
-  return "█".repeat(full) + "░".repeat(width - full);
+  return (unicode ? "█" : "#").repeat(full) + (unicode ? "░" : "-").repeat(width - full);
 }

@@ -211,3 +211,20 @@ test("A view that cannot be drawn is given up; log lines still come, and nothing
   live.stop();
   assert.equal(written, "a line of the log\n");
 });
+
+test("What does not fit beside the total has a line of its own, at any width", () => {
+  const tracker = midway();
+  const detail = "12 of 20 VMs over, 3 failed";
+  tracker.setStage("Transfer", detail);
+  for (const columns of [60, 80, 100, 120, 200]) {
+    const lines = progressLines(tracker.snapshot(), { ...view, columns });
+    assert.ok(
+      lines.some((line) => line.includes(`Transfer: ${detail}`)),
+      `${columns} columns`,
+    );
+    for (const line of lines) assert.ok(stringWidth(line) < columns, line);
+  }
+  const [, , , total, extra] = progressLines(tracker.snapshot(), view);
+  assert.match(total!, /^total .* ETA 0:26$/);
+  assert.equal(extra, `Transfer: ${detail}`);
+});
