@@ -24,12 +24,6 @@ export function isAlive(identity: ProcessIdentity): "alive" | "dead" | "unknown"
   return readStartTicks(identity.pid) === identity.startTicks ? "alive" : "dead";
 }
 
-/** Whether some process of this machine has this PID; a zombie, which its own parent has not noticed yet, is dead. */
-export function isRunning(pid: number): boolean {
-  const state = readStat(pid)?.[0];
-  return state !== undefined && state !== "Z" && state !== "X";
-}
-
 function readBootId(): string {
   try {
     return readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();

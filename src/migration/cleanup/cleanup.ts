@@ -2,7 +2,7 @@
 import type { Logger } from "pino";
 import { type Config, endpointText, requireSettings } from "../../config.ts";
 import { MigratekitError, messageOf } from "../../errors.ts";
-import { findNbdkitLeftovers, removeNbdkitLeftovers } from "../../nbd/nbdkit/workspace.ts";
+import { findNbdkitLeftovers, removeNbdkitLeftovers } from "../../nbd/nbdkit/leftovers.ts";
 import { totalBytes } from "../../ranges.ts";
 import { isVmLocked, VmLock } from "../../state/lock/lock.ts";
 import { State } from "../../state/state.ts";

@@ -6,8 +6,9 @@ import type { MigratekitError } from "../../errors.ts";
 import { nbdkitCommand, type VddkSource } from "./command.ts";
 import { inspectNbdkit, type NbdkitInspection } from "./inspect.ts";
 import { passwordFd } from "./launch.ts";
+import { removeNbdkitLeftovers } from "./leftovers.ts";
 import { Supervisor, type SupervisorOptions } from "./supervisor.ts";
-import { makeWorkspace, removeNbdkitLeftovers, vddkConfigFile } from "./workspace.ts";
+import { makeWorkspace, vddkConfigFile } from "./workspace.ts";
 
 export interface NbdkitOptions extends SupervisorOptions {
   /** Ends a start under way; once started, use `stop`. */

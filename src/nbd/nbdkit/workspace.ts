@@ -1,11 +1,10 @@
 /** The private directory of one nbdkit process: socket, VDDK's configuration, its temporary files. */
-import { lstat, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
-import { connect } from "node:net";
+import { once } from "node:events";
+import { mkdtemp, rm, stat, writeFile } from "node:fs/promises";
+import { createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import type { Logger } from "pino";
 import { MigratekitError, messageOf } from "../../errors.ts";
-import { isRunning } from "../../process-identity.ts";
 
 export interface Workspace {
   /** Mode 0700, with an unpredictable name. */
@@ -18,25 +17,54 @@ export interface Workspace {
 const socketPathBytesMax = 107;
 const prefix = "migratekit-nbdkit-";
 
-/** The name carries our process ID, so that `removeNbdkitLeftovers` can tell dead owners. */
+/** A directory of ours by its name, which carries the PID of its maker for people to read. */
+export const workspaceName = /^migratekit-nbdkit-\d+-\w+$/;
+
+/** Of the maker: it listens there as long as it lives, and the kernel sees to the rest. */
+export const markOf = (dir: string): string => join(dir, "owner");
+/** Of nbdkit. */
+export const socketOf = (dir: string): string => join(dir, "nbd.sock");
+
+/**
+ * Makes a directory and marks it as in use, until it is removed or this process has ended, however that
+ * ends: leftovers.ts finds by the mark which are nobody's.
+ * @throws MigratekitError `source-open`
+ */
 export async function makeWorkspace(parentDir = tmpdir()): Promise<Workspace> {
-  const dir = await mkdtemp(join(placeFor(parentDir), `${prefix}${process.pid}-`)).catch(
-    (error) => {
-      throw new MigratekitError(
-        "source-open",
-        `no private directory for nbdkit could be made in ${parentDir}: ${messageOf(error)}`,
-        {
-          cause: error,
-          remedy: "Check the owner, mode and free space of the temporary directory.",
-        },
-      );
-    },
-  );
+  let dir: string | undefined;
+  try {
+    dir = await mkdtemp(join(placeFor(parentDir), `${prefix}${process.pid}-`));
+    return workspaceOf(dir, await listenAt(markOf(dir)));
+  } catch (error) {
+    if (dir !== undefined) await rm(dir, { recursive: true, force: true });
+    throw new MigratekitError(
+      "source-open",
+      `no private directory for nbdkit could be made in ${parentDir}: ${messageOf(error)}`,
+      {
+        cause: error,
+        remedy: "Check the owner, mode and free space of the temporary directory.",
+      },
+    );
+  }
+}
+
+function workspaceOf(dir: string, mark: Server): Workspace {
   return {
     dir,
-    socketPath: join(dir, "nbd.sock"),
-    remove: () => rm(dir, { recursive: true, force: true }),
+    socketPath: socketOf(dir),
+    remove: async () => {
+      mark.close();
+      await rm(dir, { recursive: true, force: true });
+    },
   };
+}
+
+/** Keeps nobody waiting: who connects knows what he wanted to. Does not keep this process alive. */
+async function listenAt(path: string): Promise<Server> {
+  const server = createServer((socket) => socket.destroy());
+  server.unref().listen(path);
+  await once(server, "listening");
+  return server;
 }
 
 /**
@@ -56,47 +84,8 @@ export async function vddkConfigFile(workspace: Workspace, given?: string): Prom
   return path;
 }
 
-/** Directories of this user whose owner is gone, as `removeNbdkitLeftovers` would take them up. */
-export async function findNbdkitLeftovers(parentDir = tmpdir()): Promise<string[]> {
-  const found: string[] = [];
-  for (const name of await readdir(placeFor(parentDir)).catch(() => [])) {
-    const owner = /^migratekit-nbdkit-(\d+)-\w+$/.exec(name)?.[1];
-    if (owner === undefined || isRunning(Number(owner))) continue;
-    const dir = join(placeFor(parentDir), name);
-    const status = await lstat(dir).catch(() => undefined); // gone by now
-    if (status?.isDirectory() && status.uid === process.getuid?.()) found.push(dir);
-  }
-  return found;
-}
-
-/**
- * Removes what runs left behind that were killed before they could clean up: their directories,
- * and an nbdkit of theirs that outlived them (one whose VDDK read hangs ignores SIGTERM). Only
- * directories of this user whose owner is gone, and only processes that name such a directory's
- * socket on their command line. Gives the directories removed.
- */
-export async function removeNbdkitLeftovers(
-  logger: Logger,
-  parentDir = tmpdir(),
-): Promise<string[]> {
-  const removed: string[] = [];
-  for (const dir of await findNbdkitLeftovers(parentDir)) {
-    try {
-      const killed = await killUsersOf(join(dir, "nbd.sock"));
-      // Served by nobody we can see: its run is alive in another PID namespace.
-      if (killed.length === 0 && (await accepts(join(dir, "nbd.sock")))) continue;
-      await rm(dir, { recursive: true, force: true });
-      logger.info({ dir, killed }, "removed what an earlier run's nbdkit left behind");
-      removed.push(dir);
-    } catch (error) {
-      logger.warn({ dir, error: messageOf(error) }, "could not remove an old nbdkit directory");
-    }
-  }
-  return removed;
-}
-
 /** A long TMPDIR leaves no room for a socket's path. */
-function placeFor(parentDir: string): string {
+export function placeFor(parentDir: string): string {
   const longest = join(parentDir, `${prefix}4194304-XXXXXX/nbd.sock`);
   return Buffer.byteLength(longest) <= socketPathBytesMax ? parentDir : "/tmp";
 }
@@ -114,28 +103,5 @@ function configError(path: string, reason: string, cause?: unknown): MigratekitE
   return new MigratekitError("usage", `the VDDK configuration ${path} cannot be used: ${reason}`, {
     cause,
     remedy: "Correct --vddk-config, or leave it out.",
-  });
-}
-
-/** Finds processes by command line, as a process ID written down earlier may be somebody else's by now. */
-async function killUsersOf(socketPath: string): Promise<number[]> {
-  const killed: number[] = [];
-  for (const name of await readdir("/proc")) {
-    if (!/^\d+$/.test(name)) continue;
-    const commandLine = await readFile(`/proc/${name}/cmdline`, "utf8").catch(() => "");
-    const args = commandLine.split("\0");
-    if (args[args.indexOf("--unix") + 1] !== socketPath || !args.includes("--unix")) continue;
-    process.kill(Number(name), "SIGKILL");
-    killed.push(Number(name));
-  }
-  return killed;
-}
-
-function accepts(socketPath: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect(socketPath);
-    socket.on("connect", () => resolve(true));
-    socket.on("error", () => resolve(false));
-    socket.on("connect", () => socket.destroy());
   });
 }

@@ -1,14 +1,10 @@
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
-import { once } from "node:events";
-import { access, mkdir, rm, symlink, writeFile } from "node:fs/promises";
+import { rm, symlink } from "node:fs/promises";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
 import { test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { startNbdkit } from "../../../src/nbd/nbdkit/nbdkit.ts";
-import { removeNbdkitLeftovers } from "../../../src/nbd/nbdkit/workspace.ts";
-import { isRunning, processesNaming } from "../../lab/process-table.ts";
+import { processesNaming } from "../../lab/process-table.ts";
 import { until } from "../../until.ts";
 import {
   anyInspection,
@@ -147,55 +143,6 @@ test("a stop while nbdkit waits to be started again starts nothing any more", as
   }
 });
 
-test("nbdkit dies with a parent that is killed, and the next start removes its directory", async () => {
-  await using fixture = await makeVddkFixture();
-  const { scratch, log, source } = fixture;
-  const parent = await startParent(scratch.dir, source);
-  process.kill(parent.pid, "SIGKILL");
-  await until("the end of nbdkit", () => !isRunning(parent.nbdkitPid));
-  await access(parent.dir);
-  await using _next = await startNbdkit(source, { logger: log.logger, tempDir: scratch.dir });
-  await assert.rejects(access(parent.dir), { code: "ENOENT" });
-});
-
-test("an nbdkit that hangs in a read when its parent is killed is ended by the next run", async () => {
-  await using fixture = await makeVddkFixture();
-  const { scratch, log, source } = fixture;
-  const parent = await startParent(scratch.dir, source);
-  await fixture.lab.setFaults({ hang_after: 0 });
-  const reader = run("nbdcopy", [parent.uri, "null:"]);
-  reader.catch(() => {});
-  await until("an open disk", () => fixture.nfc.connectionCount > 0);
-  process.kill(parent.pid, "SIGKILL");
-  await until("a dead parent", () => !isRunning(parent.pid));
-  await removeNbdkitLeftovers(log.logger, scratch.dir);
-  await until("the end of nbdkit", () => !isRunning(parent.nbdkitPid));
-  await assert.rejects(access(parent.dir), { code: "ENOENT" });
-  await assert.rejects(reader);
-});
-
-test("only directories of dead owners are removed, and never through a symlink", async () => {
-  await using fixture = await makeVddkFixture();
-  const { scratch, log } = fixture;
-  const deadPid = 4_194_303;
-  const names = {
-    ours: `migratekit-nbdkit-${process.pid}-AbCdEf`,
-    dead: `migratekit-nbdkit-${deadPid}-AbCdEf`,
-    link: `migratekit-nbdkit-${deadPid}-AbCdEg`,
-    other: "migratekit-nbdkit-notours",
-  };
-  const path = (name: string) => join(scratch.dir, name);
-  await mkdir(path("precious"));
-  await writeFile(join(path("precious"), "file"), "");
-  for (const name of [names.ours, names.dead, names.other]) await mkdir(path(name));
-  await symlink(path("precious"), path(names.link));
-  await removeNbdkitLeftovers(log.logger, scratch.dir);
-  await assert.rejects(access(path(names.dead)), { code: "ENOENT" });
-  for (const name of [names.ours, names.other, names.link]) await access(path(name));
-  await access(join(path("precious"), "file"));
-  await run("rm", ["-r", path(names.ours), path(names.other), path(names.link)]);
-});
-
 test("stopping ends nbdkit in the time limit even when it ignores TERM", async () => {
   await using fixture = await makeVddkFixture();
   const { source, scratch, log } = fixture;
@@ -209,24 +156,3 @@ test("stopping ends nbdkit in the time limit even when it ignores TERM", async (
   abort.abort(new Error("interrupted"));
   await assert.rejects(starting, /interrupted/);
 });
-
-/** Another Node process that starts an nbdkit and then does nothing, so that it can be killed. */
-async function startParent(tempDir: string, source: object) {
-  const script = `
-    import { pino } from "pino";
-    import { startNbdkit } from "${join(import.meta.dirname, "../../../src/nbd/nbdkit/nbdkit.ts")}";
-    const source = JSON.parse(await new Response(process.stdin).text());
-    const logger = pino({ level: "silent" });
-    const nbdkit = await startNbdkit(source, { logger, tempDir: ${JSON.stringify(tempDir)} });
-    console.log(JSON.stringify({ nbdkitPid: nbdkit.pid, uri: nbdkit.uri }));
-    setInterval(() => {}, 1000);
-  `;
-  const child = spawn(process.execPath, ["--input-type=module", "-e", script], {
-    stdio: ["pipe", "pipe", "inherit"],
-  });
-  child.stdin.end(JSON.stringify(source));
-  const [line] = await once(createInterface(child.stdout), "line");
-  const { nbdkitPid, uri } = JSON.parse(line) as { nbdkitPid: number; uri: string };
-  const socketPath = new URL(uri).searchParams.get("socket") ?? "";
-  return { pid: child.pid!, nbdkitPid, uri, dir: join(socketPath, "..") };
-}
