@@ -117,40 +117,46 @@ Napi::Object handleOf(Napi::Env env, std::shared_ptr<Runner> runner) {
   return handle;
 }
 
-// A question that is answered on a thread of its own. `question` fills the failure when it has no
-// answer; `valueOf` makes the answer one of JavaScript's.
+// What a question to an export is asked with, on a thread of its own.
+struct Asked {
+  const Endpoint endpoint;
+  const milliseconds timeout;
+  const std::atomic<bool>& cancelled;
+  Failure& failure;  // to be filled when there is no answer
+};
+
+// Of a call with endpoint, …, timeoutMs, callback. `valueOf` makes the answer one of JavaScript's.
 template <typename Answer>
-Napi::Value ask(Napi::Env env, const Napi::Value& callback,
-                std::function<Answer(const std::atomic<bool>& cancelled, Failure&)> question,
+Napi::Value ask(const Napi::CallbackInfo& info, std::function<Answer(const Asked&)> question,
                 std::function<Napi::Value(Napi::Env, const Answer&)> valueOf) {
   struct State {
     Failure failure;
     Answer answer;
   };
   auto state = std::make_shared<State>();
+  const size_t last = info.Length() - 1;
   auto runner = Runner::start(
-      env, callback.As<Napi::Function>(),
-      [state, question](Runner& runner) {
-        state->answer = question(runner.stopped(), state->failure);
+      info.Env(), info[last].As<Napi::Function>(),
+      [=, endpoint = endpointOf(info[0]),
+       timeout = milliseconds{bytesOf(info[last - 1])}](Runner& runner) {
+        state->answer = question({endpoint, timeout, runner.stopped(), state->failure});
       },
       nullptr, nullptr,
-      [state, valueOf](Napi::Env env, Napi::Function callback) {
+      [=](Napi::Env env, Napi::Function callback) {
         if (!state->failure.code.empty())
           return tell(env, callback, "failed", failureOf(env, state->failure));
         return tell(env, callback, "done", valueOf(env, state->answer));
       });
-  return handleOf(env, runner);
+  return handleOf(info.Env(), runner);
 }
 
 // Endpoint, timeoutMs, callback
 Napi::Value probe(const Napi::CallbackInfo& info) {
   using Answer = std::optional<ExportInfo>;
-  const Endpoint endpoint = endpointOf(info[0]);
-  const milliseconds timeout{bytesOf(info[1])};
   return ask<Answer>(
-      info.Env(), info[2],
-      [=](const std::atomic<bool>& cancelled, Failure& failure) {
-        return probeExport(endpoint, timeout, cancelled, failure);
+      info,
+      [](const Asked& to) {
+        return probeExport(to.endpoint, to.timeout, to.cancelled, to.failure);
       },
       [](Napi::Env env, const Answer& answer) { return infoOf(env, *answer); });
 }
@@ -158,13 +164,10 @@ Napi::Value probe(const Napi::CallbackInfo& info) {
 // Endpoint, ranges, timeoutMs, callback
 Napi::Value digest(const Napi::CallbackInfo& info) {
   using Answer = std::vector<std::string>;
-  const Endpoint endpoint = endpointOf(info[0]);
-  const std::vector<Range> ranges = rangesOf(info[1]);
-  const milliseconds timeout{bytesOf(info[2])};
   return ask<Answer>(
-      info.Env(), info[3],
-      [=](const std::atomic<bool>& cancelled, Failure& failure) {
-        return digestRanges(endpoint, ranges, timeout, cancelled, failure);
+      info,
+      [ranges = rangesOf(info[1])](const Asked& to) {
+        return digestRanges(to.endpoint, ranges, to.timeout, to.cancelled, to.failure);
       },
       [](Napi::Env env, const Answer& answer) {
         Napi::Array digests = Napi::Array::New(env, answer.size());
@@ -177,13 +180,10 @@ Napi::Value digest(const Napi::CallbackInfo& info) {
 // Endpoint, offset, length, timeoutMs, callback
 Napi::Value read(const Napi::CallbackInfo& info) {
   using Answer = std::vector<uint8_t>;
-  const Endpoint endpoint = endpointOf(info[0]);
-  const Range range = {bytesOf(info[1]), bytesOf(info[2])};
-  const milliseconds timeout{bytesOf(info[3])};
   return ask<Answer>(
-      info.Env(), info[4],
-      [=](const std::atomic<bool>& cancelled, Failure& failure) {
-        return readRange(endpoint, range, timeout, cancelled, failure);
+      info,
+      [range = Range{bytesOf(info[1]), bytesOf(info[2])}](const Asked& to) {
+        return readRange(to.endpoint, range, to.timeout, to.cancelled, to.failure);
       },
       [](Napi::Env env, const Answer& answer) {
         auto bytes = Napi::Uint8Array::New(env, answer.size());
