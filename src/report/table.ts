@@ -11,6 +11,7 @@ export interface Sheet {
   readonly unicode: boolean;
 }
 
+/** Standard output as it is now. */
 export function sheetOf({ unicode }: Pick<Config, "unicode">): Sheet {
   return { columns: process.stdout.isTTY ? process.stdout.columns : undefined, unicode };
 }
