@@ -113,6 +113,17 @@ export const catalogue = {
     remedy: "Look at the VM's recent tasks and its datastore's free space.",
   },
 
+  "snapshot-gone": {
+    exit: "vsphere",
+    meaning: "The run's snapshot was removed by somebody else while the run worked.",
+    remedy: "Run again; find out in the VM's recent tasks who removes its snapshots.",
+  },
+  "vm-changed": {
+    exit: "vsphere",
+    meaning: "A disk was added to the virtual machine while a run began.",
+    remedy: "Run again when nobody changes the virtual machine's disks.",
+  },
+
   // Source: nbdkit, VDDK, the ESXi host's NFC service
   "nbdkit-missing": {
     exit: "source",

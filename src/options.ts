@@ -247,6 +247,17 @@ export const options = {
     },
     "defaulted",
   ),
+  "allow-tracking-over-snapshots": define(
+    {
+      group: "run",
+      describe:
+        "turn changed block tracking on although the VM has snapshots: changes may be missed",
+      commands: syncing,
+      parse: type.flag,
+      fallback: "false",
+    },
+    "defaulted",
+  ),
   "skip-disks": define({
     group: "run",
     value: "KEYS",
@@ -342,7 +353,7 @@ export const options = {
     {
       group: "run",
       describe: "do not ask for confirmation (needed where there is no terminal)",
-      commands: ["cutover"],
+      commands: ["cutover", "cleanup"],
       parse: type.flag,
       fallback: "false",
     },
@@ -368,6 +379,14 @@ export const options = {
     },
     "defaulted",
   ),
+  foreign: define({
+    group: "run",
+    value: "RUN-ID",
+    describe:
+      "also remove the snapshot of a run that this state directory does not know, once it is dead for certain; all: of every such run",
+    commands: ["cleanup"],
+    parse: type.text,
+  }),
   "discard-journals": define(
     {
       group: "run",

@@ -1,11 +1,13 @@
 import { exitCodes, MigratekitError } from "../errors.ts";
 import { type CleanupSummary, type Leftover, runCleanup } from "../migration/cleanup/cleanup.ts";
+import { confirm } from "../report/confirm.ts";
 import type { CommandContext } from "../report/context.ts";
 import { printJson } from "../report/json.ts";
 
 /** `migratekit cleanup`: leftovers of dead runs, listed and removed. */
 export async function run({ config, logger, signal }: CommandContext): Promise<number> {
-  const summary = await runCleanup({ config, logger, signal });
+  const ask = (question: string) => (config.yes ? Promise.resolve() : confirm(question, signal));
+  const summary = await runCleanup({ config, logger, signal, confirm: ask });
   const failed = summary.vms.flatMap(({ leftovers }) =>
     leftovers.filter(({ outcome }) => outcome === "failed"),
   );

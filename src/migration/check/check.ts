@@ -124,11 +124,11 @@ async function checkFoundVm(
 ): Promise<Finding[]> {
   const skip = config.skipDisks ?? [];
   const findings = await Promise.all([
-    probe("vm", signal, () => checkVm(vm, config.quiesceSnapshot)),
+    probe("vm", signal, () => checkVm(vm, config)),
     probe("vm", signal, () => checkSnapshots(client, vm, identity, config.stateDir, state)),
     probe("lock", signal, () => checkLock(config.stateDir, vm)),
     probe("disk", signal, () => [...checkSkipped(vm, skip), ...checkDisks(vm, skip)]),
-    probe("privileges", signal, () => checkPrivileges(client, vm)),
+    probe("privileges", signal, () => checkPrivileges(client, vm, config)),
     probe("host", signal, () => checkHost(client, vm, config, signal)),
   ]);
   return findings.flat();

@@ -13,7 +13,7 @@ import { decideCopy } from "../cycle/decision.ts";
 import { peekChangeId } from "../cycle/oma-change-ids.ts";
 import { findChangedSample } from "../cycle/samples.ts";
 import type { CopyDecision, FoundDisk } from "../disk.ts";
-import { willBeTracked } from "../vm/suitable.ts";
+import { type TrackingSettings, willBeTracked } from "../vm/suitable.ts";
 import { type Finding, ok, problem, warning } from "./finding.ts";
 import { unreadableTarget } from "./targets.ts";
 
@@ -86,7 +86,7 @@ async function planOne(
   const record = state?.records.readDiskRecord(identity, key);
   const journal = state?.journals.openJournal(identity, key);
   const stored = await storedChangeId(context, key, record?.changeId, findings);
-  const frozen = { capacityBytes, changeId: nextChangeId(changeId, vm) };
+  const frozen = { capacityBytes, changeId: nextChangeId(changeId, vm, config) };
   const known = { frozen, target, storedChangeId: stored, record, journal };
   let plan: CopyDecision = decideCopy(known, { full: config.full });
   const samples = samplesFor(plan, record);
@@ -125,10 +125,14 @@ async function planOne(
 }
 
 /** What a snapshot would have. Before its first one a disk has no history: no stored ID fits it. */
-function nextChangeId(live: string | undefined, vm: VmDetails): string | undefined {
+function nextChangeId(
+  live: string | undefined,
+  vm: VmDetails,
+  settings: TrackingSettings,
+): string | undefined {
   const now = live === undefined ? undefined : splitChangeId(live);
   if (now !== undefined) return `${now.uuid}/${now.sequence + 1n}`;
-  return live ?? (willBeTracked(vm) ? "new" : undefined);
+  return live ?? (willBeTracked(vm, settings) ? "new" : undefined);
 }
 
 /** An unreadable store ends a run, unless all is copied anyway. */

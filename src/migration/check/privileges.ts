@@ -2,7 +2,7 @@
 import { MigratekitError } from "../../errors.ts";
 import type { VmDetails } from "../../vmware/vm-details.ts";
 import type { VsphereClient } from "../../vmware/vmware.ts";
-import { trackingOf } from "../vm/suitable.ts";
+import { type TrackingSettings, trackingOf } from "../vm/suitable.ts";
 import { type Finding, ok, problem, warning } from "./finding.ts";
 
 /** On the VM or a folder above it; by their API names, as roles are made from scripts. */
@@ -19,8 +19,12 @@ const privileges = {
  * some runs need.
  * @throws MigratekitError `vsphere-…`
  */
-export async function checkPrivileges(client: VsphereClient, vm: VmDetails): Promise<Finding[]> {
-  const needsTracking = trackingOf(vm) === "off";
+export async function checkPrivileges(
+  client: VsphereClient,
+  vm: VmDetails,
+  settings: TrackingSettings,
+): Promise<Finding[]> {
+  const needsTracking = trackingOf(vm, settings) === "off";
   const needed: string[] = [
     ...privileges.snapshot,
     ...privileges.disk,

@@ -1,18 +1,27 @@
 /** The VM: what it is, its snapshots, who works on it. */
+import type { Config } from "../../config.ts";
 import { MigratekitError } from "../../errors.ts";
 import { isVmLocked } from "../../state/lock/lock.ts";
 import type { State } from "../../state/state.ts";
 import type { VmIdentity } from "../../state/vm-identity.ts";
-import { flatten } from "../../vmware/snapshots.ts";
 import type { VmDetails } from "../../vmware/vm-details.ts";
 import type { VsphereClient } from "../../vmware/vmware.ts";
-import { findLeftovers } from "../cycle/snapshot.ts";
-import { snapshotOwner } from "../cycle/snapshot-names.ts";
-import { obstaclesToRun, trackingOf } from "../vm/suitable.ts";
-import { type Finding, ok, problem, warning, warningsOf } from "./finding.ts";
+import { readMarks } from "../cycle/snapshot.ts";
+import { otherRun } from "../vm/mark.ts";
+import {
+  obstaclesToRun,
+  othersSnapshots,
+  type TrackingSettings,
+  trackingOf,
+  trackingStaysOff,
+} from "../vm/suitable.ts";
+import { type Finding, ok, problem, warning } from "./finding.ts";
 
 /** The VM as it is: tracking, Tools, what it keeps from a run. */
-export function checkVm(vm: VmDetails, quiesceSnapshot: boolean): Finding[] {
+export function checkVm(
+  vm: VmDetails,
+  config: TrackingSettings & Pick<Config, "quiesceSnapshot">,
+): Finding[] {
   const { name, moref, hardwareVersion, powerState, host } = vm;
   const found = [
     ok(
@@ -20,11 +29,11 @@ export function checkVm(vm: VmDetails, quiesceSnapshot: boolean): Finding[] {
       `${name} (${moref}): ${powerState}, hardware version ${hardwareVersion}, ` +
         `${vm.disks.length} disk(s), on host ${host.name || "unknown"}`,
     ),
-    ...trackingFindings(vm),
+    ...trackingFindings(vm, config),
     ...obstaclesToRun(vm).map((obstacle) => problem("vm", obstacle)),
   ];
   const warn = (message: string, remedy: string) => found.push(warning("vm", message, remedy));
-  if (quiesceSnapshot && powerState === "poweredOn" && !vm.toolsRunning) {
+  if (config.quiesceSnapshot && powerState === "poweredOn" && !vm.toolsRunning) {
     warn(
       "VMware Tools do not run in the guest: snapshots are crash-consistent only",
       "Start VMware Tools, or say --no-quiesce-snapshot.",
@@ -56,28 +65,27 @@ export async function checkSnapshots(
   const holder = isVmLocked(stateDir, vm.instanceUuid);
   const dead = state?.runs.runsWithLeftoverSnapshots(identity, holder) ?? [];
   const deadRunIds = new Set(dead.map(({ runId }) => runId));
-  const ofLiving: Finding[] = [];
-  const logger = warningsOf((message) =>
-    ofLiving.push(warning("vm", message, "Wait for that run, or look at it on its host.")),
-  );
-  const leftovers = await findLeftovers({ client, vmMoref: vm.moref, deadRunIds, logger });
-  const found = leftovers.map(({ name, moref }) =>
+  const marks = await readMarks({ client, vm }, deadRunIds);
+  const found = marks.dead.map(({ snapshot: { name, moref } }) =>
     warning(
       "vm",
       `the snapshot ${name} (${moref}) was left by a run that died`,
       "The next run removes it, as does 'migratekit cleanup'.",
     ),
   );
-  const others = [...flatten(vm.snapshots)].filter((snapshot) => !snapshotOwner(snapshot));
+  const others = othersSnapshots(vm);
   if (others.length > 0) {
     const names = others.map((snapshot) => JSON.stringify(snapshot.name)).join(", ");
     found.push(ok("vm", `${others.length} snapshot(s) of others, left alone: ${names}`));
   }
-  return [...found, ...ofLiving];
+  for (const other of marks.others) {
+    found.push(problem("lock", otherRun(vm.name, other)));
+  }
+  return found;
 }
 
-function trackingFindings(vm: VmDetails): Finding[] {
-  switch (trackingOf(vm)) {
+function trackingFindings(vm: VmDetails, settings: TrackingSettings): Finding[] {
+  switch (trackingOf(vm, settings)) {
     case "on":
       return [ok("vm", "changed block tracking is on")];
     case "unsupported":
@@ -96,19 +104,17 @@ function trackingFindings(vm: VmDetails): Finding[] {
           "Resume it or power it off.",
         ),
       ];
+    case "snapshots":
+      return [
+        warning(
+          "vm",
+          trackingStaysOff(vm),
+          "Remove the VM's snapshots before the first run, so that later runs copy only what changed.",
+        ),
+      ];
     case "off":
-      return [trackingTurnedOn(vm)];
+      return [ok("vm", "changed block tracking is off; the run turns it on")];
   }
-}
-
-function trackingTurnedOn(vm: VmDetails): Finding {
-  const off = "changed block tracking is off; the run turns it on";
-  if (vm.snapshots.length === 0) return ok("vm", off);
-  return warning(
-    "vm",
-    `${off}, which may not take effect while the VM has snapshots`,
-    "Remove the VM's snapshots before the first run.",
-  );
 }
 
 /** @throws MigratekitError `locked` */

@@ -7,13 +7,14 @@ import { totalBytes } from "../../ranges.ts";
 import { isVmLocked, VmLock } from "../../state/lock/lock.ts";
 import { State } from "../../state/state.ts";
 import type { VmIdentity } from "../../state/vm-identity.ts";
-import { formatBytes } from "../../text.ts";
+import { formatBytes, formatDuration } from "../../text.ts";
 import type { VmDetails } from "../../vmware/vm-details.ts";
 import type { VsphereClient } from "../../vmware/vmware.ts";
 import { connectReadOnly } from "../check/endpoint.ts";
-import { findLeftovers } from "../cycle/snapshot.ts";
+import { readMarks } from "../cycle/snapshot.ts";
 import { diskIdOf } from "../vm/disks.ts";
 import { type LocatedVm, locateVm } from "../vm/locate.ts";
+import { describeMark, type Mark } from "../vm/mark.ts";
 import { UndoStack } from "../vm/undo.ts";
 
 /** Part of `--json`. */
@@ -43,6 +44,8 @@ export interface CleanupContext {
   readonly config: Config;
   readonly logger: Logger;
   readonly signal: AbortSignal;
+  /** Before `--foreign all` removes anything. @throws MigratekitError `usage` for a no */
+  readonly confirm: (question: string) => Promise<void>;
 }
 
 /**
@@ -170,21 +173,52 @@ async function cleanHeldVm(
 }
 
 async function removeSnapshots(
-  { config, logger, signal }: CleanupContext,
+  context: CleanupContext,
   client: VsphereClient,
   vm: VmDetails,
   deadRunIds: ReadonlySet<string>,
 ): Promise<Leftover[]> {
+  const { config, logger } = context;
+  const { dead, others } = await readMarks({ client, vm }, deadRunIds);
+  const chosen = others.filter(({ runId }) => ["all", runId].includes(config.foreign ?? ""));
+  if (config.foreign !== undefined && config.foreign !== "all" && chosen.length === 0) {
+    throw new MigratekitError(
+      "usage",
+      `--foreign: no snapshot of run ${config.foreign} is on ${vm.name}`,
+    );
+  }
+  for (const mark of chosen) logger.warn(`${describeMark(mark)}: ${ageOf(mark)} old`);
+  if (config.foreign === "all" && chosen.length > 0 && !config.dryRun) {
+    const runs = chosen.map((mark) => `${describeMark(mark)}, ${ageOf(mark)} old`).join("; ");
+    await context.confirm(`Snapshots on ${vm.name} of runs that may still work: ${runs}.`);
+  }
+  const kept = others.filter((mark) => !chosen.includes(mark));
+  return [
+    ...(await removeMarks(context, client, vm, [...dead, ...chosen])),
+    ...kept.map((mark): Leftover => {
+      const reason =
+        `of ${describeMark(mark)}, ${ageOf(mark)} old, which may be alive; ` +
+        `once it is dead for certain: --foreign ${mark.runId}`;
+      return { kind: "snapshot", what: whatOf(mark), outcome: "kept", reason };
+    }),
+  ];
+}
+
+async function removeMarks(
+  { config, signal }: CleanupContext,
+  client: VsphereClient,
+  vm: VmDetails,
+  marks: readonly Mark[],
+): Promise<Leftover[]> {
   const found: Leftover[] = [];
-  const query = { client, vmMoref: vm.moref, deadRunIds, logger, signal };
-  for (const snapshot of await findLeftovers(query)) {
-    const one = { kind: "snapshot", what: `${snapshot.name} (${snapshot.moref})` } as const;
+  for (const mark of marks) {
+    const one = { kind: "snapshot", what: whatOf(mark) } as const;
     if (config.dryRun) {
       found.push({ ...one, outcome: "would be removed" });
       continue;
     }
     try {
-      await client.removeSnapshot(snapshot.moref, { vmMoref: vm.moref, signal });
+      await client.removeSnapshot(mark.snapshot.moref, { vmMoref: vm.moref, signal });
       found.push({ ...one, outcome: "removed" });
     } catch (error) {
       signal.throwIfAborted();
@@ -192,6 +226,16 @@ async function removeSnapshots(
     }
   }
   return found;
+}
+
+function whatOf({ snapshot }: Mark): string {
+  return `${snapshot.name} (${snapshot.moref})`;
+}
+
+/** By vSphere's clock for the snapshot and ours for now. */
+function ageOf({ snapshot }: Mark): string {
+  const seconds = (Date.now() - Date.parse(snapshot.createdAt)) / 1000;
+  return formatDuration(Math.max(0, seconds));
 }
 
 /** A journal spares the next run what was copied already: it is no rubbish while its disk exists. */

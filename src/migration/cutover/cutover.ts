@@ -5,7 +5,7 @@ import type { PowerState } from "../../vmware/vm-details.ts";
 import { syncVm } from "../cycle/cycle.ts";
 import type { CycleSummary } from "../cycle/summary.ts";
 import type { CycleContext, HeldVm } from "../vm/held-vm.ts";
-import { withVm } from "../vm/vm.ts";
+import { readAgain, withVm } from "../vm/vm.ts";
 import { type DowntimeEstimate, estimateDowntime } from "./downtime.ts";
 import { checkShutdown, describePower, type Shutdown, shutDown } from "./guest-shutdown.ts";
 
@@ -50,7 +50,7 @@ async function cutOver(held: HeldVm, shutdown: Shutdown): Promise<CutoverSummary
   const downSinceMs = performance.now();
   if (passes.length > 0) await shutDown(held, shutdown);
   held.logger.info(`${held.site.vm.name} is powered off: last sync`);
-  const last = await refresh(held);
+  const last = await readAgain(held);
   // What the passes have not brought, this one does: a full copy was theirs to make.
   const config = passes.length === 0 ? last.config : { ...last.config, full: false };
   const final = await syncVm({ ...last, config });
@@ -80,7 +80,7 @@ async function syncUntilShort(held: HeldVm): Promise<CycleSummary[]> {
   const passes: CycleSummary[] = [];
   for (;;) {
     const full = config.full && passes.length === 0;
-    const now = passes.length === 0 ? held : await refresh(held);
+    const now = passes.length === 0 ? held : await readAgain(held);
     const summary = await syncVm({ ...now, config: { ...config, full, verify: false } });
     passes.push(summary);
     const [run] = held.state.runs.listRuns(held.identity, 1);
@@ -108,10 +108,4 @@ function estimateText(estimate: DowntimeEstimate | undefined, verified: boolean)
     `the last sync is expected to take ${formatDuration(totalMs / 1000)} ` +
     `(${copying}; ${formatDuration(fixedMs / 1000)} for the rest), besides ${more}`
   );
-}
-
-/** The VM as it is now: its power state and disks may have changed since it was found. */
-async function refresh(held: HeldVm): Promise<HeldVm> {
-  const { site } = held;
-  return { ...held, site: { ...site, vm: await site.client.readVm(site.vm.moref) } };
 }

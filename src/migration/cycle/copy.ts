@@ -14,6 +14,7 @@ import { firstDifference } from "./guard.ts";
 import { beginJournal, type JournalContext } from "./journal.ts";
 import { announcePlan, planFullInstead } from "./plan.ts";
 import { readTellingRanges, SamplePicker } from "./samples.ts";
+import { assertSnapshotThere } from "./snapshot.ts";
 import { explainEngineError } from "./source.ts";
 import { runDiskOf } from "./summary.ts";
 
@@ -145,6 +146,7 @@ async function copyDisk(
     });
     const remembered = await proveWritten(context, disk, picker);
     if (config.verify) await verifyDisk(context, disk);
+    await assertSnapshotThere(context.query);
     await recordChangeId(context, disk, remembered);
     return result;
   } catch (error) {

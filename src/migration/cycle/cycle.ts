@@ -1,5 +1,6 @@
 /** One cycle for one VM, from discovery to stored change IDs: the steps in their order. */
 
+import { MigratekitError } from "../../errors.ts";
 import { freezeDisk, type PlannedDisk, type PreparedDisk } from "../disk.ts";
 import { diskIdOf } from "../vm/disks.ts";
 import type { CycleContext, HeldVm } from "../vm/held-vm.ts";
@@ -7,7 +8,7 @@ import { reserveConnections } from "../vm/host-connections.ts";
 import { type Run, withRun } from "../vm/run.ts";
 import { findDisks } from "../vm/targets.ts";
 import { UndoStack } from "../vm/undo.ts";
-import { withVm } from "../vm/vm.ts";
+import { readAgain, withVm } from "../vm/vm.ts";
 import {
   importChangeIds,
   openChangeIdStore,
@@ -17,7 +18,7 @@ import {
 import { openEngine, transfer } from "./copy.ts";
 import { guardTarget } from "./guard.ts";
 import { announcePlan, planCopy } from "./plan.ts";
-import { enableChangeTracking, snapshotVm } from "./snapshot.ts";
+import { claimVm, enableChangeTracking, snapshotVm, type VmSnapshot } from "./snapshot.ts";
 import { inspectSource, snapshotSource, startSource } from "./source.ts";
 import { type CycleSummary, ofRun, summarizeDisk, syncTypeOf } from "./summary.ts";
 
@@ -30,9 +31,18 @@ export async function runCycle(context: CycleContext): Promise<CycleSummary> {
   return await withVm(context, syncVm);
 }
 
-/** One cycle of a VM that is held already. @throws as `runCycle` */
+/**
+ * One cycle of a VM that is held already; begun again, once, where the VM got a disk meanwhile.
+ * @throws as `runCycle`
+ */
 export async function syncVm(held: HeldVm): Promise<CycleSummary> {
-  return await withRun(held, sync);
+  try {
+    return await withRun(held, sync);
+  } catch (error) {
+    if (!(error instanceof MigratekitError) || error.code !== "vm-changed") throw error;
+    held.logger.warn(`${error.message}; beginning again with it`);
+    return await withRun(await readAgain(held), sync);
+  }
 }
 
 async function sync(run: Run, undo: UndoStack): Promise<CycleSummary> {
@@ -53,10 +63,12 @@ async function sync(run: Run, undo: UndoStack): Promise<CycleSummary> {
   const { parallelDisks, sourceConnections } = await reserveConnections(run, found.length, undo);
 
   reporter.stage("EnableCBT");
-  await enableChangeTracking(site, logger, signal);
+  const deadRunIds = await claimVm(run);
+  await enableChangeTracking(site, config, logger, signal);
 
   reporter.stage("Snapshot");
-  const snapshot = await snapshotVm(run, undo);
+  const snapshot = await snapshotVm(run, deadRunIds, undo);
+  refuseNewDisks(run, snapshot);
 
   reporter.stage("QueryCBT");
   const { query } = snapshot;
@@ -102,6 +114,15 @@ async function sync(run: Run, undo: UndoStack): Promise<CycleSummary> {
     duration_ms: Math.round(performance.now() - startedMs),
     disks,
   };
+}
+
+/** A disk that came after the VM was read has no target yet, and the snapshot holds it. */
+function refuseNewDisks({ site }: Run, snapshot: VmSnapshot): void {
+  for (const disk of snapshot.disks) {
+    if (site.vm.disks.some(({ key }) => key === disk.key)) continue;
+    const what = `${diskIdOf(disk)} (${disk.label})`;
+    throw new MigratekitError("vm-changed", `${what} was added to ${site.vm.name} just now`);
+  }
 }
 
 /** A disk that was detached may come back: what is known of it stays. */

@@ -3,23 +3,28 @@ import type { Logger } from "pino";
 import { MigratekitError } from "../../errors.ts";
 import { reportOnly } from "../../report-only.ts";
 import type { RunStore } from "../../state/runs.ts";
-import { flatten, type SnapshotNode } from "../../vmware/snapshots.ts";
+import { flatten, type RemoveOptions } from "../../vmware/snapshots.ts";
 import type { VirtualDisk } from "../../vmware/virtual-disk.ts";
-import type { VsphereClient } from "../../vmware/vmware.ts";
 import { diskIdOf } from "../vm/disks.ts";
-import type { Run } from "../vm/run.ts";
-import type { Site } from "../vm/site.ts";
-import { trackingOf, willBeTracked } from "../vm/suitable.ts";
-import type { UndoStack } from "../vm/undo.ts";
-import type { AreaQuery } from "./areas.ts";
 import {
-  hostId,
-  ownerLives,
+  describeMark,
+  earlierMark,
+  type Mark,
+  markOf,
+  otherRun,
   snapshotDescription,
   snapshotName,
-  snapshotOwner,
-  thisOwner,
-} from "./snapshot-names.ts";
+} from "../vm/mark.ts";
+import type { Run } from "../vm/run.ts";
+import type { Site } from "../vm/site.ts";
+import {
+  type TrackingSettings,
+  trackingOf,
+  trackingStaysOff,
+  willBeTracked,
+} from "../vm/suitable.ts";
+import type { UndoStack } from "../vm/undo.ts";
+import type { AreaQuery } from "./areas.ts";
 
 /** A run's own snapshot. */
 export interface VmSnapshot {
@@ -33,13 +38,48 @@ export interface VmSnapshot {
   remove(): Promise<undefined>;
 }
 
-/** Turns changed block tracking on where it is off; it takes effect with the next snapshot. */
+/** The part of a run that its snapshot takes. */
+export type SnapshotContext = Pick<
+  Run,
+  "site" | "identity" | "state" | "lock" | "runId" | "config" | "reporter" | "logger" | "signal"
+>;
+
+/**
+ * The VM is ours alone, and nothing of dead runs is left on it: their snapshots are removed before a
+ * new one is made, as the other order has corrupted file systems (field notes, 10). The caller holds
+ * the VM's lock. Gives the IDs of those runs.
+ * @throws MigratekitError `locked` where another run's snapshot is on the VM, `vsphere-…`,
+ *   `state-unusable`; the signal's reason
+ */
+export async function claimVm(context: SnapshotContext): Promise<ReadonlySet<string>> {
+  const { identity, lock, site, logger } = context;
+  const { runs } = context.state;
+  const dead = runs.runsWithLeftoverSnapshots(identity, lock).map((run) => run.runId);
+  for (const gone of runs.deadRuns(identity, lock)) {
+    reportOnly(logger, "the death of a run is not in the history", () =>
+      runs.finishRun(gone.runId, { status: "died" }),
+    );
+  }
+  const deadRunIds = new Set(dead);
+  const marks = await readMarks(site, deadRunIds);
+  if (marks.others[0]) throw otherRun(site.vm.name, marks.others[0]);
+  await removeMarks(site, marks.dead, logger, { signal: context.signal });
+  // What is not in the tree any more is gone, whoever removed it.
+  for (const runId of deadRunIds) noteRemoval(runs, runId, logger);
+  return deadRunIds;
+}
+
+/**
+ * Turns changed block tracking on where that can be done; it takes effect with the next snapshot.
+ * @throws MigratekitError `cbt-unavailable`, `vsphere-…`; the signal's reason
+ */
 export async function enableChangeTracking(
   { vm, client }: Site,
+  settings: TrackingSettings,
   logger: Logger,
   signal: AbortSignal,
 ): Promise<void> {
-  switch (trackingOf(vm)) {
+  switch (trackingOf(vm, settings)) {
     case "on":
       return;
     case "unsupported":
@@ -54,49 +94,49 @@ export async function enableChangeTracking(
           "so do the next ones until the VM is resumed or powered off",
       );
       return;
+    case "snapshots":
+      logger.warn(
+        `${trackingStaysOff(vm)}; remove the snapshots, or say --allow-tracking-over-snapshots`,
+      );
+      return;
     case "off":
       logger.info("turning on changed block tracking");
       await client.enableChangeTracking(vm.moref, signal);
   }
 }
 
-/** The part of a run that its snapshot takes. */
-export type SnapshotContext = Pick<
-  Run,
-  "site" | "identity" | "state" | "lock" | "runId" | "config" | "reporter" | "logger" | "signal"
->;
-
 /**
- * Leftovers go first, then the new snapshot; its removal is on the undo stack from the start.
- * @throws MigratekitError `snapshot-failed`, `vsphere-…`, `state-unusable`; the signal's reason
+ * The run's snapshot; its removal is on the undo stack from the start. The tree is read again
+ * afterwards: of two runs that came at the same time the later one yields.
+ * @throws MigratekitError `locked`, `snapshot-failed`, `vsphere-…`, `state-unusable`; the signal's reason
  */
-export async function snapshotVm(context: SnapshotContext, undo: UndoStack): Promise<VmSnapshot> {
-  const { identity, lock, logger, signal } = context;
-  const { client, vm } = context.site;
-  const { runs } = context.state;
-  const dead = runs.runsWithLeftoverSnapshots(identity, lock).map((run) => run.runId);
-  for (const gone of runs.deadRuns(identity, lock)) {
-    reportOnly(logger, "the death of a run is not in the history", () =>
-      runs.finishRun(gone.runId, { status: "died" }),
-    );
-  }
-  const leftovers = { client, vmMoref: vm.moref, deadRunIds: new Set(dead), logger };
-  await removeLeftovers({ ...leftovers, signal }, runs);
-
+export async function snapshotVm(
+  context: SnapshotContext,
+  deadRunIds: ReadonlySet<string>,
+  undo: UndoStack,
+): Promise<VmSnapshot> {
+  const { site, runId, logger, signal } = context;
+  const { client, vm } = site;
   const dropAll = async () => {
     context.reporter.tracker.setDetail("removing the snapshot");
     await dropSnapshot(context);
     // A dead run's snapshot may only have been in the making before; a VM's tasks go one after
     // another, so by now it is there.
-    if (dead.length > 0) await removeLeftovers({ ...leftovers, hurry: signal }, runs);
+    if (deadRunIds.size > 0) {
+      await removeMarks(site, (await readMarks(site, deadRunIds)).dead, logger, { hurry: signal });
+    }
     return undefined;
   };
   let removal: Promise<undefined> | undefined;
   const remove = () => (removal ??= dropAll());
   undo.defer("remove the snapshot", remove);
   const taken = await takeSnapshot(context);
+  const tree = await client.snapshotTree(vm.moref);
+  const isOther = (mark: Mark) => mark.runId !== runId && !deadRunIds.has(mark.runId);
+  const earlier = earlierMark(tree, taken.moref, isOther);
+  if (earlier) throw otherRun(vm.name, earlier);
   for (const disk of taken.disks) {
-    if (disk.changeId === undefined && willBeTracked(vm)) {
+    if (disk.changeId === undefined && willBeTracked(vm, context.config)) {
       logger.warn(
         { disk: diskIdOf(disk) },
         "the disk has no change ID although tracking is on for the VM: it is copied in full each time",
@@ -105,6 +145,20 @@ export async function snapshotVm(context: SnapshotContext, undo: UndoStack): Pro
   }
   const query = { client, vmMoref: vm.moref, snapshotMoref: taken.moref, logger, signal };
   return { ...taken, query, remove };
+}
+
+/**
+ * Before a change ID becomes true: is the run's snapshot, its claim to the VM, still there? Somebody may
+ * have removed it, and another run may have begun since.
+ * @throws MigratekitError `snapshot-gone`, `vsphere-…`
+ */
+export async function assertSnapshotThere(query: AreaQuery): Promise<void> {
+  const tree = await query.client.snapshotTree(query.vmMoref);
+  if ([...flatten(tree)].some(({ moref }) => moref === query.snapshotMoref)) return;
+  throw new MigratekitError(
+    "snapshot-gone",
+    `the snapshot ${query.snapshotMoref} of this run was removed while it worked`,
+  );
 }
 
 /** Takes the run's snapshot; its moref is in the state before anything uses it. */
@@ -116,7 +170,7 @@ async function takeSnapshot({ site, runId, state, config, reporter, signal }: Sn
     vm.moref,
     {
       name,
-      description: snapshotDescription(thisOwner(runId), new Date().toISOString()),
+      description: snapshotDescription(runId, new Date().toISOString()),
       quiesce: config.quiesceSnapshot && vm.powerState === "poweredOn",
     },
     { signal, onProgress: (percent) => reporter.stage("Snapshot", `${percent} %`) },
@@ -155,35 +209,41 @@ async function dropSnapshot(context: SnapshotContext): Promise<void> {
   }
 }
 
-export interface LeftoverQuery {
-  readonly client: VsphereClient;
-  readonly vmMoref: string;
-  /** Runs that the state knows to be dead: theirs goes whatever host made it. */
-  readonly deadRunIds: ReadonlySet<string>;
-  readonly logger: Logger;
-  readonly signal?: AbortSignal;
-  /** See `RemoveOptions`. */
-  readonly hurry?: AbortSignal;
+/** The snapshots of ours on a VM. */
+export interface Marks {
+  /** Of runs that this state directory knows to be dead: theirs goes, whatever host made it. */
+  readonly dead: readonly Mark[];
+  /** Of runs that may be alive: with another state directory, user or appliance. */
+  readonly others: readonly Mark[];
 }
 
-/**
- * Removes the snapshots of dead runs, before a new one is made: the other order has corrupted file
- * systems in the guest. The caller holds the VM's lock.
- */
-async function removeLeftovers(
-  query: LeftoverQuery,
-  log: Pick<RunStore, "finishSnapshot">,
+/** @throws MigratekitError `vsphere-…` */
+export async function readMarks(
+  { client, vm }: Pick<Site, "client" | "vm">,
+  deadRunIds: ReadonlySet<string>,
+): Promise<Marks> {
+  const all = [...flatten(await client.snapshotTree(vm.moref))];
+  const marks = all.map(markOf).filter((mark) => mark !== undefined);
+  return {
+    dead: marks.filter(({ runId }) => deadRunIds.has(runId)),
+    others: marks.filter(({ runId }) => !deadRunIds.has(runId)),
+  };
+}
+
+async function removeMarks(
+  { client, vm }: Site,
+  marks: readonly Mark[],
+  logger: Logger,
+  until: Pick<RemoveOptions, "signal" | "hurry">,
 ): Promise<void> {
-  const { client, vmMoref, deadRunIds, logger, signal, hurry } = query;
-  for (const { moref, name } of await findLeftovers(query)) {
+  for (const mark of marks) {
+    const { moref, name } = mark.snapshot;
     logger.warn(
       { snapshot: moref, snapshotName: name },
-      "removing the snapshot of a run that died",
+      `removing the snapshot of a run that died: ${describeMark(mark)}`,
     );
-    await client.removeSnapshot(moref, { vmMoref, signal, hurry });
+    await client.removeSnapshot(moref, { vmMoref: vm.moref, ...until });
   }
-  // What is not in the tree any more is gone, whoever removed it.
-  for (const runId of deadRunIds) noteRemoval(log, runId, logger);
 }
 
 /** Where that fails, a later run looks for the snapshot and finds it gone. */
@@ -191,24 +251,4 @@ function noteRemoval(runs: Pick<RunStore, "finishSnapshot">, runId: string, logg
   reportOnly(logger, "the snapshot's removal is not in the history", () =>
     runs.finishSnapshot(runId),
   );
-}
-
-/**
- * The snapshots of ours whose run is dead; those of living runs and other hosts are left alone, with a
- * warning.
- * @throws MigratekitError `vsphere-…`
- */
-export async function findLeftovers(query: LeftoverQuery): Promise<SnapshotNode[]> {
-  const all = [...flatten(await query.client.snapshotTree(query.vmMoref))];
-  return all.filter((snapshot) => {
-    const owner = snapshotOwner(snapshot);
-    if (!owner) return false;
-    if (query.deadRunIds.has(owner.runId)) return true;
-    if (owner.host === hostId() && !ownerLives(owner)) return true;
-    query.logger.warn(
-      { snapshot: snapshot.moref, name: snapshot.name, host: owner.host, pid: owner.pid },
-      "a snapshot of another migratekit run, alive or of another host, is left alone",
-    );
-    return false;
-  });
 }

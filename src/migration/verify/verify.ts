@@ -6,7 +6,7 @@ import type { ProgressTracker } from "../../progress/progress.ts";
 import { totalBytes } from "../../ranges.ts";
 import { openChangeIdStore, readChangeIds } from "../cycle/change-ids.ts";
 import { openEngine } from "../cycle/copy.ts";
-import { snapshotVm } from "../cycle/snapshot.ts";
+import { claimVm, snapshotVm } from "../cycle/snapshot.ts";
 import { inspectSource, snapshotSource, startSource } from "../cycle/source.ts";
 import { ofRun } from "../cycle/summary.ts";
 import { freezeDisk } from "../disk.ts";
@@ -66,7 +66,8 @@ async function verifyVm(
   });
 
   reporter.stage("Snapshot");
-  const snapshot = await snapshotVm(run, undo);
+  const deadRunIds = await claimVm(run);
+  const snapshot = await snapshotVm(run, deadRunIds, undo);
 
   reporter.stage("QueryCBT");
   const poweredOff = site.vm.powerState === "poweredOff";

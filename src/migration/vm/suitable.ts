@@ -1,6 +1,9 @@
 /** What a VM must be for a run to begin, and whether its disks will be tracked. */
+import type { Config } from "../../config.ts";
 import { MigratekitError } from "../../errors.ts";
+import { flatten, type SnapshotNode } from "../../vmware/snapshots.ts";
 import type { VmDetails } from "../../vmware/vm-details.ts";
+import { markOf } from "./mark.ts";
 
 /** Why no run can be made of this VM; nothing of it has been touched by then. */
 export function obstaclesToRun(vm: VmDetails): MigratekitError[] {
@@ -33,19 +36,38 @@ export function obstaclesToRun(vm: VmDetails): MigratekitError[] {
 }
 
 /**
- * `off`: a run turns it on. `suspended`: it is off, and vSphere changes no suspended VM, so the run
- * copies without it.
+ * `off`: a run turns it on. `suspended`: it is off, and vSphere changes no suspended VM; `snapshots`: it
+ * is off, and vSphere supports turning it on only where the VM has no snapshots: later answers may leave
+ * changes out without an error (field notes, 34). In both cases a run copies without it.
  */
-export type Tracking = "on" | "off" | "unsupported" | "suspended";
+export type Tracking = "on" | "off" | "unsupported" | "suspended" | "snapshots";
+
+export type TrackingSettings = Pick<Config, "allowTrackingOverSnapshots">;
 
 /** What a run can expect of change tracking, from the VM's settings before its snapshot. */
-export function trackingOf(vm: VmDetails): Tracking {
+export function trackingOf(vm: VmDetails, settings: TrackingSettings): Tracking {
   if (!vm.changeTrackingSupported) return "unsupported";
   if (vm.changeTrackingEnabled) return "on";
-  return vm.powerState === "suspended" ? "suspended" : "off";
+  if (vm.powerState === "suspended") return "suspended";
+  const over = othersSnapshots(vm).length > 0 && !settings.allowTrackingOverSnapshots;
+  return over ? "snapshots" : "off";
 }
 
 /** Whether the snapshot of a run is to hold change IDs. */
-export function willBeTracked(vm: VmDetails): boolean {
-  return ["on", "off"].includes(trackingOf(vm));
+export function willBeTracked(vm: VmDetails, settings: TrackingSettings): boolean {
+  return ["on", "off"].includes(trackingOf(vm, settings));
+}
+
+/** Why tracking is not turned on over the VM's snapshots. */
+export function trackingStaysOff(vm: VmDetails): string {
+  const names = othersSnapshots(vm).map(({ name }) => JSON.stringify(name));
+  return (
+    `changed block tracking is off and stays off, as the VM has snapshots (${names.join(", ")}): turned ` +
+    "on over them it may miss changes; every run copies all"
+  );
+}
+
+/** Every snapshot that no run of migratekit made. */
+export function othersSnapshots(vm: VmDetails): SnapshotNode[] {
+  return [...flatten(vm.snapshots)].filter((snapshot) => markOf(snapshot) === undefined);
 }

@@ -42,3 +42,9 @@ async function holdVm(context: CycleContext, undo: UndoStack): Promise<HeldVm> {
   );
   return { ...context, site, identity, state, lock };
 }
+
+/** The VM as it is now: its power state and disks may have changed since it was found. */
+export async function readAgain(held: HeldVm): Promise<HeldVm> {
+  const { site } = held;
+  return { ...held, site: { ...site, vm: await site.client.readVm(site.vm.moref) } };
+}
