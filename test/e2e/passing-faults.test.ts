@@ -30,7 +30,7 @@ const ways = ["callFault", "taskFault"] as const;
 /** A running machine for each test, so that several can go on at once. */
 const names = [
   ...busy.flatMap(([title]) => ways.map((name) => `${title}-${name}`)),
-  ...["busy-interrupted", "busy-lasting", "areas01", "areas-cutover"],
+  ...["busy-interrupted", "busy-lasting", "busy-cutover", "areas01", "areas-cutover"],
 ];
 let lab: Lab;
 before(async () => {
@@ -52,6 +52,16 @@ after(() => lab.stop());
 async function write(vm: LabVm): Promise<void> {
   const seed = Math.trunc(performance.now());
   await vm.randomWrites(key, { seed, writes: 4, maximumBytes: 65_536 });
+}
+
+/** The VM is off, so its disk is the truth, not a snapshot of it. */
+async function assertMoved(vm: LabVm): Promise<void> {
+  assertNoSnapshot(vm);
+  assert.equal(vm.record.powerState, "poweredOff");
+  const { targetFile, capacityBytes } = lab.targets.disksOf(vm)[0]!;
+  const { imagePath } = vm.disk(key);
+  const { equal, difference } = await compareFiles(imagePath, targetFile, capacityBytes);
+  assert.ok(equal, difference);
 }
 
 /** Nothing that a synced machine is copied for is its whole disk. */
@@ -79,6 +89,19 @@ describe("while another task is in the way for 12 s", { concurrency: 3 }, () => 
         await write(vm);
         await assertIncremental(vm, `${jobId}-next`);
       });
+
+  test("a cutover asks the guest again, and the guest's own time begins then: no force", async () => {
+    const vm = lab.vm("busy-cutover");
+    const struck = { name: "callFault" as const, vm: vm.name, method: "ShutdownGuest" };
+    lab.vcenter.faults.add({ ...struck, for_ms: 5000, fault: taskInProgress });
+    const run = await runCommand(lab, "cutover", vm, {
+      extra: ["--yes", "--json", "--shutdown-timeout", "3s", "--force-power-off"],
+    });
+    assert.equal(run.code, 0, run.stderr);
+    assert.equal(run.json<Outcome>().forced, false);
+    assert.match(run.stderr, /waiting for another task: TaskInProgress/);
+    await assertMoved(vm);
+  });
 
   test("SIGTERM ends a run that waits, and leaves no snapshot", async () => {
     const vm = lab.vm("busy-interrupted");
@@ -163,11 +186,7 @@ describe("one passing fault while changes are listed", () => {
       ["incremental"],
     );
     assert.equal(final_sync.sync_type, "incremental");
-    assertNoSnapshot(live);
-    const { targetFile, capacityBytes } = lab.targets.disksOf(live)[0]!;
-    const { imagePath } = live.disk(key);
-    const { equal, difference } = await compareFiles(imagePath, targetFile, capacityBytes);
-    assert.ok(equal, difference);
+    await assertMoved(live);
   });
 
   test("lets an interrupted copy be resumed", async () => {

@@ -106,6 +106,7 @@ function connect(port: number): Promise<VsphereClient> {
     keepAliveMs: 0,
     requestTimeoutMs: 1_000,
     outageMs: 0,
+    busyMs: 0,
   });
 }
 

@@ -8,6 +8,8 @@ import { kindOf, LastingFault, VimFault } from "./faults.ts";
 export interface PatienceOptions {
   /** How long, from the first such fault on; 0: not at all. */
   readonly busyMs: number;
+  /** How long at most after `hurry`: default 20 s. */
+  readonly hurriedMs?: number | undefined;
   readonly logger: Logger;
   /** Told what is waited for, for people; undefined when it is over. */
   readonly onWaiting?: ((what: string | undefined) => void) | undefined;
@@ -20,12 +22,12 @@ export interface Wait {
   readonly findOther?: ((fault: VimFault) => Promise<string | undefined>) | undefined;
   /** Ends the waiting at once. */
   readonly signal?: AbortSignal | undefined;
-  /** Shortens the waiting, for what must be tidied up before the end. */
+  /**
+   * Shortens the waiting, for what must be tidied up before the end: nobody waits long for a program that was
+   * told to end, and the next run tidies up as well.
+   */
   readonly hurry?: AbortSignal | undefined;
 }
-
-/** After `hurry`: a service manager gives 90 s until it kills. */
-const hurriedMs = 20_000;
 
 export class Patience {
   readonly #options: PatienceOptions;
@@ -40,7 +42,7 @@ export class Patience {
    */
   async outlast<T>(work: () => Promise<T>, wait: Wait): Promise<T> {
     const startedMs = performance.now();
-    const { logger, busyMs, onWaiting = () => {} } = this.#options;
+    const { logger, busyMs, hurriedMs = 20_000, onWaiting = () => {} } = this.#options;
     let failures = 0;
     let other: string | undefined;
     let told: string | undefined;

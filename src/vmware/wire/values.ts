@@ -112,7 +112,7 @@ export function protocolError(message: string, cause?: unknown): MigratekitError
 }
 
 /** The text of an element with or without attributes. @throws `vsphere-protocol` */
-export function textValue(value: unknown, key: string): string {
+function textValue(value: unknown, key: string): string {
   if (typeof value === "string") return value;
   if (typeof value === "object" && value !== null && !Array.isArray(value)) {
     const inner = own(value, "$value");
