@@ -1,6 +1,7 @@
 // What every migration test asks of a run, whatever it was about.
 
 import assert from "node:assert/strict";
+import { compareFiles } from "../lab/compare.ts";
 import type { CliResult } from "../lab/run-cli.ts";
 import type { Lab, MigrateOptions } from "../lab/start-lab.ts";
 import type { LabVm } from "../lab/vcenter/lab-vm.ts";
@@ -47,6 +48,17 @@ export async function assertEqualTargets(lab: Lab, vm: LabVm): Promise<void> {
   for (const { record } of vm.disks) {
     const comparison = await lab.compareDisk(vm, record.key);
     assert.ok(comparison.equal, `${vm.name} disk-${record.key}: ${comparison.difference}`);
+  }
+}
+
+/** After a cutover: the VM is off, so its disks are the truth, not a snapshot of them. */
+export async function assertMoved(lab: Lab, vm: LabVm): Promise<void> {
+  assertNoSnapshot(vm);
+  assert.equal(vm.record.powerState, "poweredOff");
+  for (const { key, targetFile, capacityBytes } of lab.targets.disksOf(vm)) {
+    const { imagePath } = vm.disk(key);
+    const { equal, difference } = await compareFiles(imagePath, targetFile, capacityBytes);
+    assert.ok(equal, difference);
   }
 }
 

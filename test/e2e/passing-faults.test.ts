@@ -4,13 +4,12 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { compareFiles } from "../lab/compare.ts";
 import { type Lab, startLab } from "../lab/start-lab.ts";
 import type { LabVm } from "../lab/vcenter/lab-vm.ts";
 import { until } from "../until.ts";
 import { hasJournal, runCommand, startCommand } from "./cli-commands.ts";
 import type { Outcome } from "./cutover-lab.ts";
-import { assertFailure, assertNoSnapshot, migrateWell } from "./migrate-checks.ts";
+import { assertFailure, assertMoved, assertNoSnapshot, migrateWell } from "./migrate-checks.ts";
 
 const vsphere = 3;
 const key = 2000;
@@ -54,16 +53,6 @@ async function write(vm: LabVm): Promise<void> {
   await vm.randomWrites(key, { seed, writes: 4, maximumBytes: 65_536 });
 }
 
-/** The VM is off, so its disk is the truth, not a snapshot of it. */
-async function assertMoved(vm: LabVm): Promise<void> {
-  assertNoSnapshot(vm);
-  assert.equal(vm.record.powerState, "poweredOff");
-  const { targetFile, capacityBytes } = lab.targets.disksOf(vm)[0]!;
-  const { imagePath } = vm.disk(key);
-  const { equal, difference } = await compareFiles(imagePath, targetFile, capacityBytes);
-  assert.ok(equal, difference);
-}
-
 /** Nothing that a synced machine is copied for is its whole disk. */
 async function assertIncremental(vm: LabVm, jobId: string): Promise<string> {
   const summary = await migrateWell(lab, vm, { jobId });
@@ -100,7 +89,7 @@ describe("while another task is in the way for 12 s", { concurrency: 3 }, () => 
     assert.equal(run.code, 0, run.stderr);
     assert.equal(run.json<Outcome>().forced, false);
     assert.match(run.stderr, /waiting for another task: TaskInProgress/);
-    await assertMoved(vm);
+    await assertMoved(lab, vm);
   });
 
   test("SIGTERM ends a run that waits, and leaves no snapshot", async () => {
@@ -186,7 +175,7 @@ describe("one passing fault while changes are listed", () => {
       ["incremental"],
     );
     assert.equal(final_sync.sync_type, "incremental");
-    await assertMoved(live);
+    await assertMoved(lab, live);
   });
 
   test("lets an interrupted copy be resumed", async () => {
