@@ -65,7 +65,11 @@ before(async () => {
     vms,
     vcenter: {
       hosts: ["localhost", "no-such-host.invalid"],
-      users: ["VirtualMachine.State.CreateSnapshot", "VirtualMachine.Provisioning.DiskRandomRead"]
+      users: [
+        "VirtualMachine.State.CreateSnapshot",
+        "VirtualMachine.Provisioning.DiskRandomRead",
+        "VirtualMachine.Interact.PowerOff",
+      ]
         .map((privilege) => ({ username: userWithout(privilege), missing: [privilege] }))
         .concat({ username: "readonly@vsphere.local", missing: ["*"] })
         .map(({ username, missing }) => ({
@@ -215,6 +219,20 @@ const cases: Case[] = [
     code: source,
     finding: /source-unreachable.*localhost/,
     remedy: /902/,
+  },
+  {
+    title: "a closed NFC port where hotadd may do without it",
+    flags: () => ["--vddk-transports", "hotadd:nbdssl"],
+    env: () => ({ MIGRATEKIT_VDDK_NFC_PORT: `${closedPort}` }),
+    code: 0,
+    finding: /cannot be reached on port \d+: .*; hotadd alone would have to do/,
+    remedy: /leave nbdssl and nbd out of --vddk-transports/,
+  },
+  {
+    title: "an account that could not shut the VM down in a cutover",
+    flags: () => ["--vmware-username", userWithout("VirtualMachine.Interact.PowerOff")],
+    code: 0,
+    finding: /VirtualMachine\.Interact\.PowerOff is missing: a cutover would fail/,
   },
   {
     title: "an ESXi host whose name does not resolve",
@@ -384,6 +402,30 @@ describe("check finds, before anything is touched,", { concurrency: 2 }, () => {
     assert.equal(run.disks[0]!.type, "full");
     assert.equal(run.disks[0]!.bytes_at_most, 2 * mebibyte);
   });
+
+  test("what the account may do is listed, what a cutover needs too", async () => {
+    const { findings } = await checkHere({ title: "", code: 0, finding: /./ });
+    const granted = findings.filter(({ area }) => area === "privileges");
+    const messages = granted.map(({ level, message }) => `${level} ${message}`);
+    assert.ok(messages.includes("ok VirtualMachine.State.CreateSnapshot granted"));
+    assert.ok(messages.includes("ok VirtualMachine.Interact.PowerOff granted, for a cutover"));
+  });
+
+  for (const transports of ["hotadd", "san", "hotadd:san"]) {
+    test(`with --vddk-transports ${transports} a closed port 902 is no matter`, async () => {
+      const { findings, code } = await checkHere({
+        ...{ title: "", code: 0, finding: /./ },
+        flags: () => ["--vddk-transports", transports],
+        env: () => ({ MIGRATEKIT_VDDK_NFC_PORT: `${closedPort}` }),
+      });
+      assert.equal(code, 0);
+      const found = findings.filter(({ area }) => area === "host");
+      assert.deepEqual(
+        found.map(({ level, message }) => `${level} ${message}`),
+        [`ok --vddk-transports ${transports} needs no way to port ${closedPort}`],
+      );
+    });
+  }
 
   test("three faults at once, of three kinds, with the code of the first", async () => {
     const run = await check("independent01", [

@@ -6,13 +6,25 @@ import type { VmDetails } from "../../vmware/vm-details.ts";
 import type { VsphereClient } from "../../vmware/vmware.ts";
 import { type Finding, ok, warning } from "./finding.ts";
 
-/** VDDK fetches data from the ESXi host's own name, whatever endpoint was logged in to. */
+/**
+ * VDDK fetches data from the ESXi host's own name, whatever endpoint was logged in to; with hotadd or san
+ * it comes another way.
+ * @throws MigratekitError `source-unreachable` where there is no other way; the signal's reason
+ */
 export async function checkHost(
   client: VsphereClient,
   vm: VmDetails,
-  { vmwareEndpoint, vddkNfcPort: port }: Pick<Config, "vmwareEndpoint" | "vddkNfcPort">,
+  {
+    vmwareEndpoint,
+    vddkNfcPort: port,
+    vddkTransports,
+  }: Pick<Config, "vmwareEndpoint" | "vddkNfcPort" | "vddkTransports">,
   signal: AbortSignal,
 ): Promise<Finding[]> {
+  const { overNetwork, otherWays } = waysOf(vddkTransports);
+  if (!overNetwork) {
+    return [ok("host", `--vddk-transports ${vddkTransports} needs no way to port ${port}`)];
+  }
   const isHost = client.about.apiType === "HostAgent";
   const name = isHost ? (vmwareEndpoint?.host ?? "") : vm.host.name;
   if (name === "") {
@@ -36,11 +48,27 @@ export async function checkHost(
       ),
     ];
   }
-  throw new MigratekitError(
-    "source-unreachable",
-    `the ESXi host ${name} that holds the VM cannot be reached on port ${port}: ${answer}`,
-    { context: { host: name, port } },
-  );
+  const away = `the ESXi host ${name} that holds the VM cannot be reached on port ${port}: ${answer}`;
+  if (otherWays.length > 0) {
+    const others = otherWays.join(" and ");
+    return [
+      warning(
+        "host",
+        `${away}; ${others} alone would have to do`,
+        `Open TCP port ${port} of the host from here, or leave nbdssl and nbd out of --vddk-transports.`,
+      ),
+    ];
+  }
+  throw new MigratekitError("source-unreachable", away, { context: { host: name, port } });
+}
+
+/** What VDDK is allowed to try: over the network, and what else leads to a disk of another machine. */
+function waysOf(transports: string): { overNetwork: boolean; otherWays: string[] } {
+  const modes = transports.split(":").map((mode) => mode.trim().toLowerCase());
+  const otherWays = modes.filter((mode) => mode === "hotadd" || mode === "san");
+  // A mode that is not known here is VDDK's to refuse.
+  const overNetwork = modes.some((mode) => mode.startsWith("nbd")) || otherWays.length === 0;
+  return { overNetwork, otherWays };
 }
 
 const greetingTimeoutMs = 5000;

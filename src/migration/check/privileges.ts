@@ -6,17 +6,23 @@ import { type TrackingSettings, trackingOf } from "../vm/suitable.ts";
 import { type Finding, ok, problem, warning } from "./finding.ts";
 
 /** On the VM or a folder above it; by their API names, as roles are made from scripts. */
-const privileges = {
-  snapshot: ["VirtualMachine.State.CreateSnapshot", "VirtualMachine.State.RemoveSnapshot"],
-  tracking: "VirtualMachine.Config.ChangeTracking",
-  disk: ["VirtualMachine.Provisioning.DiskRandomRead", "VirtualMachine.Provisioning.GetVmFiles"],
-  encrypted: "Cryptographer.Access",
-  cutover: "VirtualMachine.Interact.PowerOff",
-} as const;
+const snapshotAndDisk = [
+  "VirtualMachine.State.CreateSnapshot",
+  "VirtualMachine.State.RemoveSnapshot",
+  "VirtualMachine.Provisioning.DiskRandomRead",
+  "VirtualMachine.Provisioning.GetVmFiles",
+];
+const tracking = "VirtualMachine.Config.ChangeTracking";
+const encrypted = "Cryptographer.Access";
+/** Not for the next run of `migrate`, but for what follows it. */
+const later = [
+  [tracking, "turning tracking on again"],
+  ["VirtualMachine.Interact.PowerOff", "a cutover"],
+] as const;
 
 /**
- * A problem for each privilege that a run needs and the account lacks, a warning for one that only
- * some runs need.
+ * Each privilege that a run needs, a problem where the account lacks it; and those that only a later
+ * step needs, a warning then.
  * @throws MigratekitError `vsphere-…`
  */
 export async function checkPrivileges(
@@ -24,33 +30,30 @@ export async function checkPrivileges(
   vm: VmDetails,
   settings: TrackingSettings,
 ): Promise<Finding[]> {
-  const needsTracking = trackingOf(vm, settings) === "off";
-  const needed: string[] = [
-    ...privileges.snapshot,
-    ...privileges.disk,
-    ...(needsTracking ? [privileges.tracking] : []),
-    ...(vm.encrypted ? [privileges.encrypted] : []),
+  const needed = [
+    ...snapshotAndDisk,
+    ...(trackingOf(vm, settings) === "off" ? [tracking] : []),
+    ...(vm.encrypted ? [encrypted] : []),
   ];
-  const useful: string[] = [privileges.tracking, privileges.cutover].filter(
-    (name) => !needed.includes(name),
-  );
-  const missing = await client.missingPrivileges(vm.moref, [...needed, ...useful]);
-  const found: Finding[] = needed.map((name) =>
-    missing.includes(name)
-      ? problem("privileges", lacking(name))
-      : ok("privileges", `${name} granted`),
-  );
-  for (const name of useful.filter((candidate) => missing.includes(candidate))) {
-    const what = name === privileges.cutover ? "a cutover" : "turning tracking on again";
-    found.push(
-      warning(
-        "privileges",
-        `${name} is missing: ${what} would fail`,
-        "Add it to the account's role on the VM's folder.",
-      ),
-    );
-  }
-  return found;
+  const neededLater = later.filter(([name]) => !needed.includes(name));
+  const asked = [...needed, ...neededLater.map(([name]) => name)];
+  const missing = new Set(await client.missingPrivileges(vm.moref, asked));
+  return [
+    ...needed.map((name) =>
+      missing.has(name)
+        ? problem("privileges", lacking(name))
+        : ok("privileges", `${name} granted`),
+    ),
+    ...neededLater.map(([name, step]) =>
+      missing.has(name)
+        ? warning(
+            "privileges",
+            `${name} is missing: ${step} would fail`,
+            "Add it to the account's role on the VM's folder.",
+          )
+        : ok("privileges", `${name} granted, for ${step}`),
+    ),
+  ];
 }
 
 function lacking(privilege: string): MigratekitError {

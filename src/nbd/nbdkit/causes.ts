@@ -184,9 +184,9 @@ export function recogniseCause(line: string, parsed = parseLine(line)): Cause | 
   return undefined;
 }
 
-/** True for the line with which the plugin reports that a disk was opened after all. */
-export function tellsOfOpenDisk(parsed: NbdkitLine): boolean {
-  return parsed.level === "debug" && parsed.text.startsWith("transport mode: ");
+/** The transport by which a disk was opened after all, where the plugin reports that in this line. */
+export function transportOfOpenDisk(parsed: NbdkitLine): string | undefined {
+  return parsed.level === "debug" ? /^transport mode: (\S+)/.exec(parsed.text)?.[1] : undefined;
 }
 
 /** True for the line with which the plugin answers one read with an error. */

@@ -8,7 +8,7 @@ import {
   parseLine,
   recogniseCause,
   tellsOfFailedRead,
-  tellsOfOpenDisk,
+  transportOfOpenDisk,
 } from "./causes.ts";
 
 export interface NbdkitOutputOptions {
@@ -17,6 +17,8 @@ export interface NbdkitOutputOptions {
   readonly secrets: readonly string[];
   /** For messages: "[datastore] dir/disk.vmdk". */
   readonly diskPath: string;
+  /** nbdssl was asked for: that VDDK took plain nbd in its place is worth a warning. */
+  readonly wantsEncryption?: boolean;
 }
 
 const lineCharsMax = 4 * 1024;
@@ -35,6 +37,7 @@ export class NbdkitOutput {
   readonly #opening = new Map<number, Cause>();
   /** Why a read failed, of the last one that did. A disk that opens says nothing about reads. */
   #reading: Cause | undefined;
+  #inTheClear = false;
   #nfcHost: string | undefined;
   #lastError: string | undefined;
   #lastLine: string | undefined;
@@ -74,7 +77,8 @@ export class NbdkitOutput {
     if (parsed.level !== "debug") this.#lastLine = parsed.text;
     if (parsed.level === "error") this.#lastError = parsed.text;
     // VDDK tries its transports, and the engine its connections, until one works.
-    if (tellsOfOpenDisk(parsed)) this.#opening.clear();
+    const transport = transportOfOpenDisk(parsed);
+    if (transport !== undefined) this.#noteOpenDisk(transport);
     const cause = recogniseCause(line, parsed);
     if (!cause) return;
     const { connection } = parsed;
@@ -107,6 +111,16 @@ export class NbdkitOutput {
   /** The last error that nbdkit printed, else the last line that is no debug line. */
   lastWords(): string | undefined {
     return this.#lastError ?? this.#lastLine;
+  }
+
+  #noteOpenDisk(transport: string): void {
+    this.#opening.clear();
+    if (transport !== "nbd" || this.#inTheClear || !this.#options.wantsEncryption) return;
+    this.#inTheClear = true;
+    this.#options.logger.warn(
+      "the host does not offer nbdssl, so the disk's data comes from it unencrypted (nbd); " +
+        "--vddk-transports nbdssl refuses that",
+    );
   }
 
   #remember(connection: number, cause: Cause): void {

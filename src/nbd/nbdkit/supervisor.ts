@@ -56,6 +56,7 @@ export class Supervisor {
       logger: this.#logger.child({ program: "nbdkit" }),
       secrets: [source.password],
       diskPath: source.diskPath,
+      wantsEncryption: source.transports.split(":").includes("nbdssl"),
     });
   }
 

@@ -20,6 +20,7 @@ export const vddkPlugin = join(root, ".lab/plugin/nbdkit-vddk-plugin.so");
 export interface VddkFaults {
   only?: string;
   connect_error?: number; // VIX error of ConnectEx
+  no_nbdssl?: 1; // the host offers NFC in the clear only
   open_error?: number; // VIX error of Open, e.g. 18000 cannot connect to host
   open_error_count?: number;
   open_delay_us?: number;

@@ -92,7 +92,10 @@ chooseTransport (const char *modes)
 {
   char *list = strdup (modes && *modes ? modes : "file:nbdssl:nbd"), *rest = list, *mode;
   while ((mode = strsep (&rest, ":"))) {
-    if (strcmp (mode, "nbdssl") == 0 || strcmp (mode, "nbd") == 0) {
+    bool encrypted = strcmp (mode, "nbdssl") == 0;
+    if (encrypted && labFault ("no_nbdssl", "") > 0)
+      continue;
+    if (encrypted || strcmp (mode, "nbd") == 0) {
       char *chosen = strdup (mode);
       free (list);
       return chosen;

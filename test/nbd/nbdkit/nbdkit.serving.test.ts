@@ -94,6 +94,29 @@ test("clients are told VDDK's sector size and the 2 MiB that a vCenter can take"
   assert.equal(is_read_only, true);
 });
 
+for (const { transports, warnings, opens } of [
+  { transports: "file:nbdssl:nbd", warnings: 1, opens: true },
+  { transports: "nbd", warnings: 0, opens: true },
+  { transports: "nbdssl", warnings: 0, opens: false },
+]) {
+  const said = opens ? `served, with ${warnings} warnings that it is in the clear` : "not served";
+  test(`a host without nbdssl and --vddk-transports ${transports}: the disk is ${said}`, async () => {
+    await using fixture = await makeVddkFixture();
+    const { scratch, log } = fixture;
+    await fixture.lab.setFaults({ no_nbdssl: 1 });
+    const source = { ...fixture.source, transports };
+    await using nbdkit = await startNbdkit(source, { logger: log.logger, tempDir: scratch.dir });
+    if (opens) {
+      for (const _ of [1, 2]) await exportSize(nbdkit.uri);
+      await until("its words", () => log.text().match(/transport mode: nbd/g)?.length === 2);
+    } else {
+      await assert.rejects(exportSize(nbdkit.uri));
+    }
+    const told = log.lines.filter(({ level, msg }) => level === 40 && /unencrypted/.test(msg));
+    assert.equal(told.length, warnings);
+  });
+}
+
 test("waiting for nbdkit does not open the disk", async () => {
   await using fixture = await makeVddkFixture();
   const { source, scratch, log } = fixture;
