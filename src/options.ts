@@ -219,6 +219,17 @@ export const options = {
     "defaulted",
   ),
 
+  "take-over-target": define(
+    {
+      group: "target",
+      describe: "write to targets that belong to other disks, which lose what is there",
+      commands: syncing,
+      parse: type.flag,
+      fallback: "false",
+    },
+    "defaulted",
+  ),
+
   full: define(
     {
       group: "run",

@@ -8,7 +8,7 @@ const meanings: Record<keyof typeof exitCodes, string> = {
   source: "source: nbdkit, VDDK, the ESXi host",
   target: "target: the NBD server",
   changeIdStore: "what is kept of runs: change-ID store, state directory, a job's progress",
-  locked: "another run holds the VM's lock",
+  locked: "the VM or a target is locked or taken",
   mismatch: "verification found a difference",
 };
 

@@ -12,6 +12,7 @@ import type { Logger } from "pino";
 import { MigratekitError } from "../errors.ts";
 import type { CopyResult, ExportInfo, NbdEndpoint } from "../nbd/copy-engine/copy-engine.ts";
 import type { NbdkitExport } from "../nbd/nbdkit/nbdkit.ts";
+import type { TargetNames } from "../nbd/target/names.ts";
 import type { DiskRecord } from "../state/disk-records.ts";
 import type { Journal } from "../state/journal.ts";
 import type { State } from "../state/state.ts";
@@ -32,6 +33,8 @@ export interface CheckedTarget {
   readonly info: ExportInfo;
   /** One text for one export, whatever the spelling of its URI. */
   readonly identity: string;
+  /** All that are known, `identity` first. */
+  readonly names: TargetNames;
 }
 
 export interface FrozenDisk extends FoundDisk {
@@ -118,7 +121,7 @@ export type CopyOutcome =
 /** What is known of a VM's disks before they are frozen, and where it is kept. */
 export interface Knowledge {
   readonly identity: VmIdentity;
-  readonly state: Pick<State, "records" | "journals">;
+  readonly state: Pick<State, "records" | "journals" | "targets">;
   /** By device key, as the store that has authority gave them. */
   readonly changeIds: ReadonlyMap<number, string>;
   /** `full`: an interrupted copy is forgotten. `targetIsZero`: see FrozenDisk. */
@@ -154,13 +157,14 @@ export function freezeDisk(
   const record = state.records.readDiskRecord(identity, key);
   const journal = state.journals.openJournal(identity, key);
   // `--target-is-zero` left in a cron line must not be believed once we have written there.
-  if (config.targetIsZero && record !== undefined) {
+  const written = record !== undefined || state.targets.hasOwner(target.names.lasting);
+  if (config.targetIsZero && written) {
     logger.warn(
       { disk: diskId, target: target.identity },
       "--target-is-zero is not used: an earlier run has written to this disk's target",
     );
   }
-  const targetIsZero = config.targetIsZero && record === undefined;
+  const targetIsZero = config.targetIsZero && !written;
   const storedChangeId = changeIds.get(key);
   return { ...found, frozen, targetIsZero, storedChangeId, record, journal };
 }

@@ -32,6 +32,13 @@ export class TargetStore {
     this.#db = db;
   }
 
+  /** Whether any disk was ever written to it, under any of these names. */
+  hasOwner(names: readonly string[]): boolean {
+    return this.#db.view("Looking up the target's owner", () =>
+      names.some((name) => this.#db.get("SELECT 1 FROM target WHERE name = ?", name) !== undefined),
+    );
+  }
+
   /** The other disk that the target belongs to, under any of its names. */
   findOtherOwner(vm: VmIdentity, target: DiskTarget): TargetOwner | undefined {
     return this.#db.view("Looking up the target's owner", () => {

@@ -19,6 +19,7 @@ import {
   checkTempDir,
   checkVddkConfig,
 } from "./local.ts";
+import { checkOwnership } from "./ownership.ts";
 import { type DiskForecast, type Estimate, makePlan } from "./plan.ts";
 import { checkPrivileges } from "./privileges.ts";
 import { checkAllTargets } from "./targets.ts";
@@ -100,6 +101,7 @@ async function checkRemote(
   const found = await targets;
   const findings = [...site.findings, ...(await ofVm), ...(await versions), ...found.findings];
   if (!vm || !identity) return { findings, disks: [] };
+  findings.push(...(await checkOwnership(found.targets, state, identity, config.takeOverTarget)));
   const plan = await makePlan({ config, vm, identity, state, signal }, found.targets);
   return { ...plan, findings: [...findings, ...plan.findings] };
 }

@@ -68,7 +68,7 @@ export async function checkAllTargets(
     findings.push(
       ok("target", `${diskIdOf(disk)} -> ${displayUri(endpoint.uri)}: ${offers(info)}`),
     );
-    targets.push(foundDisk(disk, endpoint, info));
+    targets.push(await foundDisk(disk, endpoint, info));
   }
   return { findings, targets };
 }

@@ -5,6 +5,7 @@ import { freezeDisk, type PlannedDisk, type PreparedDisk } from "../disk.ts";
 import { diskIdOf } from "../vm/disks.ts";
 import type { CycleContext, HeldVm } from "../vm/held-vm.ts";
 import { reserveConnections } from "../vm/host-connections.ts";
+import { holdTargets } from "../vm/ownership.ts";
 import { type Run, withRun } from "../vm/run.ts";
 import { findDisks } from "../vm/targets.ts";
 import { UndoStack } from "../vm/undo.ts";
@@ -51,6 +52,7 @@ async function sync(run: Run, undo: UndoStack): Promise<CycleSummary> {
   const startedMs = performance.now();
   const inspection = await inspectSource(config, signal);
   const found = await findDisks(run, undo);
+  await holdTargets(run, found);
   reportGoneDisks(run);
   const store = openChangeIdStore(run);
   const keys = found.map(({ disk }) => disk.key);

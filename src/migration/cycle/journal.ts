@@ -9,21 +9,22 @@ import type { PlannedDisk } from "../disk.ts";
 /** Whose journal it is, and where it is kept. */
 export interface JournalContext {
   readonly identity: VmIdentity;
-  readonly state: Pick<State, "records" | "journals">;
+  readonly state: Pick<State, "records" | "journals" | "targets">;
   readonly runId: string;
   readonly logger: Logger;
   readonly signal: AbortSignal;
 }
 
 /**
- * From here on the record of the target's content is void until the copy ends. A disk without change
+ * From here on the target is this disk's, and the record of its content is void until the copy ends. A disk without change
  * tracking has no journal: nothing would tell what became of its finished ranges.
- * @throws MigratekitError `state-unusable`
+ * @throws MigratekitError `target-owned`, `state-unusable`
  */
 export function beginJournal(context: JournalContext, disk: PlannedDisk): Checkpoints | undefined {
   const { identity, state, runId } = context;
   const { frozen, target, plan } = disk;
   const { changeId, capacityBytes, key } = frozen;
+  state.targets.claim(identity, { deviceKey: key, names: target.names.lasting }, runId);
   if (changeId === undefined) {
     state.records.forgetDisk(identity, key);
     return undefined;

@@ -12,6 +12,7 @@ import { ofRun } from "../cycle/summary.ts";
 import { freezeDisk } from "../disk.ts";
 import type { CycleContext } from "../vm/held-vm.ts";
 import { reserveConnections } from "../vm/host-connections.ts";
+import { diskTarget, holdTargets } from "../vm/ownership.ts";
 import { type Run, withRun } from "../vm/run.ts";
 import { findDisks } from "../vm/targets.ts";
 import { UndoStack } from "../vm/undo.ts";
@@ -37,7 +38,7 @@ export async function runVerification(
   onSummary: (summary: VerifySummary) => void,
 ): Promise<VerifySummary> {
   // A configuration file shared with `migrate` may ask for things that are not for a comparison.
-  const config = { ...context.config, full: false, targetIsZero: false };
+  const config = { ...context.config, full: false, targetIsZero: false, takeOverTarget: false };
   return await withVm({ ...context, config }, (held) =>
     withRun(held, async (run, undo) => {
       const { summary, error } = await verifyVm(run, undo);
@@ -53,10 +54,11 @@ async function verifyVm(
   run: Run,
   undo: UndoStack,
 ): Promise<{ summary: VerifySummary; error?: unknown }> {
-  const { config, reporter, site, identity, logger, signal } = run;
+  const { config, reporter, site, identity, state, runId, logger, signal } = run;
   const startedMs = performance.now();
   const inspection = await inspectSource(config, signal);
   const found = await findDisks(run, undo);
+  if (config.repair) await holdTargets(run, found);
   const { parallelDisks, sourceConnections } = await reserveConnections(run, found.length, undo);
   const keys = found.map(({ disk }) => disk.key);
   const changeIds = await readChangeIds(openChangeIdStore(run), identity, keys, {
@@ -77,7 +79,10 @@ async function verifyVm(
     const { sample } = config;
     const comparison = await planComparison(snapshot.query, frozen, { poweredOff, sample });
     planned.push({ ...frozen, comparison });
-    if (config.repair) checkRepair({ ...frozen, comparison });
+    if (config.repair) {
+      checkRepair({ ...frozen, comparison });
+      state.targets.claim(identity, diskTarget(disk), runId);
+    }
   }
 
   reporter.stage("StartExports");

@@ -4,6 +4,7 @@ import type { Config } from "../../config.ts";
 import type { Engine } from "../../nbd/copy-engine/copy-engine.ts";
 import type { ProgressTracker, Stage } from "../../progress/progress.ts";
 import type { VmLock } from "../../state/lock/lock.ts";
+import type { TargetLocks } from "../../state/lock/target-lock.ts";
 import type { State } from "../../state/state.ts";
 import type { VmIdentity } from "../../state/vm-identity.ts";
 import type { HostConnections } from "./host-connections.ts";
@@ -43,4 +44,6 @@ export interface HeldVm extends CycleContext {
   readonly identity: VmIdentity;
   readonly state: State;
   readonly lock: VmLock;
+  /** Of this host: what the runs of the VM may write to, from their first look at it to the end. */
+  readonly targetLocks: TargetLocks;
 }

@@ -4,6 +4,7 @@ import { MigratekitError } from "../../errors.ts";
 import type { ExportInfo, NbdEndpoint } from "../../nbd/copy-engine/copy-engine.ts";
 import { checkTargets } from "../../nbd/target/check.ts";
 import { acceptedNoFlush, obstacleToFlush } from "../../nbd/target/flush.ts";
+import { targetNames } from "../../nbd/target/names.ts";
 import { assignTargets, parseTargets } from "../../nbd/target/target.ts";
 import { prepareTargetTls } from "../../nbd/target/tls.ts";
 import { targetIdentity } from "../../nbd/target/uri.ts";
@@ -39,17 +40,23 @@ export async function findDisks(context: TargetContext, undo: UndoStack): Promis
     if (obstacle && !config.acceptNoFlush) throw obstacle;
     if (obstacle) logger.warn(acceptedNoFlush(obstacle));
   }
-  const found = disks.map((disk) =>
-    foundDisk(disk, endpoints.get(disk.key)!, infos.get(disk.key)!),
-  );
+  const found: FoundDisk[] = [];
+  for (const disk of disks) {
+    found.push(await foundDisk(disk, endpoints.get(disk.key)!, infos.get(disk.key)!));
+  }
   for (const { target } of found) claimTarget(context, target.identity);
   return found;
 }
 
 /** The first stage of a disk (disk.ts), once its target has been looked at. */
-export function foundDisk(disk: VirtualDisk, endpoint: NbdEndpoint, info: ExportInfo): FoundDisk {
-  const identity = targetIdentity(endpoint.uri);
-  return { diskId: diskIdOf(disk), disk, target: { endpoint, info, identity } };
+export async function foundDisk(
+  disk: VirtualDisk,
+  endpoint: NbdEndpoint,
+  info: ExportInfo,
+): Promise<FoundDisk> {
+  const names = await targetNames(endpoint.uri);
+  const target = { endpoint, info, identity: targetIdentity(endpoint.uri), names };
+  return { diskId: diskIdOf(disk), disk, target };
 }
 
 function claimTarget({ shared, site }: TargetContext, identity: string): void {

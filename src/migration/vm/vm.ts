@@ -1,5 +1,6 @@
 /** What every command on a VM begins and ends with: found, locked, and given back. */
 import { VmLock } from "../../state/lock/lock.ts";
+import { TargetLocks } from "../../state/lock/target-lock.ts";
 import { State } from "../../state/state.ts";
 import { recordEarlyFailure } from "./early-failure.ts";
 import type { CycleContext, HeldVm } from "./held-vm.ts";
@@ -40,7 +41,8 @@ async function holdVm(context: CycleContext, undo: UndoStack): Promise<HeldVm> {
     "release the VM's lock",
     VmLock.acquire(config.stateDir, identity.instanceUuid, identity),
   );
-  return { ...context, site, identity, state, lock };
+  const targetLocks = undo.use("give the targets back", new TargetLocks(identity.vmPath));
+  return { ...context, site, identity, state, lock, targetLocks };
 }
 
 /** The VM as it is now: its power state and disks may have changed since it was found. */

@@ -103,7 +103,16 @@ export function formatNbdUri(target: NbdTarget): string {
  * target; not a URI.
  */
 export function targetIdentity(uri: string): string {
-  const { host, port, socketPath, exportName } = parseNbdUri(uri);
+  return exportIdentity(parseNbdUri(uri));
+}
+
+/** The same, of a URI taken apart. */
+export function exportIdentity({
+  host,
+  port,
+  socketPath,
+  exportName,
+}: Pick<NbdTarget, "host" | "port" | "socketPath" | "exportName">): string {
   const name = escapeExportName(exportName);
   if (socketPath !== undefined)
     return `unix:${escapePath(socketPath.replace(/\/+/g, "/"))}#${name}`;
@@ -196,7 +205,8 @@ function escapePath(text: string): string {
   return encodeURIComponent(text).replaceAll("%2F", "/");
 }
 
-function canonicalHost(host: string): string {
+/** One spelling for one name or address; the loopback's names are `localhost`. */
+export function canonicalHost(host: string): string {
   const name = host.toLowerCase().replace(/\.$/, "");
   // The URL parser writes IPv6 in its one short form.
   const address = isIPv6(name) ? new URL(`http://[${name}]`).hostname.slice(1, -1) : name;

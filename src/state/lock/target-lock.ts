@@ -57,7 +57,6 @@ export class TargetLocks implements AsyncDisposable {
       const server = createServer((socket) => {
         socket.on("error", () => {});
         socket.setTimeout(answerTimeoutMs, () => socket.destroy());
-        socket.unref();
         socket.end(`${JSON.stringify(this.#holder)}\n`);
       }).unref();
       try {
@@ -67,26 +66,17 @@ export class TargetLocks implements AsyncDisposable {
       } catch (error) {
         if (!hasSystemCode(error, "EADDRINUSE")) throw error;
       }
-      const holder = await askHolder(name);
-      if (holder === "gone" && attempt < attempts) await sleep(retryMs);
-      else throw lockedTarget(name, holder === "gone" ? undefined : holder);
+      const holder = await findTargetHolder(name);
+      if (holder !== undefined || attempt === attempts) throw lockedTarget(name, holder);
+      await sleep(retryMs);
     }
   }
 }
 
-/** Who writes to a target now under one of these names; takes nothing. `unknown`: it does not answer. */
+/** Who writes to a target under this name now, without taking it. `unknown`: it does not say who. */
 export async function findTargetHolder(
-  names: Iterable<string>,
+  name: string,
 ): Promise<TargetHolder | "unknown" | undefined> {
-  for (const name of names) {
-    const holder = await askHolder(name);
-    if (holder !== "gone") return holder ?? "unknown";
-  }
-  return undefined;
-}
-
-/** Undefined: somebody holds it and does not say who. */
-async function askHolder(name: string): Promise<TargetHolder | "gone" | undefined> {
   const socket = connect(socketName(name));
   socket.setTimeout(answerTimeoutMs, () => socket.destroy(new Error("no answer")));
   try {
@@ -94,39 +84,41 @@ async function askHolder(name: string): Promise<TargetHolder | "gone" | undefine
     let text = "";
     for await (const chunk of socket.setEncoding("utf8")) {
       text += chunk;
-      if (text.length > 65_536) return undefined;
+      if (text.length > 65_536) return "unknown";
     }
     return parseHolder(text);
   } catch (error) {
-    return hasSystemCode(error, "ECONNREFUSED", "ENOENT") ? "gone" : undefined;
+    return hasSystemCode(error, "ECONNREFUSED") ? undefined : "unknown";
   } finally {
     socket.destroy();
   }
 }
 
 /** Another program may listen there: what it says is information, never trusted for more. */
-function parseHolder(text: string): TargetHolder | undefined {
+function parseHolder(text: string): TargetHolder | "unknown" {
   try {
     const { pid, startedAt, vmPath } = JSON.parse(text);
     const known = Number.isSafeInteger(pid) && typeof startedAt === "string";
-    return known && typeof vmPath === "string" ? { pid, startedAt, vmPath } : undefined;
+    return known && typeof vmPath === "string" ? { pid, startedAt, vmPath } : "unknown";
   } catch {
-    return undefined;
+    return "unknown";
   }
 }
 
-/** One line without control characters, to follow "by" or a colon; at most 500 characters. */
-export function holderText(holder: TargetHolder | "unknown" | undefined): string {
-  if (holder === undefined || holder === "unknown") return "a process that does not say who it is";
-  const text = `process ${holder.pid}, started ${holder.startedAt}, for ${holder.vmPath}`;
-  return text.replaceAll(/\p{Cc}/gu, "\ufffd").slice(0, 500);
-}
-
-function lockedTarget(name: string, holder: TargetHolder | undefined): MigratekitError {
+export function lockedTarget(
+  name: string,
+  holder: TargetHolder | "unknown" | undefined,
+): MigratekitError {
+  const known = typeof holder === "object" ? holder : undefined;
+  const who =
+    known === undefined
+      ? "a process that does not say who it is"
+      : `process ${known.pid}, started ${known.startedAt}, for ${known.vmPath}`;
+  const shown = who.replaceAll(/\p{Cc}/gu, "\ufffd").slice(0, 500);
   return new MigratekitError(
     "locked",
-    `another run on this host writes to the target ${name}: ${holderText(holder)}`,
-    { context: holder && { pid: holder.pid, startedAt: holder.startedAt, vmPath: holder.vmPath } },
+    `another run on this host writes to the target ${name}: ${shown}`,
+    { context: { ...known } },
   );
 }
 

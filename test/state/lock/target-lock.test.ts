@@ -17,14 +17,14 @@ async function ask(fixture: Fixture, request: string): Promise<string> {
 test("a target that another process writes to is refused, and the process is named", async (t) => {
   const name = targetName();
   const holder = startFixture(t, "target-locker.ts");
-  assert.equal(await findTargetHolder([name]), undefined);
+  assert.equal(await findTargetHolder(name), undefined);
   assert.equal(await ask(holder, `take ${name}`), `held ${holder.process.pid}`);
   await using locks = new TargetLocks("/DC/vm/other");
   const error = await rejection(locks.take([targetName(), name]), "locked");
   assert.equal(error.exitCode, 7);
   assert.ok(error.message.includes(`${name}: process ${holder.process.pid}, started 20`));
   assert.ok(error.message.endsWith(`for ${vm.vmPath}`));
-  const found = await findTargetHolder([targetName(), name]);
+  const found = await findTargetHolder(name);
   assert.ok(typeof found === "object" && found.pid === holder.process.pid);
   assert.equal(await ask(holder, "release"), "released");
   await locks.take([name]);
