@@ -9,10 +9,9 @@ namespace {
 
 constexpr milliseconds kFlushAfterTrouble{250};
 // How much may be unflushed follows from how long its flush takes: half of it when that is longer than
-// kLong, or a quarter of what a flush may take; twice as much when it is shorter than kShort.
-constexpr milliseconds kShort{1000};
+// kLong, or a quarter of what a flush may take; twice as much when it is shorter than an eighth of that.
 constexpr milliseconds kLong{10000};
-constexpr uint64_t kLeastBytes = 32 * kMiB;
+constexpr uint64_t kLeastBytes = kMiB;
 constexpr uint64_t kMostBytes = 4 * kGiB;
 // The same in ranges: bounds the memory of the log.
 constexpr size_t kMostRanges = 64 * 1024;
@@ -130,7 +129,7 @@ Durability::State Durability::end(TimePoint now) {
 void Durability::fitLimit(Clock::duration took, bool succeeded) {
   const Clock::duration tooLong = std::min(kLong, options_.flushTimeout / 4);
   if (took > tooLong) limitBytes_ = std::max(limitBytes_ / 2, kLeastBytes);
-  else if (succeeded && took < kShort && flushing_.writtenBytes >= limitBytes_ / 2)
+  else if (succeeded && took < tooLong / 8 && flushing_.writtenBytes >= limitBytes_ / 2)
     limitBytes_ = std::min(limitBytes_ * 2, kMostBytes);
 }
 

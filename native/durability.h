@@ -75,7 +75,7 @@ class Durability {
   mutable std::mutex mutex_;
   Log log_;
   Log flushing_;
-  uint64_t limitBytes_ = 256 * kMiB;
+  uint64_t limitBytes_ = 64 * kMiB;
   uint64_t losses_ = 0;
   uint64_t lossesAtBegin_ = 0;
   uint64_t againBytes_ = 0;  // told of, lost, and not safe again yet

@@ -101,7 +101,7 @@ test("a flush that does not end within its own limit counts as lost, and is trie
 test("while a flush takes its time, little more is written: what is unflushed has a limit", async () => {
   await using dir = await tempDir();
   const log = join(dir.path, "log");
-  const bytes = 640 * MiB;
+  const bytes = 192 * MiB;
   await using source = await startNbdkit(dir.path, "-r", "pattern", `size=${bytes}`);
   await using target = await startNbdkit(
     dir.path,
@@ -120,8 +120,41 @@ test("while a flush takes its time, little more is written: what is unflushed ha
   const { most, flushes } = unflushedIn(await readFile(log, "utf8"));
   assert.ok(flushes > 2, `${flushes} flushes`);
   // And what is in the engine's memory when the limit is reached.
-  assert.ok(most <= (256 + 32) * MiB, `${most / MiB} MiB unflushed`);
+  assert.ok(most <= (64 + 32) * MiB, `${most / MiB} MiB unflushed`);
 });
+
+for (const share of [0.5, 5])
+  test(`a target whose caches take ${share} times the flush limit to drain receives each byte once`, async () => {
+    await using dir = await tempDir();
+    const log = join(dir.path, "log");
+    const [bytes, requestBytes, flushTimeoutMs] = [384 * MiB, 2 * MiB, 2000];
+    await using source = await startNbdkit(dir.path, "-r", "pattern", `size=${bytes}`);
+    const drainMsEach = (share * flushTimeoutMs * requestBytes) / bytes;
+    await using target = await startNbdkit(
+      dir.path,
+      ...["--filter=log", "eval", `get_size=echo ${bytes}`, "thread_model=echo parallel"],
+      ...["can_write=exit 0", "can_flush=exit 0"],
+      `pwrite=cat >/dev/null; printf x >>${dir.path}/dirty`,
+      `flush=mv ${dir.path}/dirty ${dir.path}/draining || exit 0; n=$(stat -c %s ${dir.path}/draining); sleep $(awk "BEGIN { print $n * ${drainMsEach} / 1000 }")`,
+      `logfile=${log}`,
+    );
+    using engine = new Engine();
+    const troubles: RetryEvent[] = [];
+    const result = await engine.copy({
+      source,
+      target: { uri: target.uri, connections: 1 },
+      capacityBytes: bytes,
+      requestBytes,
+      sourceExtents: false,
+      stallTimeoutMs: 500,
+      flushTimeoutMs,
+      onRetry: (trouble) => troubles.push(trouble),
+    });
+    assert.deepEqual(troubles, []);
+    assert.equal(result.writtenBytes, bytes);
+    const { most } = unflushedIn(await readFile(log, "utf8"));
+    assert.ok(most < bytes / 2, `${most / MiB} MiB unflushed`);
+  });
 
 test("zeroes that the target makes without writing do not add up to a flush", async () => {
   await using dir = await tempDir();
