@@ -218,6 +218,17 @@ export const options = {
     },
     "defaulted",
   ),
+  "target-drop-time": define(
+    {
+      group: "target",
+      value: "TIME",
+      describe: "how late writes of an interrupted run may arrive: waited for, then looked at",
+      commands: copying,
+      parse: type.duration,
+      fallback: "130s",
+    },
+    "defaulted",
+  ),
 
   "take-over-target": define(
     {

@@ -2,6 +2,7 @@ import { type CutOver, clearCutOver, markCutOver, readCutOver } from "./cut-over
 import { StateDatabase } from "./database/database.ts";
 import { DiskRecords } from "./disk-records.ts";
 import { JournalStore } from "./journal.ts";
+import { LateWriteStore } from "./late-writes.ts";
 import { RunStore } from "./runs.ts";
 import { readSyncTotals, type VmTotals } from "./sync-totals.ts";
 import { TargetStore } from "./targets.ts";
@@ -13,6 +14,7 @@ export class State implements Disposable {
   readonly database: StateDatabase;
   readonly records: DiskRecords;
   readonly journals: JournalStore;
+  readonly lateWrites: LateWriteStore;
   readonly runs: RunStore;
   readonly targets: TargetStore;
   readonly trust: TrustStore;
@@ -21,6 +23,7 @@ export class State implements Disposable {
     this.database = database;
     this.records = new DiskRecords(database);
     this.journals = new JournalStore(database);
+    this.lateWrites = new LateWriteStore(database);
     this.runs = new RunStore(database);
     this.targets = new TargetStore(database);
     this.trust = new TrustStore(database);

@@ -208,6 +208,8 @@ function argumentsFor(
     ...["--vmware-thumbprint", vcenter.thumbprintSha1, ...target],
     ...["--vddk-plugin", vddk.plugin, "--vddk-libdir", vddk.libdir],
     ...["--state-dir", stateDir, "--vma-url", vma.url],
+    // All is on this machine: nothing of a killed run is under way for long.
+    ...["--target-drop-time", "0s"],
     ...(jobId === undefined ? [] : ["--job-id", jobId]),
     ...extra,
   ];

@@ -1,6 +1,6 @@
 /** The copy of a run's disks: engine, journal, checkpoints, and what became of each. */
 import type { Config } from "../../config.ts";
-import { exitCodes, MigratekitError, messageOf } from "../../errors.ts";
+import { MigratekitError, messageOf } from "../../errors.ts";
 import { mapLimited } from "../../map-limited.ts";
 import { type CopyResult, chunkKind, Engine } from "../../nbd/copy-engine/copy-engine.ts";
 import { intersect, union } from "../../ranges.ts";
@@ -12,6 +12,7 @@ import { type AreaQuery, changesUnavailable, isUnavailable, joinPages } from "./
 import { recordChangeId } from "./change-ids.ts";
 import { firstDifference } from "./guard.ts";
 import { beginJournal, type JournalContext } from "./journal.ts";
+import { shutOutLateWrites, TargetWriter } from "./late-writes.ts";
 import { announcePlan, planFullInstead } from "./plan.ts";
 import { readTellingRanges, SamplePicker } from "./samples.ts";
 import { assertSnapshotThere } from "./snapshot.ts";
@@ -39,7 +40,7 @@ export interface Transfer extends JournalContext {
   readonly query: AreaQuery;
   readonly state: State;
   readonly reporter: Reporter;
-  readonly config: Pick<Config, "verify" | "changeIdJob">;
+  readonly config: Pick<Config, "verify" | "changeIdJob" | "targetDropTime">;
 }
 
 /**
@@ -66,13 +67,14 @@ async function transferDisk(context: Transfer, prepared: PreparedDisk): Promise<
   try {
     signal.throwIfAborted();
     await disk.source.nbdkit.wake(signal);
-    const result = await copyDisk(context, disk, done).catch(async (error: unknown) => {
+    using writer = new TargetWriter(context, disk, disk.frozen.changeId);
+    const result = await copyDisk(context, disk, writer, done).catch(async (error: unknown) => {
       // vSphere lost track of the changes while it was still listing them: all is copied.
       if (!isUnavailable(error)) throw error;
       const plan = await planFullInstead(query, disk, changesUnavailable(error));
       disk = { ...disk, plan };
       announcePlan(disk, reporter.tracker, logger);
-      return await copyDisk(context, disk, done);
+      return await copyDisk(context, disk, writer, done);
     });
     outcome = { status: "completed", result };
     reporter.tracker.finishDisk(diskId);
@@ -112,6 +114,7 @@ class DoneSoFar {
 async function copyDisk(
   context: Transfer,
   disk: PreparedDisk,
+  writer: TargetWriter,
   done: DoneSoFar,
 ): Promise<CopyResult> {
   const { engine, config, logger, signal } = context;
@@ -136,29 +139,28 @@ async function copyDisk(
         tracker.onChunks(diskId, chunks);
         tracker.setDiskNote(diskId, undefined);
       },
-      onCheckpoint: () => checkpoints?.commit(),
+      onCheckpoint: () => {
+        writer.onFlush();
+        checkpoints?.commit();
+      },
       onRetry: (retry) => {
+        writer.onRetry(retry);
         done.retries++;
         const note = `${retry.side}: ${retry.message} (attempt ${retry.attempt})`;
         logger.warn({ disk: diskId, ...retry }, `trying again: ${note}`);
         tracker.setDiskNote(diskId, note);
       },
     });
+    await shutOutLateWrites(context, disk, writer);
     const remembered = await proveWritten(context, disk, picker);
     if (config.verify) await verifyDisk(context, disk);
     await assertSnapshotThere(context.query);
     await recordChangeId(context, disk, remembered);
+    writer.end();
     return result;
   } catch (error) {
-    const explained = await explainEngineError(error, disk, disk.source.nbdkit);
-    // Nothing more can be read of a snapshot that is gone, whatever VDDK says of it.
-    if (isOfSource(explained)) await assertSnapshotThere(context.query);
-    throw explained;
+    throw await explainEngineError(error, disk, disk.source.nbdkit);
   }
-}
-
-function isOfSource(error: unknown): boolean {
-  return error instanceof MigratekitError && error.exitCode === exitCodes.source;
 }
 
 /**

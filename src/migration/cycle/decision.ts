@@ -116,9 +116,10 @@ function targetDifference(uri: string, sizeBytes: number, now: TargetNow): strin
 /**
  * The UUID of a change ID names the tracking history; an ID of any other form is of no history that we
  * know. Every snapshot has a new and greater number; a revert to a snapshot may keep the history and go
- * back in it: numbers are then given a second time, and an ID of before means another state.
+ * back in it: numbers are then given a second time, and an ID of before means another state. Gives why
+ * `before` (whose `what` names) tells nothing of `now`, or undefined.
  */
-function brokenHistory(what: string, before: string, now: string): string | undefined {
+export function brokenHistory(what: string, before: string, now: string): string | undefined {
   const [was, is] = [splitChangeId(before.trim()), splitChangeId(now.trim())];
   if (was === undefined || was.uuid !== is?.uuid) {
     return `changed block tracking was reset: ${what} is of another history`;

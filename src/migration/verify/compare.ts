@@ -3,6 +3,7 @@ import type { Logger } from "pino";
 import type { Config } from "../../config.ts";
 import { complement, intersect, subtract, totalBytes, whole } from "../../ranges.ts";
 import { type AreaQuery, changedAreas, changesUnavailable, isUnavailable } from "../cycle/areas.ts";
+import { TargetWriter } from "../cycle/late-writes.ts";
 import { explainEngineError } from "../cycle/source.ts";
 import { type FrozenDisk, type ServedSource, sidesOf } from "../disk.ts";
 import { type VerifyBasis, verifyBasis } from "./basis.ts";
@@ -101,6 +102,7 @@ async function compareSides(context: Comparing, disk: ServedComparison): Promise
   let differingBytes = 0;
   let repairedBytes = 0;
   let truncated = false;
+  using writer = config.repair ? new TargetWriter(context, disk, disk.record?.changeId) : undefined;
   // The engine lists the lowest differences first: a repair goes on behind the last one listed.
   for (let left = comparison.expected; left.length > 0; ) {
     const result = await engine.compare({
@@ -113,7 +115,7 @@ async function compareSides(context: Comparing, disk: ServedComparison): Promise
     });
     const { differences } = result;
     listed.push(...differences.subarray(0, listedMax * 2 - listed.length));
-    if (!config.repair || differences.length === 0) {
+    if (writer === undefined || differences.length === 0) {
       differingBytes += result.differingBytes;
       truncated ||= result.truncated;
       break;
@@ -121,12 +123,14 @@ async function compareSides(context: Comparing, disk: ServedComparison): Promise
     const bytes = totalBytes(differences);
     differingBytes += bytes;
     truncated ||= listed.length < differences.length;
-    await repairRanges(context, disk, differences);
+    await repairRanges(context, disk, writer, differences);
     repairedBytes += bytes;
     if (!result.truncated) break;
     const end = differences.at(-2)! + differences.at(-1)!;
     left = subtract(left, whole(end));
   }
+  // What an interrupted run left under way is for the next sync to look at.
+  if (writer?.earlier === undefined) writer?.end();
   return {
     comparedBytes: totalBytes(comparison.expected),
     differences: Float64Array.from(listed),

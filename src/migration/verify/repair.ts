@@ -4,6 +4,7 @@ import type { Engine } from "../../nbd/copy-engine/copy-engine.ts";
 import type { TargetSample } from "../../state/disk-records.ts";
 import type { State } from "../../state/state.ts";
 import type { VmIdentity } from "../../state/vm-identity.ts";
+import type { TargetWriter } from "../cycle/late-writes.ts";
 import { isTouched, takeSamples } from "../cycle/samples.ts";
 import { type FrozenDisk, type ServedSource, sidesOf } from "../disk.ts";
 import type { Reporter } from "../vm/held-vm.ts";
@@ -12,7 +13,7 @@ import type { Reporter } from "../vm/held-vm.ts";
 export interface Repairing {
   readonly engine: Engine;
   readonly identity: VmIdentity;
-  readonly state: Pick<State, "records">;
+  readonly state: Pick<State, "records" | "lateWrites">;
   readonly reporter: Reporter;
   readonly signal: AbortSignal;
 }
@@ -25,12 +26,13 @@ export interface Repairing {
 export async function repairRanges(
   context: Repairing,
   disk: FrozenDisk & { readonly source: ServedSource },
+  writer: TargetWriter,
   differences: Float64Array,
 ): Promise<void> {
   const { engine, reporter, signal } = context;
   const ranges = { ...sidesOf(disk), signal, extents: differences };
   reporter.tracker.setDiskNote(disk.diskId, "repairing");
-  await engine.copy(ranges);
+  await engine.copy({ ...ranges, onRetry: (retry) => writer.onRetry(retry) });
   const again = await engine.compare(ranges);
   if (again.differences.length > 0) {
     throw new MigratekitError(

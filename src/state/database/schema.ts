@@ -208,6 +208,20 @@ export const migrations: readonly string[] = [
   `
   DROP TABLE journal_sample;
   `,
+  // Whose writes may still be under way to a target. Of the runs of before, those that were interrupted.
+  `
+  CREATE TABLE late_write (
+    target TEXT PRIMARY KEY,
+    vm_id INTEGER NOT NULL REFERENCES vm (id),
+    device_key INTEGER NOT NULL,
+    base_change_id TEXT,
+    overlapped INTEGER NOT NULL,
+    last_sign_ms INTEGER NOT NULL
+  ) STRICT;
+  INSERT OR REPLACE INTO late_write
+    SELECT target_uri, vm_id, device_key, base_change_id, 0, unixepoch() * 1000
+    FROM journal ORDER BY started_at;
+  `,
 ];
 
 /** Brings an open database to the newest of `steps`, all of it in the caller's transaction. */

@@ -7,6 +7,7 @@ import { StateDatabase } from "../../../src/state/database/database.ts";
 import { migrations } from "../../../src/state/database/schema.ts";
 import { DiskRecords } from "../../../src/state/disk-records.ts";
 import { JournalStore } from "../../../src/state/journal.ts";
+import { LateWriteStore } from "../../../src/state/late-writes.ts";
 import { RunStore } from "../../../src/state/runs.ts";
 import { State } from "../../../src/state/state.ts";
 import { changeId, fixturePath, refusal, temporaryDirectory, vm } from "../helpers.ts";
@@ -77,6 +78,9 @@ test("a file of schema version 1 is read and brought forward with all it holds",
   const journal = new JournalStore(db).openJournal(vm, 2000);
   assert.deepEqual(journal?.finished, Float64Array.of(0, 512));
   assert.equal(new RunStore(db).listRuns(vm)[0]?.runId, "r1");
+  const target = { deviceKey: 2000, identity: "nbd://h/a" };
+  const earlier = new LateWriteStore(db).begin(vm, target, changeId(9));
+  assert.equal(earlier?.baseChangeId, changeId(8), "what was interrupted then is reckoned with");
 });
 
 test("a file brought forward has the same schema as a new one", (t) => {
