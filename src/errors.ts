@@ -201,7 +201,8 @@ export const catalogue = {
   "target-mismatch": {
     exit: "target",
     meaning: "The target no longer holds what the last run left on it.",
-    remedy: "Check that the volume is the right one; then run with --full.",
+    remedy:
+      "Check that the volume is the right one; to copy everything over it, give --full or --on-target-mismatch full.",
   },
   "target-no-flush": {
     exit: "target",

@@ -211,10 +211,10 @@ export const options = {
     {
       group: "target",
       value: "WHAT",
-      describe: "when a target is not what the last run left: full or fail",
+      describe: "when a target is not what the last run left: fail, or full (copy over it)",
       commands: syncing,
-      parse: type.oneOf("full", "fail"),
-      fallback: "full",
+      parse: type.oneOf("fail", "full"),
+      fallback: "fail",
     },
     "defaulted",
   ),

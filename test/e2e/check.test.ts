@@ -513,12 +513,15 @@ test("the plan is what the next run does: incremental, full on a changed target,
 
   const [mine] = lab.targets.disksOf(vm);
   await writeFile(mine!.targetFile, Buffer.alloc(1024, 7), { flag: "r+" });
-  const changed = await plan();
+  const changed = await plan("--on-target-mismatch", "full");
   assert.equal(changed.code, 0);
   assert.equal(changed.disks[0]!.type, "full");
   assert.match(changed.disks[0]!.reason, /not what the last run left: it differs at offset 0/);
-  const refused = await plan("--on-target-mismatch", "fail");
+  const refused = await plan();
   assert.equal(refused.code, target);
+  const [problem] = refused.findings.filter(({ level }) => level === "problem");
+  assert.match(problem!.message, /not what the last run left/);
+  assert.match(problem!.remedy ?? "", /--on-target-mismatch full/);
 
   await lab.vddk.setFaults({ delay_us: 400_000 });
   const { child, result } = startCommand(lab, "migrate", vm, { extra: ["--full"] });

@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
 import { copyFile, open, truncate } from "node:fs/promises";
 import { after, before, test } from "node:test";
 import { totalBytes } from "../../src/ranges.ts";
@@ -7,6 +9,7 @@ import { DiskRecords } from "../../src/state/disk-records.ts";
 import { JournalStore } from "../../src/state/journal.ts";
 import { startCli } from "../lab/run-cli.ts";
 import { type Lab, startLab } from "../lab/start-lab.ts";
+import { createVolume, startNbdServer } from "../lab/targets.ts";
 import type { LabVm } from "../lab/vcenter/lab-vm.ts";
 import { until } from "../until.ts";
 import { assertFailure, migrateWell } from "./migrate-checks.ts";
@@ -80,24 +83,62 @@ const tampering: [string, () => Promise<void>][] = [
   ["changed in its last sector", async () => flipByte(vm.disks[0]!.record.capacityBytes - 300)],
 ];
 
+const asked = { extra: ["--on-target-mismatch", "full"] };
+const remedy = /--full or --on-target-mismatch full/;
+
 for (const [title, tamper] of tampering) {
-  test(`a target that was ${title} is caught: fail where asked to, else everything is copied`, async () => {
+  test(`a target that was ${title} is refused; where it is asked for, everything is copied`, async () => {
     await migrateWell(lab, vm);
     await tamper();
     await vm.randomWrites(2000, { seed: 3, writes: 2 });
-    const refused = await lab.migrate(vm, { extra: ["--on-target-mismatch", "fail"] });
-    assertFailure(refused, 5, /\[target-mismatch\].*differs at offset \d+/);
-    const summary = await migrateWell(lab, vm);
+    const found = createHash("sha256").update(readFileSync(target)).digest("hex");
+    const refused = await lab.migrate(vm);
+    assertFailure(refused, 5, /\[target-mismatch\].*differs at offset \d+/, remedy);
+    const left = createHash("sha256").update(readFileSync(target)).digest("hex");
+    assert.equal(left, found, "nothing was written");
+    const summary = await migrateWell(lab, vm, asked);
     assert.equal(summary.disks[0]!.sync_type, "full");
     assert.match(summary.disks[0]!.reason, /not what the last run left/);
   });
 }
 
+test("--full goes over a changed target without another word", async () => {
+  await migrateWell(lab, vm);
+  await flipByte(100);
+  const summary = await migrateWell(lab, vm, { extra: ["--full"] });
+  assert.equal(summary.disks[0]!.reason, "--full was given");
+});
+
+test("a copy that is full for another reason does not go over a changed target either", async () => {
+  await migrateWell(lab, vm);
+  await flipByte(100);
+  lab.vcenter.faults.add({ name: "cbtReset", count: 1 });
+  assertFailure(await lab.migrate(vm), 5, /\[target-mismatch\].*differs at offset 0/, remedy);
+  lab.vcenter.faults.clear();
+  const summary = await migrateWell(lab, vm, asked);
+  assert.match(summary.disks[0]!.reason, /was reset/);
+  assert.match(summary.log, /differs at offset 0; everything is copied over it/);
+});
+
+test("another volume is refused until a copy onto it is asked for", async () => {
+  await migrateWell(lab, vm);
+  const file = `${target}.other`;
+  await createVolume(file, vm.disks[0]!.record.capacityBytes);
+  const exports = [{ name: "other", file }];
+  await using server = await startNbdServer({ exports, folder: `${lab.dir}/other` });
+  const extra = ["--nbd-targets", `2000:${server.uri}`];
+  assertFailure(await lab.migrate(vm, { extra }), 5, /\[target-mismatch\].*the target was/, remedy);
+  const run = await lab.migrate(vm, { extra: [...extra, ...asked.extra, "--json"] });
+  assert.equal(run.code, 0, run.stderr);
+  assert.equal(JSON.parse(run.stdout).sync_type, "full");
+  await migrateWell(lab, vm, asked);
+});
+
 test("an untouched target is never refused, whatever was changed on the source", async () => {
   await migrateWell(lab, vm);
   for (let cycle = 0; cycle < 6; cycle++) {
     await vm.randomWrites(2000, { seed: 100 + cycle, writes: 15 });
-    const summary = await migrateWell(lab, vm, { extra: ["--on-target-mismatch", "fail"] });
+    const summary = await migrateWell(lab, vm);
     assert.equal(summary.disks[0]!.sync_type, "incremental");
   }
 });
@@ -115,7 +156,10 @@ test("a change ID from elsewhere is used only onto a target that agrees with wha
   lab.oma.setChangeId(vm.path, "disk-2000", changeId);
   await truncate(target, 0);
   await truncate(target, vm.disks[0]!.record.capacityBytes);
-  const third = await migrateWell(lab, vm, { extra: ["--state-dir", `${lab.dir}/fresh-2`] }, env);
+  const unknown = { extra: ["--state-dir", `${lab.dir}/fresh-2`] };
+  const differs = /\[target-mismatch\].*from what did not change since/;
+  assertFailure(await lab.migrate(vm, unknown, env), 5, differs, remedy);
+  const third = await migrateWell(lab, vm, { extra: [...unknown.extra, ...asked.extra] }, env);
   assert.equal(third.disks[0]!.sync_type, "full");
 });
 

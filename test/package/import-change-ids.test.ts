@@ -39,11 +39,15 @@ test("imported change IDs make the first run incremental, and later runs need th
   for (const disk of second.disks) assert.match(disk.reason, /same history/);
 });
 
-test("onto a target that does not hold that state an imported change ID is not used: full copy", async () => {
+test("onto a target that does not hold that state an imported change ID is not used", async () => {
   const vm = lab.vm("MyVM");
   const ids = await syncedElsewhere(vm);
   await lab.targets.reset(vm);
-  const summary = await migrateWell(lab, vm, stateDir("reset", "--import-change-ids", ids));
+  const imported = ["--import-change-ids", ids];
+  const refused = await lab.migrate(vm, stateDir("reset", ...imported));
+  assertFailure(refused, 5, /\[target-mismatch\].*differs at offset/);
+  const asked = stateDir("reset", ...imported, "--on-target-mismatch", "full");
+  const summary = await migrateWell(lab, vm, asked);
   assert.equal(summary.disks[0]!.sync_type, "full");
   assert.match(summary.disks[0]!.reason, /differs/);
 });

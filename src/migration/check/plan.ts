@@ -4,14 +4,13 @@ import type { Config } from "../../config.ts";
 import { MigratekitError, messageOf } from "../../errors.ts";
 import { OmaApi } from "../../oma/oma.ts";
 import { complement, totalBytes } from "../../ranges.ts";
-import type { DiskRecord, TargetSample } from "../../state/disk-records.ts";
 import type { RunRecord } from "../../state/run-record.ts";
 import type { State } from "../../state/state.ts";
 import type { VmIdentity } from "../../state/vm-identity.ts";
 import type { VmDetails } from "../../vmware/vm-details.ts";
 import { decideCopy } from "../cycle/decision.ts";
+import { findForeignWrite } from "../cycle/guard.ts";
 import { peekChangeId } from "../cycle/oma-change-ids.ts";
-import { findChangedSample } from "../cycle/samples.ts";
 import type { CopyDecision, FoundDisk } from "../disk.ts";
 import { type TrackingSettings, willBeTracked } from "../vm/suitable.ts";
 import { type Finding, ok, problem, warning } from "./finding.ts";
@@ -89,18 +88,14 @@ async function planOne(
   const frozen = { capacityBytes, changeId: nextChangeId(changeId, vm, config) };
   const known = { frozen, target, storedChangeId: stored, record, journal };
   let plan: CopyDecision = decideCopy(known, { full: config.full });
-  const samples = samplesFor(plan, record);
-  const changed = await findChangedSample(target.endpoint, samples, context.signal).catch(
+  const difference = await findDifference(config, known, plan, context.signal).catch(
     (error: unknown) => {
       throw unreadableTarget(target.endpoint.uri, diskId, error);
     },
   );
-  if (changed) {
-    const reason = `the target ${target.identity} is not what the last run left: it differs at offset ${changed.offset}`;
-    plan = { type: "full", reason, targetMismatch: true };
-  }
-  if (plan.type === "full" && plan.targetMismatch) {
-    findings.push(mismatch(config.onTargetMismatch, diskId, plan.reason));
+  if (difference !== undefined) {
+    findings.push(mismatch(config.onTargetMismatch, diskId, difference));
+    if (plan.type !== "full") plan = { type: "full", reason: difference, targetMismatch: true };
   }
   if (config.targetIsZero && record !== undefined) {
     findings.push(
@@ -156,10 +151,16 @@ async function storedChangeId(
   }
 }
 
-/** What the run's guard would look at too; of an interrupted copy only the snapshot tells. */
-function samplesFor(plan: CopyDecision, record: DiskRecord | undefined): readonly TargetSample[] {
-  const bySamples = plan.type === "incremental" && plan.guard === "samples";
-  return bySamples && record?.unfinished === undefined ? (record?.samples ?? []) : [];
+/** What the run's guard would find, as far as that takes no snapshot. */
+async function findDifference(
+  { full }: Pick<Config, "full">,
+  known: Parameters<typeof findForeignWrite>[0],
+  plan: CopyDecision,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  if (full) return undefined;
+  if (plan.type === "full" && plan.targetMismatch) return plan.reason;
+  return await findForeignWrite(known, signal);
 }
 
 function mismatch(policy: Config["onTargetMismatch"], diskId: string, reason: string): Finding {
@@ -168,8 +169,8 @@ function mismatch(policy: Config["onTargetMismatch"], diskId: string, reason: st
   }
   return warning(
     "target",
-    `${diskId}: ${reason}; everything would be copied`,
-    "Check that the volume is the right one; --on-target-mismatch fail refuses it.",
+    `${diskId}: ${reason}; everything would be copied over it`,
+    "Check that the volume is the right one; without --on-target-mismatch full it is refused.",
   );
 }
 

@@ -87,7 +87,7 @@ async function sync(run: Run, undo: UndoStack): Promise<CycleSummary> {
   const prepared: PreparedDisk[] = [];
   for (const disk of planned) {
     const served = { ...disk, source: await startSource(from, disk) };
-    const plan = await guardTarget(engine, query, served, config.onTargetMismatch);
+    const plan = await guardTarget(engine, query, served, config);
     // Each disk is opened once before any is copied; as many nbdkit stay as disks are copied at a time.
     if (prepared.length >= parallelDisks) await served.source.nbdkit.rest();
     prepared.push({ ...served, plan });

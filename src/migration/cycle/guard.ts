@@ -5,34 +5,53 @@
 import { MigratekitError } from "../../errors.ts";
 import type { Engine } from "../../nbd/copy-engine/copy-engine.ts";
 import { complement, intersect, merge, subtract, union } from "../../ranges.ts";
-import { type CopyPlan, type PreparedDisk, sidesOf } from "../disk.ts";
+import type { TargetSample } from "../../state/disk-records.ts";
+import {
+  type CheckedTarget,
+  type CopyPlan,
+  type FrozenDisk,
+  type PreparedDisk,
+  sidesOf,
+} from "../disk.ts";
 import { type AreaQuery, allocatedAreas } from "./areas.ts";
 import { planFullInstead } from "./plan.ts";
 import { findChangedSample, readTellingRanges, untouchedSamples } from "./samples.ts";
 import { explainEngineError } from "./source.ts";
 
+/** `--full` and `--on-target-mismatch`. */
+interface Consent {
+  readonly full: boolean;
+  readonly onTargetMismatch: "full" | "fail";
+}
+
 /**
- * Before an incremental or a resume: is the target still what it is taken for? Gives the plan, or that
- * of a full copy in its place; `onMismatch` is `--on-target-mismatch`.
- * @throws MigratekitError `target-mismatch` where the operator said so, `target-io`, `source-…`,
- *   `vsphere-…`; the signal's reason
+ * Is the target still what it is taken for? Gives the plan, or that of a full copy in its place. What a
+ * run of ours may have left half done is copied over; what somebody else wrote only where that was
+ * asked for.
+ * @throws MigratekitError `target-mismatch` where it was not, `target-io`, `source-…`, `vsphere-…`;
+ *   the signal's reason
  */
 export async function guardTarget(
   engine: Engine,
   query: AreaQuery,
   disk: PreparedDisk,
-  onMismatch: "full" | "fail",
+  consent: Consent,
 ): Promise<CopyPlan> {
   const { diskId, plan } = disk;
+  if (consent.full) return plan;
   const difference = await findDifference(engine, query, disk).catch(async (error: unknown) => {
     throw await explainEngineError(error, disk, disk.source.nbdkit);
   });
   if (difference === undefined) return plan;
-  if (onMismatch === "fail") {
+  const { type } = plan.decision;
+  const foreign = !wasInterrupted(disk) || (type === "full" && plan.decision.targetMismatch);
+  if (foreign && consent.onTargetMismatch === "fail") {
     throw new MigratekitError("target-mismatch", `${diskId}: ${difference}`);
   }
-  const { type } = plan.decision;
-  if (type === "full") return plan;
+  if (type === "full") {
+    query.logger.warn({ disk: diskId }, `${difference}; everything is copied over it`);
+    return plan;
+  }
   query.logger.warn({ disk: diskId }, `${difference}; copying everything instead of ${type}`);
   return await planFullInstead(query, disk, difference);
 }
@@ -46,7 +65,7 @@ async function findDifference(
   const { signal } = query;
   const { target, plan, record } = disk;
   const { decision } = plan;
-  if (decision.type === "full") return decision.targetMismatch ? decision.reason : undefined;
+  if (decision.type === "full" && decision.targetMismatch) return decision.reason;
   const where = `the target ${target.identity}`;
   if (decision.type === "incremental" && decision.guard === "source") {
     const offset = await findChangeElsewhere(engine, query, disk, plan.extents!);
@@ -54,17 +73,54 @@ async function findDifference(
       ? undefined
       : `${where} differs at offset ${offset} from what did not change since`;
   }
+  if (!wasInterrupted(disk)) return await findForeignWrite(disk, signal);
+  if (decision.type === "full") return undefined;
   if (decision.type === "resume") {
     const offset = await findLostProgress(engine, disk, signal);
     if (offset !== undefined) {
       return `${where} does not hold what the interrupted run wrote: it differs at offset ${offset}`;
     }
   }
-  // Samples of the record speak of the time before an interrupted run; a full copy voids them.
-  const samples = untouchedSamples(record?.samples ?? [], plan.touched);
-  const changed = await findChangedSample(target.endpoint, samples, signal);
+  // Samples of the record speak of the time before the interrupted run; a full copy voids them.
+  const untouched = untouchedSamples(record?.samples ?? [], plan.touched);
+  return otherThanLeft(target, await findChangedSample(target.endpoint, untouched, signal));
+}
+
+/** Whether a run of ours may have written to the target after its record was made. */
+function wasInterrupted({ record, journal }: Known): boolean {
+  return record?.unfinished !== undefined || journal !== undefined;
+}
+
+type Known = Pick<FrozenDisk, "target" | "storedChangeId" | "record" | "journal">;
+
+/**
+ * What tells that the target is not what our last run left, where none has begun since. Where another
+ * program has stored a change ID in between, our record says nothing.
+ * @throws NbdError; the signal's reason
+ */
+export async function findForeignWrite(
+  known: Known,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  const { target, record, storedChangeId } = known;
+  if (wasInterrupted(known) || record?.targetUri === undefined) return undefined;
+  if (storedChangeId !== undefined && storedChangeId !== record.changeId) return undefined;
+  if (record.targetUri !== target.identity) {
+    return `the target was ${record.targetUri} and is now ${target.identity}`;
+  }
+  const { samples } = record;
+  const lost = samples.find(({ offset, length }) => offset + length > target.info.sizeBytes);
+  const changed = lost ?? (await findChangedSample(target.endpoint, samples, signal));
+  return otherThanLeft(target, changed);
+}
+
+function otherThanLeft(
+  { identity }: CheckedTarget,
+  changed: TargetSample | undefined,
+): string | undefined {
   return (
-    changed && `${where} is not what the last run left: it differs at offset ${changed.offset}`
+    changed &&
+    `the target ${identity} is not what the last run left: it differs at offset ${changed.offset}`
   );
 }
 
