@@ -1,6 +1,13 @@
 import { lstatSync } from "node:fs";
 import { userInfo } from "node:os";
 
+let account: string | undefined;
+
+/** The account that this process became; undefined while it is the one that it was started as. */
+export function accountNow(): string | undefined {
+  return account;
+}
+
 /**
  * Where root runs migratekit and the directory belongs to an account of its own, as the package
  * arranges it for /var/lib/migratekit, this process becomes that account for good. Root and the
@@ -16,7 +23,8 @@ export function becomeOwnerOf(directory: string): string | undefined {
   process.setgroups?.([found.gid]);
   process.setgid?.(found.gid);
   process.setuid?.(found.uid);
-  return settleIn(found.uid);
+  account = settleIn(found.uid);
+  return account;
 }
 
 /** Libraries look for the home directory here; root's is closed to us now. */

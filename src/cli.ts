@@ -5,9 +5,10 @@
 import "./process-guard.ts"; // before anything that takes time to load
 import { CommanderError } from "commander";
 import { becomeOwnerOf } from "./become-owner.ts";
+import type { Config } from "./config.ts";
 import { exitCodes, MigratekitError } from "./errors.ts";
 import { Interruption } from "./interruption.ts";
-import type { CommandName } from "./options.ts";
+import { type CommandName, commandNames } from "./options.ts";
 import { buildProgram, type Invocation } from "./program.ts";
 import type { CommandModule } from "./report/context.ts";
 import { Voice } from "./report/voice.ts";
@@ -55,8 +56,12 @@ function parseArguments(argv: readonly string[]): Invocation | number {
     program.outputHelp({ error: true });
     return exitCodes.usage;
   }
+  const [first = ""] = argv;
+  const known = [...commandNames, "help"].some((name) => name === first);
+  // An unknown command's --help would print the general one as if all were well.
+  const args = known || first.startsWith("-") ? argv : [first];
   try {
-    program.parse(argv, { from: "user" });
+    program.parse(args, { from: "user" });
   } catch (error) {
     // Commander has already written its message or the help.
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : exitCodes.usage;
@@ -71,7 +76,8 @@ async function runCommand(invocation: Invocation, signal: AbortSignal): Promise<
     voice.speakAs(createLogger({ level: "info", pretty: false }));
   }
   const { resolveConfig, systemStateDir } = await import("./config.ts");
-  const config = resolveConfig(invocation.command, invocation.flags);
+  const given = resolveConfig(invocation.command, invocation.flags);
+  const config = await withAskedPassword(given, signal);
   const { LogView } = await import("./report/log-view.ts");
   const command = await commands[invocation.command]();
   using view = new LogView(config);
@@ -88,6 +94,15 @@ async function runCommand(invocation: Invocation, signal: AbortSignal): Promise<
   if (account) logger.info(`going on as ${account}, the owner of ${systemStateDir}`);
   const { operands, flags } = invocation;
   return await command.run({ config, logger, view, signal, operands, flags });
+}
+
+/** At a terminal a password that is missing is asked for. */
+async function withAskedPassword(config: Config, signal: AbortSignal): Promise<Config> {
+  const { endpointText, lacksPasswordAlone, withPassword } = await import("./config.ts");
+  const { askPassword, canAsk } = await import("./report/ask.ts");
+  if (!lacksPasswordAlone(config) || !canAsk()) return config;
+  const whose = `${config.vmwareUsername} at ${endpointText(config)}`;
+  return withPassword(config, await askPassword(`Password of ${whose}: `, signal));
 }
 
 /**

@@ -1,6 +1,7 @@
 import { readFileSync, statSync } from "node:fs";
 import { isMap, LineCounter, parseDocument, type YAMLMap } from "yaml";
-import { MigratekitError, messageOf } from "./errors.ts";
+import { MigratekitError } from "./errors.ts";
+import { fileProblem } from "./file-problem.ts";
 import { type OptionName, options } from "./options.ts";
 
 /** Texts of a configuration file's fields and where each stands, for messages. */
@@ -112,7 +113,7 @@ function read(path: string, flag: string): { text: string; mode: number } {
     return { text: readFileSync(path, "utf8"), mode: stat.mode };
   } catch (error) {
     if (error instanceof MigratekitError) throw error;
-    throw usage(`${flag} ${path}: cannot be read: ${messageOf(error)}`, error);
+    throw usage(`${flag} ${path}: cannot be read: ${fileProblem(error)}`, error);
   }
 }
 

@@ -93,15 +93,36 @@ export function resolveConfig(
   });
 }
 
+/** `config` with a password that was asked for. */
+export function withPassword(config: Config, password: string): Config {
+  addSecret(password);
+  return Object.freeze({ ...config, vmwarePassword: new Secret(password) });
+}
+
+/** Whether the password is all that is missing to log in. */
+export function lacksPasswordAlone(config: Config): boolean {
+  const { command, vms, vmwareEndpoint, vmwareUsername, vmwarePassword } = config;
+  const commands: readonly CommandName[] = options["vmware-password"].commands;
+  return (
+    commands.includes(command) &&
+    vms === undefined &&
+    vmwareEndpoint !== undefined &&
+    vmwareUsername !== undefined &&
+    vmwarePassword === undefined
+  );
+}
+
 /** The settings that a command cannot do without; @throws `usage` naming all that are missing. */
 export function requireSettings<K extends OptionName>(config: Config, ...names: K[]): void {
   const missing = names.filter(
     (name) => (config as unknown as Record<string, unknown>)[camelCase(name)] === undefined,
   );
   if (missing.length === 0) return;
-  const flags = missing.map((name) => `--${name}`);
+  // Of the ways to give a password the flag is the one that everybody can see.
+  const flags = missing.map((name) => `--${name}${name === "vmware-password" ? "-file" : ""}`);
+  const variables = missing.map((name) => variablesOf(name, options[name])[0]);
   throw new MigratekitError("usage", `${config.command} needs ${flags.join(", ")}`, {
-    remedy: `Give the flag, its variable (${missing.map((name) => variablesOf(name, options[name])[0]).join(", ")}), or the field in --config FILE.`,
+    remedy: `Give the flag, its variable (${variables.join(", ")}), or the field in --config FILE.`,
   });
 }
 

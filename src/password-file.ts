@@ -1,6 +1,7 @@
 /** A password from a file or from stdin: its first line, and no more of it than a password can be long. */
 import { closeSync, fstatSync, openSync, readSync } from "node:fs";
-import { MigratekitError, messageOf } from "./errors.ts";
+import { MigratekitError } from "./errors.ts";
+import { fileProblem } from "./file-problem.ts";
 
 const lineBytesMax = 4096;
 
@@ -24,7 +25,7 @@ function readFile(path: string, warnings: string[]): string {
       closeSync(fd);
     }
   } catch (error) {
-    throw usage(path, `cannot be read: ${messageOf(error)}`, error);
+    throw usage(path, `cannot be read: ${fileProblem(error)}`, error);
   }
 }
 
@@ -35,7 +36,7 @@ function readStdin(): string {
     stdin ??= readFirstLine(0);
     return stdin;
   } catch (error) {
-    throw usage("-", `cannot be read: ${messageOf(error)}`, error);
+    throw usage("-", `cannot be read: ${fileProblem(error)}`, error);
   }
 }
 

@@ -11,6 +11,11 @@ export function hostAndPort(host: string, port: number): string {
   return `${host.includes(":") ? `[${host}]` : host}:${port}`;
 }
 
+/** `1 sync`, `2 syncs`. */
+export function counted(count: number, one: string, many = `${one}s`): string {
+  return `${count} ${count === 1 ? one : many}`;
+}
+
 const units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
 
 /** `12.3 GiB`; three digits at most before the unit changes. */

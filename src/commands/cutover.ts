@@ -1,11 +1,11 @@
 import { endpointText, requireSettings } from "../config.ts";
 import { exitCodes } from "../errors.ts";
 import { type CutoverSummary, type OnEarlyEnd, runCutover } from "../migration/cutover/cutover.ts";
-import { confirm } from "../report/confirm.ts";
+import { confirm } from "../report/ask.ts";
 import type { CommandContext } from "../report/context.ts";
 import { failureDocument, printJson } from "../report/json.ts";
 import { reported } from "../report/report.ts";
-import { formatDuration } from "../text.ts";
+import { counted, formatDuration } from "../text.ts";
 
 /** `migratekit cutover`: the only command that may power a VM off. */
 export async function run(context: CommandContext): Promise<number> {
@@ -45,7 +45,7 @@ function summaryLines({ vm, passes, downtime_ms, forced }: CutoverSummary): stri
   const hard = forced ? ", hard, as its guest did not shut down" : "";
   return [
     `${vm.path} is powered off${hard}, and its targets hold its last state ` +
-      `(${passes.length + 1} syncs, ${formatDuration(downtime_ms / 1000)} from the shutdown to the end)`,
+      `(${counted(passes.length + 1, "sync")}, ${formatDuration(downtime_ms / 1000)} from the shutdown to the end)`,
     "To go back: power the VM on in vSphere, after the new one is off; the source was not changed",
   ];
 }

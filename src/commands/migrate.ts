@@ -10,7 +10,7 @@ import { failureDocument, printJson } from "../report/json.ts";
 import { ListProgress } from "../report/list-progress.ts";
 import { listDocument, listText } from "../report/list-text.ts";
 import { reported } from "../report/report.ts";
-import { formatBytes, formatDuration } from "../text.ts";
+import { counted, formatBytes, formatDuration } from "../text.ts";
 
 /** `migratekit migrate`: one cycle for one VM, or for every VM of a list. */
 export async function run(context: CommandContext): Promise<number> {
@@ -31,7 +31,7 @@ export async function run(context: CommandContext): Promise<number> {
 
 function summaryLine(summary: CycleSummary): string {
   return (
-    `${summary.vm.path}: ${summary.sync_type} sync of ${summary.disks.length} disk(s) complete, ` +
+    `${summary.vm.path}: ${summary.sync_type} sync of ${counted(summary.disks.length, "disk")} complete, ` +
     `${formatBytes(copiedBytes(summary))} copied in ${formatDuration(summary.duration_ms / 1000)}`
   );
 }

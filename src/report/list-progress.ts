@@ -7,6 +7,7 @@ import {
   type ProgressSnapshot,
   percentBeforeEnd,
 } from "../progress/progress.ts";
+import { counted } from "../text.ts";
 import type { LogView, ProgressView } from "./log-view.ts";
 import { reported } from "./report.ts";
 
@@ -88,7 +89,7 @@ export class ListProgress {
     const totalBytes = sum(rows, (row) => row.totalBytes);
     return {
       stage: all ? "Complete" : "Transfer",
-      detail: `${over} of ${this.#vmCount} VMs over${failed > 0 ? `, ${failed} failed` : ""}`,
+      detail: `${over} of ${counted(this.#vmCount, "VM")} over${failed > 0 ? `, ${failed} failed` : ""}`,
       stageSeconds: (performance.now() - this.#startedMs) / 1000,
       disks: rows,
       total: {

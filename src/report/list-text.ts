@@ -3,7 +3,7 @@ import { MigratekitError, messageOf } from "../errors.ts";
 import { redact } from "../logger.ts";
 import { copiedBytes } from "../migration/cycle/summary.ts";
 import { exitCodeOf, type VmResult } from "../migration/list/list.ts";
-import { formatBytes, formatDuration } from "../text.ts";
+import { counted, formatBytes, formatDuration } from "../text.ts";
 import { errorDocument } from "./json.ts";
 import { table } from "./table.ts";
 
@@ -44,7 +44,7 @@ export function listText(results: readonly VmResult[], durationMs: number): stri
   const completed = results.filter(({ status }) => status === "completed").length;
   return redact(
     `${table(["VM", "ending", "sync", "disks", "copied", "time"], rows)}${failures.join("")}` +
-      `${completed} of ${results.length} VMs completed in ${formatDuration(durationMs / 1000)}\n`,
+      `${completed} of ${counted(results.length, "VM")} completed in ${formatDuration(durationMs / 1000)}\n`,
   );
 }
 

@@ -5,6 +5,7 @@
 import { chmodSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { buildInfo } from "../build-info.ts";
 import { type Config, endpointText } from "../config.ts";
+import { fileProblem } from "../file-problem.ts";
 import { type Labels, type Metric, metricsText, samplesOf } from "../progress/metrics.ts";
 import { State } from "../state/state.ts";
 import type { DiskTotals, VmTotals } from "../state/sync-totals.ts";
@@ -12,8 +13,16 @@ import { normalEndpoint } from "../state/vm-identity.ts";
 
 const prefix = "migratekit_";
 
-/** `failed`: how the run just ended. @throws Error when the file cannot be written */
+/** `failed`: how the run just ended. @throws Error saying why the file cannot be written */
 export function writeMetrics(config: Config, path: string, failed: boolean): void {
+  try {
+    write(config, path, failed);
+  } catch (error) {
+    throw new Error(fileProblem(error), { cause: error });
+  }
+}
+
+function write(config: Config, path: string, failed: boolean): void {
   const partial = `${path}.${process.pid}.partial`;
   // What is put in its place would take away a device; one without a writer would never be read.
   const found = statSync(path, { throwIfNoEntry: false });

@@ -2,7 +2,7 @@
 import type { Preflight } from "../migration/check/check.ts";
 import type { Finding } from "../migration/check/finding.ts";
 import type { DiskForecast } from "../migration/check/plan.ts";
-import { formatBytes, formatDuration } from "../text.ts";
+import { counted, formatBytes, formatDuration } from "../text.ts";
 import { table } from "./table.ts";
 
 /** Several lines, the last with a line break: findings, plan, verdict. */
@@ -22,10 +22,6 @@ export function preflightText({ findings, disks, estimate }: Preflight): string 
       : "";
   const plan = disks.length === 0 ? "" : `\n${planTable(disks)}${time}`;
   return `${lines}${plan}\n${verdict}\n`;
-}
-
-function counted(count: number, what: string): string {
-  return `${count} ${what}${count === 1 ? "" : "s"}`;
 }
 
 const levelWidth = "problem".length;

@@ -46,6 +46,8 @@ test("a VM that is off already gets its last sync alone", async () => {
   assert.deepEqual(run.passes, []);
   assert.equal(calls("ShutdownGuest") + calls("PowerOffVM_Task"), 0);
   await assertMoved();
+  const inWords = await startCommand(lab, "cutover", vm, { extra: ["--yes"] }).result;
+  assert.match(inWords.stderr, /its targets hold its last state \(1 sync, /);
 });
 
 test("a guest that takes its time is waited for", async () => {

@@ -240,6 +240,11 @@ async function demonstrate(folder: string): Promise<number> {
   return verdict.exitCode;
 }
 
+const [unknown] = process.argv.slice(2);
+if (unknown !== undefined) {
+  console.error(`The demonstration takes no arguments; ${unknown} is not known.`);
+  process.exit(2);
+}
 const startedAt = performance.now();
 await requireSpace();
 const folder = await mkdtemp(join(parentDir, "migratekit-demo-"));

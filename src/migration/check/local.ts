@@ -4,6 +4,7 @@ import { stat, statfs } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, resolve } from "node:path";
 import { MigratekitError, messageOf } from "../../errors.ts";
+import { fileProblem } from "../../file-problem.ts";
 import { libnbdVersion } from "../../nbd/copy-engine/copy-engine.ts";
 import type { NbdkitInspection } from "../../nbd/nbdkit/inspect.ts";
 import { VmaHttp } from "../../progress/vma/http.ts";
@@ -72,7 +73,7 @@ export async function checkVddkConfig(vddkConfig: string | undefined): Promise<F
   const path = resolve(vddkConfig);
   const reason = await stat(path).then(
     (found) => (found.isFile() ? undefined : "it is not a file"),
-    messageOf,
+    fileProblem,
   );
   if (reason === undefined) return [ok("source", `VDDK configuration ${path}`)];
   throw new MigratekitError("usage", `the VDDK configuration ${path} cannot be used: ${reason}`, {

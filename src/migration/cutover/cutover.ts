@@ -1,6 +1,6 @@
 /** Cutover: syncs while the VM runs, then the shutdown, then the last sync. */
 import { MigratekitError } from "../../errors.ts";
-import { formatBytes, formatDuration } from "../../text.ts";
+import { counted, formatBytes, formatDuration } from "../../text.ts";
 import type { PowerState } from "../../vmware/vm-details.ts";
 import { syncVm } from "../cycle/cycle.ts";
 import type { CycleSummary } from "../cycle/summary.ts";
@@ -92,7 +92,7 @@ async function syncUntilShort(held: HeldVm): Promise<CycleSummary[]> {
     const wanted = formatDuration(config.maxDowntime / 1000);
     throw new MigratekitError(
       "downtime-exceeded",
-      `after ${passes.length} passes ${expected}, more than the ${wanted} of --max-downtime`,
+      `after ${counted(passes.length, "pass", "passes")} ${expected}, more than the ${wanted} of --max-downtime`,
     );
   }
 }

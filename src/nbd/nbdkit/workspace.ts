@@ -5,6 +5,7 @@ import { createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { MigratekitError, messageOf } from "../../errors.ts";
+import { fileProblem } from "../../file-problem.ts";
 
 export interface Workspace {
   /** Mode 0700, with an unpredictable name. */
@@ -94,7 +95,7 @@ async function readable(path: string): Promise<string> {
   try {
     if ((await stat(path)).isFile()) return path;
   } catch (error) {
-    throw configError(path, messageOf(error), error);
+    throw configError(path, fileProblem(error), error);
   }
   throw configError(path, "it is not a file");
 }

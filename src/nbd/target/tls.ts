@@ -3,7 +3,8 @@ import { constants } from "node:fs";
 import { access, copyFile, mkdtemp, rm, symlink } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import { MigratekitError, messageOf } from "../../errors.ts";
+import { MigratekitError } from "../../errors.ts";
+import { fileProblem } from "../../file-problem.ts";
 import type { NbdEndpoint } from "../copy-engine/copy-engine.ts";
 import { parseNbdUri, usesTls } from "./uri.ts";
 
@@ -105,7 +106,7 @@ async function linkClientCertificate(from: string, to: string): Promise<void> {
 async function requireReadable(flag: string, path: string | undefined): Promise<void> {
   if (path === undefined) return;
   await access(path, constants.R_OK).catch((error: unknown) => {
-    throw new MigratekitError("usage", `${flag} ${path} cannot be read: ${messageOf(error)}`, {
+    throw new MigratekitError("usage", `${flag} ${path} cannot be read: ${fileProblem(error)}`, {
       cause: error,
     });
   });

@@ -11,6 +11,7 @@ import {
   type TLSSocket,
 } from "node:tls";
 import { MigratekitError, messageOf } from "../../errors.ts";
+import { fileProblem } from "../../file-problem.ts";
 
 export interface TrustOptions {
   /** SHA-1 or SHA-256 of the certificate, with or without colons. */
@@ -143,7 +144,7 @@ function readCaFile(caFile: string): string[] {
     createSecureContext({ ca: certificates });
     return certificates;
   } catch (cause) {
-    throw new MigratekitError("usage", `cannot use the CA file ${caFile}: ${messageOf(cause)}`, {
+    throw new MigratekitError("usage", `cannot use the CA file ${caFile}: ${fileProblem(cause)}`, {
       cause,
       remedy: "Give a readable PEM file with --vmware-ca-file.",
     });

@@ -1,0 +1,3 @@
+// The same tests, against the executable.
+import "./use-executable.ts";
+import "../e2e/usage.test.ts";
