@@ -8,6 +8,11 @@ import type { FoundDisk } from "../disk.ts";
 import { diskTarget, namesToHold } from "../vm/ownership.ts";
 import { type Finding, problem, warning } from "./finding.ts";
 
+/**
+ * Whose each target is, and whether another run on this host writes to it. Changes nothing; `state` is
+ * undefined where nothing was ever run.
+ * @throws MigratekitError `state-unusable`
+ */
 export async function checkOwnership(
   found: readonly FoundDisk[],
   state: State | undefined,

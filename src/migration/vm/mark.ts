@@ -22,6 +22,7 @@ export interface Mark {
   readonly startedAt: string;
 }
 
+/** Unique, so that a snapshot whose creation was interrupted is found again by it. */
 export function snapshotName(runId: string): string {
   return `${namePrefix}${runId}`;
 }

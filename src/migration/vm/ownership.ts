@@ -40,10 +40,12 @@ export async function holdTargets(
   for (const { target, owner } of owned) takeOver(context, target, owner);
 }
 
+/** The disk's target as the state knows it, by the names that outlive this run. */
 export function diskTarget({ disk, target }: FoundDisk): DiskTarget {
   return { deviceKey: disk.key, names: target.names.lasting };
 }
 
+/** All names of the disk's target: whoever holds one of them writes to the same export. */
 export function namesToHold({ target: { names } }: FoundDisk): string[] {
   return [...names.lasting, ...names.passing];
 }

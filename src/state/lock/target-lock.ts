@@ -105,6 +105,7 @@ function parseHolder(text: string): TargetHolder | "unknown" {
   }
 }
 
+/** `locked`, naming the holder as far as it is known. */
 export function lockedTarget(
   name: string,
   holder: TargetHolder | "unknown" | undefined,
