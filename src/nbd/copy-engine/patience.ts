@@ -20,10 +20,10 @@ export async function patiently<T>(
 }
 
 /** Of the time for one look. A server that is well greets within the first. */
-const greetingShares = [0.1, 0.3, 0.6];
+const greetingShares = [0.05, 0.1, 0.2, 0.25, 0.4];
 
 /**
- * Repeats a short look that had no answer in time, three times within `timeoutMs`. An NBD server speaks
+ * Repeats a short look that had no answer in time, five times within `timeoutMs`. An NBD server speaks
  * first, and a connection that its accept queue had no room for hangs until it is made anew.
  * @throws NbdError of the last look; whatever else `look` throws
  */
