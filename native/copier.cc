@@ -243,8 +243,14 @@ void Copier::flushDone(bool succeeded) {
   poke();
 }
 
+std::optional<SideHealth::Trouble> Copier::trouble(Side side) {
+  const TimePoint now = Clock::now();
+  return health_[side == Side::source ? 0 : 1].trouble(options_.retry, now,
+                                                       durability_->inRounds(now));
+}
+
 void Copier::flushTrouble(int error) {
-  auto trouble = health_[1].trouble(options_.retry, Clock::now());
+  const auto trouble = this->trouble(Side::target);
   std::string message = std::string("target flush failed: ") + std::strerror(error);
   if (trouble && !trouble->exhausted && error != ENOSPC) {
     stats_.retries++;
@@ -270,13 +276,12 @@ void Copier::connectionReady(Side side) {
 }
 
 void Copier::connectionLost(Side side, int error, const std::string& message) {
-  const size_t which = side == Side::source ? 0 : 1;
   if (side == Side::target && options_.mode == Mode::copy) {
     durability_->targetLost();
     // A trim that the old connection still carries out could come after our write of the same range.
     if (!canZero_) canTrim_ = false;
   }
-  auto trouble = health_[which].trouble(options_.retry, Clock::now());
+  const auto trouble = this->trouble(side);
   wakeLoops();
   if (!trouble) return;
   stats_.retries++;

@@ -135,6 +135,7 @@ class Copier {
   void connectionLost(Side side, int error, const std::string& message);
   void extraRefused(Side side, const std::string& message);
   void flushDone(bool succeeded);
+  std::optional<SideHealth::Trouble> trouble(Side side);
   void flushTrouble(int error);
   void tuneWindow(Clock::duration answered);
   void sawLatency(Side side, Clock::duration latency, uint64_t bytes);

@@ -109,6 +109,7 @@ Durability::State Durability::end(TimePoint now) {
   if (answersMissing_ > 0) return State::flushing;
   running_ = false;
   ended_ = now;
+  inRounds_ += now - began_;
   const bool lost = losses_ != lossesAtBegin_;
   fitLimit(now - began_, !failed_ && !lost);
   if (lost) return State::failed;
@@ -124,6 +125,11 @@ Durability::State Durability::end(TimePoint now) {
   flushing_ = {};
   everFlushed_ = true;
   return State::flushed;
+}
+
+Clock::duration Durability::inRounds(TimePoint now) const {
+  std::lock_guard lock(mutex_);
+  return running_ ? inRounds_ + (now - began_) : inRounds_;
 }
 
 void Durability::fitLimit(Clock::duration took, bool succeeded) {

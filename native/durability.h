@@ -47,6 +47,8 @@ class Durability {
   // Ends the round when all loops have answered.
   enum class State { idle, flushing, flushed, failed };
   State end(TimePoint now);
+  // How long rounds have taken so far, the running one included: time in which nobody had trouble.
+  Clock::duration inRounds(TimePoint now) const;
 
   // All that JavaScript was told of before the last round began is safe.
   bool coversReported() const;
@@ -87,6 +89,7 @@ class Durability {
   bool failed_ = false;
   TimePoint began_{};
   TimePoint ended_ = Clock::now();
+  Clock::duration inRounds_{};
   unsigned flushes_ = 0;  // in flight
   std::atomic<TimePoint> patientUntil_{TimePoint{}};
 };

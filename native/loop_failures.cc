@@ -31,7 +31,9 @@ void Loop::retire(Task& task) {
   Piece& piece = task.piece;
   const RetryPolicy& policy = job_.options_.retry;
   TimePoint now = Clock::now();
-  if (piece.attempts == 0 && piece.losses == 0) piece.firstFailed = now;
+  // A long flush holds pieces up, and is no fault of theirs.
+  const TimePoint worked = now - job_.durability_->inRounds(now);
+  if (piece.attempts == 0 && piece.losses == 0) piece.firstFailed = worked;
   if (task.lost) piece.losses++;
   else piece.attempts++;
   std::string what = task.message;
@@ -41,7 +43,7 @@ void Loop::retire(Task& task) {
            std::to_string(task.failedRange.offset) + " failed: " + std::strerror(task.error);
   const bool exhausted = piece.attempts > policy.attempts ||
                          piece.losses > 3 * policy.attempts + 3 ||
-                         now - piece.firstFailed > policy.maxElapsed;
+                         worked - piece.firstFailed > policy.maxElapsed;
   if ((!task.lost && isFinal(task.error)) || exhausted) {
     Failure failure;
     failure.code = task.side == Side::source ? "ENGINE_READ" : task.op == Op::read ? "ENGINE_READ" : "ENGINE_WRITE";

@@ -9,13 +9,18 @@ milliseconds RetryPolicy::backoff(unsigned attempt) {
   return std::min(milliseconds{100} * (1u << std::min(attempt - 1, 10u)), milliseconds{10000});
 }
 
-std::optional<SideHealth::Trouble> SideHealth::trouble(const RetryPolicy& policy, TimePoint now) {
+std::optional<SideHealth::Trouble> SideHealth::trouble(const RetryPolicy& policy, TimePoint now,
+                                                       Clock::duration excused) {
   std::lock_guard lock(mutex_);
   if (now < nextAttempt_) return std::nullopt;
   failures_++;
-  if (failures_ == 1) firstFailure_ = now;
+  if (failures_ == 1) {
+    firstFailure_ = now;
+    excusedAtFirst_ = excused;
+  }
   nextAttempt_ = now + RetryPolicy::backoff(failures_);
-  return Trouble{failures_, failures_ > policy.attempts || now - firstFailure_ > policy.maxElapsed};
+  const Clock::duration elapsed = now - firstFailure_ - (excused - excusedAtFirst_);
+  return Trouble{failures_, failures_ > policy.attempts || elapsed > policy.maxElapsed};
 }
 
 void SideHealth::success() {

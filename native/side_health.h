@@ -27,7 +27,9 @@ class SideHealth {
     unsigned attempt;
     bool exhausted;
   };
-  std::optional<Trouble> trouble(const RetryPolicy& policy, TimePoint now);
+  // `excused`: so much time has passed so far that does not count as trouble.
+  std::optional<Trouble> trouble(const RetryPolicy& policy, TimePoint now,
+                                 Clock::duration excused = {});
   void success();
   bool healthy() const;
   // From when on connecting is allowed.
@@ -45,6 +47,7 @@ class SideHealth {
   mutable std::mutex mutex_;
   unsigned failures_ = 0;
   TimePoint firstFailure_{};
+  Clock::duration excusedAtFirst_{};
   TimePoint nextAttempt_{};
   unsigned refusals_ = 0;
   TimePoint nextExtra_{};

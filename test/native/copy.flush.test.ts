@@ -175,6 +175,34 @@ test("zeroes that the target makes without writing do not add up to a flush", as
   assert.equal(new Set(eachConnection).size, eachConnection.length, "one flush, at the end");
 });
 
+test("the time of a flush does not count towards how long a server may have trouble", async () => {
+  await using dir = await tempDir();
+  const [from, to] = [join(dir.path, "from"), join(dir.path, "to")];
+  await makeDirty(from, sizeBytes, new Random(3));
+  await writeFile(to, Buffer.alloc(sizeBytes));
+  await using source = await startNbdkit(dir.path, "-r", "file", from);
+  // The first flush breaks off at once, the second when it has taken long: two troubles without a success.
+  const flushes = join(dir.path, "flushes");
+  await using target = await startNbdkit(
+    dir.path,
+    ...["eval", `get_size=echo ${sizeBytes}`, "can_write=exit 0", "can_flush=exit 0"],
+    `pread=dd if=${to} iflag=skip_bytes,count_bytes skip=$4 count=$3 bs=65536 status=none`,
+    `pwrite=dd of=${to} oflag=seek_bytes seek=$4 bs=65536 conv=notrunc status=none iflag=fullblock`,
+    `flush=printf x >>${flushes}; case $(cat ${flushes}) in x) echo EIO >&2; exit 1;; xx) sleep 2; echo EIO >&2; exit 1;; esac`,
+  );
+  using engine = new Engine();
+  const troubles: RetryEvent[] = [];
+  await engine.copy({
+    source,
+    target: { uri: target.uri, connections: 1 },
+    capacityBytes: sizeBytes,
+    retry: { attempts: 5, maxElapsedMs: 1500 },
+    onRetry: (trouble) => troubles.push(trouble),
+  });
+  assert.equal(troubles.length, 2);
+  assert.ok(await sameBytes(from, to, sizeBytes));
+});
+
 test("while a flush is awaited, the kernel looks whether the target's host is still there", async () => {
   await using dir = await tempDir();
   await using source = await startNbdkit(dir.path, "-r", "memory", "1M");

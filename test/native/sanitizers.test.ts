@@ -141,6 +141,7 @@ async function assertClean(variant: Variant, file: string): Promise<void> {
 
 for (const file of [
   "copy.random.test.ts",
+  "copy.blocks.test.ts",
   "copy.retry.test.ts",
   "copy.lifetime.test.ts",
   "copy.fallbacks.test.ts",
@@ -150,7 +151,12 @@ for (const file of [
   test(`${file} is clean under AddressSanitizer, LeakSanitizer and UBSan`, () =>
     assertClean(address, file));
 
-for (const file of ["copy.random.test.ts", "copy.retry.test.ts", "copy.incremental.test.ts"])
+for (const file of [
+  "copy.random.test.ts",
+  "copy.retry.test.ts",
+  "copy.memory.test.ts",
+  "copy.incremental.test.ts",
+])
   test(`${file} is clean under ThreadSanitizer`, () => assertClean(thread, file));
 
 test("a descriptor number that node had before is no report, a race over one within the addon is", () => {
