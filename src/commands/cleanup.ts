@@ -3,7 +3,6 @@ import { type CleanupSummary, type Leftover, runCleanup } from "../migration/cle
 import { confirm } from "../report/ask.ts";
 import type { CommandContext } from "../report/context.ts";
 import { printJson } from "../report/json.ts";
-import { counted } from "../text.ts";
 
 /** `migratekit cleanup`: leftovers of dead runs, listed and removed. */
 export async function run({ config, logger, signal }: CommandContext): Promise<number> {
@@ -18,7 +17,7 @@ export async function run({ config, logger, signal }: CommandContext): Promise<n
   if (failed[0] === undefined) return exitCodes.success;
   throw new MigratekitError(
     "vsphere-task-failed",
-    `${counted(failed.length, "snapshot")} could not be removed; ${failed[0].what}: ${failed[0].reason}`,
+    `${failed.length} snapshot(s) could not be removed; ${failed[0].what}: ${failed[0].reason}`,
   );
 }
 
