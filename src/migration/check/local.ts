@@ -2,13 +2,14 @@
 import { accessSync, constants, existsSync } from "node:fs";
 import { stat, statfs } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { dirname, resolve } from "node:path";
+import { resolve } from "node:path";
 import { MigratekitError, messageOf } from "../../errors.ts";
 import { fileProblem } from "../../file-problem.ts";
 import { libnbdVersion } from "../../nbd/copy-engine/copy-engine.ts";
 import type { NbdkitInspection } from "../../nbd/nbdkit/inspect.ts";
 import { VmaHttp } from "../../progress/vma/http.ts";
 import { checkWritable, ensurePrivateDirectory } from "../../state/database/directory.ts";
+import { checkFileSystem, nearestExisting } from "../../state/database/file-system.ts";
 import { formatBytes } from "../../text.ts";
 import { type Finding, ok, warning } from "./finding.ts";
 
@@ -100,6 +101,7 @@ const comfortableBytes = 64 * 1024 * 1024;
 
 /** Looks only; a directory that is missing is not made. @throws MigratekitError `state-unusable` */
 export async function checkStateDir(stateDir: string): Promise<Finding[]> {
+  checkFileSystem(stateDir);
   const exists = existsSync(stateDir);
   if (exists) ensurePrivateDirectory(stateDir);
   const place = exists ? stateDir : nearestExisting(stateDir);
@@ -116,12 +118,6 @@ export async function checkStateDir(stateDir: string): Promise<Finding[]> {
       "Make room there, or give another --state-dir: an interrupted copy could not be resumed.",
     ),
   ];
-}
-
-function nearestExisting(path: string): string {
-  let at = resolve(path);
-  while (!existsSync(at) && dirname(at) !== at) at = dirname(at);
-  return at;
 }
 
 const apiTimeoutMs = 3000;

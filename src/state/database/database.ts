@@ -11,6 +11,7 @@ import {
   syncDirectory,
 } from "./directory.ts";
 import { isDatabaseError, moveAwayRemedy, stateFailure } from "./failure.ts";
+import { checkFileSystem } from "./file-system.ts";
 import { Row } from "./row.ts";
 import { applicationId, migrate, migrations } from "./schema.ts";
 import { openSqliteFile } from "./sqlite-file.ts";
@@ -42,6 +43,7 @@ export class StateDatabase implements Disposable {
 
   /** Opens the state for a run; creates the directory (0700) and the file (0600) where missing. */
   static open(stateDir: string, steps: readonly string[] = migrations): StateDatabase {
+    checkFileSystem(stateDir);
     ensurePrivateDirectory(stateDir);
     checkWritable(stateDir);
     const path = join(stateDir, databaseFileName);
@@ -53,6 +55,7 @@ export class StateDatabase implements Disposable {
   static openExisting(stateDir: string): StateDatabase | undefined {
     const path = join(stateDir, databaseFileName);
     if (checkPrivateFile(path) === undefined) return undefined;
+    checkFileSystem(stateDir);
     ensurePrivateDirectory(stateDir);
     return StateDatabase.#openFile(stateDir, path, migrations);
   }
