@@ -269,6 +269,12 @@ export const catalogue = {
   },
 
   // Cutover
+  "cut-over": {
+    exit: "locked",
+    meaning: "The virtual machine was cut over: its volumes are another machine's disks now.",
+    remedy:
+      "Stop what still runs this (disable the timer, remove the cron line). To copy the VM again, run with --reopen: what was written to the volumes since the cutover is then lost.",
+  },
   "downtime-exceeded": {
     exit: "usage",
     meaning: "The last sync would take longer than --max-downtime, after all passes.",

@@ -241,6 +241,16 @@ export const options = {
     "defaulted",
   ),
 
+  reopen: define(
+    {
+      group: "run",
+      describe: "copy a VM again that was cut over: what its volumes got since is lost",
+      commands: copying,
+      parse: type.flag,
+      fallback: "false",
+    },
+    "defaulted",
+  ),
   full: define(
     {
       group: "run",

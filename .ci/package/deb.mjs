@@ -32,6 +32,8 @@ function layOut(tree, { release, manual, licences, sbom }) {
   for (const unit of ["migratekit@.service", "migratekit@.timer"]) {
     tree.copy(`usr/lib/systemd/system/${unit}`, join(files, unit));
   }
+  const stop = "stop-when-cut-over";
+  tree.copy(`usr/lib/migratekit/${stop}`, join(files, stop), 0o755);
   tree.copy("etc/migratekit/config.yaml", join(files, "config.yaml"));
   tree.folder("etc/migratekit/vms");
   tree.folder("etc/migratekit/credentials", 0o700);

@@ -38,6 +38,7 @@ async function main() {
   stack.defer(() => booted.stop());
   await syncByService(booted, lab);
   await syncByTimer(booted, lab);
+  await cutOver(booted);
   lookForSecrets(booted, lab);
   removeWhileBooted(booted);
   console.log("The units: all is well");
@@ -141,6 +142,25 @@ async function syncByTimer(booted, lab) {
     await sleep(200);
   }
   await expectEqual(lab);
+}
+
+/** The timer that comes once more after the cutover is the last one. */
+async function cutOver(booted) {
+  title("migratekit cutover, and then the timer");
+  const settings = "--config /etc/migratekit/vms/lab.yaml --yes";
+  const password = "MIGRATEKIT_VMWARE_PASSWORD_FILE=/etc/migratekit/credentials/lab";
+  booted.run("chmod", "644", "/etc/migratekit/credentials/lab");
+  booted.run("chmod", "755", "/etc/migratekit/credentials");
+  const done = booted.run("sh", "-c", `${password} migratekit cutover ${settings}`);
+  expect(done.status === 0, `the cutover completes ${done.status ? done.output : ""}`);
+  booted.run("systemctl", "enable", "--now", "migratekit@lab.timer");
+  const deadlineMs = performance.now() + 60_000;
+  while (booted.run("systemctl", "is-enabled", "migratekit@lab.timer").output !== "disabled") {
+    if (performance.now() > deadlineMs) throw new Error(`the timer stays:\n${journalOf(booted)}`);
+    await sleep(500);
+  }
+  const active = booted.run("systemctl", "is-active", "migratekit@lab.timer").output;
+  expect(active === "inactive", `the timer is disabled and stopped (${active})`);
 }
 
 function lookForSecrets(booted, lab) {

@@ -20,12 +20,13 @@ export async function run({ config }: CommandContext): Promise<number> {
       remedy: "Check --state-dir, --vmware-path and --vmware-endpoint.",
     });
   }
-  const found = vms.map((vm) => ({ vm, runs: listRuns(state.runs, vm, config) }));
-  if (config.json) printJson({ vms: found.map(({ vm, runs }) => ({ ...vm, runs })) });
-  else
-    process.stdout.write(
-      found.map(({ vm, runs }) => historyText(vm, runs, sheetOf(config))).join("\n"),
-    );
+  const found = vms.map((vm) => ({
+    ...vm,
+    cutOver: state.readCutOver(vm),
+    runs: listRuns(state.runs, vm, config),
+  }));
+  if (config.json) printJson({ vms: found });
+  else process.stdout.write(found.map((vm) => historyText(vm, sheetOf(config))).join("\n"));
   return exitCodes.success;
 }
 

@@ -1,5 +1,6 @@
 /** Past runs of a VM, for people. */
 
+import type { CutOver } from "../state/cut-over.ts";
 import type { RunRecord } from "../state/run-record.ts";
 import type { VmIdentity } from "../state/vm-identity.ts";
 import { formatBytes, formatDuration, formatRate } from "../text.ts";
@@ -17,9 +18,16 @@ const headings = [
   "why",
 ];
 
+/** A VM with its past runs, newest first; also the JSON document. */
+export interface VmHistory extends VmIdentity {
+  readonly cutOver: CutOver | undefined;
+  readonly runs: readonly RunRecord[];
+}
+
 /** Newest first; the sparkline reads from the oldest run to the newest. */
-export function historyText(vm: VmIdentity, runs: readonly RunRecord[], sheet: Sheet): string {
-  const title = `${shown(vm.vmPath)} at ${vm.endpoint} (${vm.instanceUuid})`;
+export function historyText({ cutOver, runs, ...vm }: VmHistory, sheet: Sheet): string {
+  const done = cutOver === undefined ? "" : `, cut over at ${cutOver.at} (run ${cutOver.runId})`;
+  const title = `${shown(vm.vmPath)} at ${vm.endpoint} (${vm.instanceUuid})${done}`;
   const rows = runs.map(runRow);
   return `${title}\n${table(headings, rows, sheet)}${trendText(runs, sheet)}`;
 }

@@ -1,6 +1,7 @@
 // One running machine and its target, ready for a cutover before each test.
 
 import { after, before, beforeEach } from "node:test";
+import { State } from "../../src/state/state.ts";
 import { type Lab, startLab } from "../lab/start-lab.ts";
 import type { LabVm } from "../lab/vcenter/lab-vm.ts";
 import { runCommand } from "./cli-commands.ts";
@@ -31,8 +32,15 @@ beforeEach(async () => {
   await lab.vddk.setFaults({});
   vm.set({ tools: "running" });
   vm.setPowerState("poweredOn");
+  reopen();
   lab.vcenter.log.clear();
 });
+
+/** No cutover counts any more. */
+function reopen(): void {
+  using state = State.openExisting(lab.stateDir);
+  for (const known of state?.listVms() ?? []) state?.clearCutOver(known);
+}
 
 export const calls = (method: string) =>
   lab.vcenter.log.calls.filter((call) => call.method === method).length;

@@ -84,6 +84,7 @@ suite("the Debian package", () => {
       "./usr/bin/migratekit": "-rwxr-xr-x",
       "./usr/lib/systemd/system/migratekit@.service": "-rw-r--r--",
       "./usr/lib/systemd/system/migratekit@.timer": "-rw-r--r--",
+      "./usr/lib/migratekit/stop-when-cut-over": "-rwxr-xr-x",
       "./usr/share/man/man1/migratekit.1.gz": "-rw-r--r--",
       "./usr/share/bash-completion/completions/migratekit": "-rw-r--r--",
       "./usr/share/zsh/vendor-completions/_migratekit": "-rw-r--r--",

@@ -24,7 +24,7 @@ import { type DiskForecast, type Estimate, makePlan } from "./plan.ts";
 import { checkPrivileges } from "./privileges.ts";
 import { checkAllTargets } from "./targets.ts";
 import { checkHostVersion } from "./versions.ts";
-import { checkLock, checkSnapshots, checkVm } from "./vm.ts";
+import { checkCutOver, checkLock, checkSnapshots, checkVm } from "./vm.ts";
 
 export interface PreflightContext {
   readonly config: Config;
@@ -129,6 +129,7 @@ async function checkFoundVm(
     probe("vm", signal, () => checkVm(vm, config)),
     probe("vm", signal, () => checkSnapshots(client, vm, identity, config.stateDir, state)),
     probe("lock", signal, () => checkLock(config.stateDir, vm)),
+    probe("vm", signal, () => checkCutOver(state, identity, config.reopen)),
     probe("disk", signal, () => [...checkSkipped(vm, skip), ...checkDisks(vm, skip)]),
     probe("privileges", signal, () => checkPrivileges(client, vm, config)),
     probe("host", signal, () => checkHost(client, vm, config, signal)),

@@ -7,6 +7,7 @@ import type { VmIdentity } from "../../state/vm-identity.ts";
 import type { VmDetails } from "../../vmware/vm-details.ts";
 import type { VsphereClient } from "../../vmware/vmware.ts";
 import { readMarks } from "../cycle/snapshot.ts";
+import { cutOverError, lossText } from "../vm/latch.ts";
 import { otherRun } from "../vm/mark.ts";
 import {
   obstaclesToRun,
@@ -115,6 +116,18 @@ function trackingFindings(vm: VmDetails, settings: TrackingSettings): Finding[] 
     case "off":
       return [ok("vm", "changed block tracking is off; the run turns it on")];
   }
+}
+
+/** @throws MigratekitError `cut-over` */
+export function checkCutOver(
+  state: State | undefined,
+  identity: VmIdentity,
+  reopen: boolean,
+): Finding[] {
+  const cutOver = state?.readCutOver(identity);
+  if (cutOver === undefined) return [];
+  if (!reopen) throw cutOverError(identity, cutOver);
+  return [warning("vm", `with --reopen ${lossText(cutOver)}`, "Leave --reopen out of later runs.")];
 }
 
 /** @throws MigratekitError `locked` */

@@ -61,6 +61,7 @@ async function cutOver(held: HeldVm, shutdown: Shutdown): Promise<CutoverSummary
       `${last.site.vm.name} is ${power_state} again: what it wrote since is not on the targets`,
     );
   }
+  held.state.markCutOver(held.identity, final.run_id);
   return {
     vm: final.vm,
     power_state,

@@ -10,11 +10,12 @@ import { endOf } from "./run.ts";
 /**
  * A run that ended before its VM was found and locked is part of that VM's history too: an operator
  * who looks there must see that nothing came through since. Where the VM is not known, or the state
- * is what failed, nothing is recorded; a mistake in the flags and another run at work are no failures.
+ * is what failed, nothing is recorded; a mistake in the flags, another run at work and a cutover done are no failures.
  */
 export function recordEarlyFailure(context: CycleContext, error: unknown): void {
   const { config, logger } = context;
-  if (["usage", "locked", "state-unusable", "interrupted"].includes(codeOf(error))) return;
+  if (["usage", "locked", "cut-over", "state-unusable", "interrupted"].includes(codeOf(error)))
+    return;
   try {
     using state = State.openExisting(config.stateDir);
     const vm = state

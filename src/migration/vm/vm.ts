@@ -4,6 +4,7 @@ import { TargetLocks } from "../../state/lock/target-lock.ts";
 import { State } from "../../state/state.ts";
 import { recordEarlyFailure } from "./early-failure.ts";
 import type { CycleContext, HeldVm } from "./held-vm.ts";
+import { passLatch } from "./latch.ts";
 import { findSite, requireConnection } from "./site.ts";
 import { obstaclesToRun } from "./suitable.ts";
 import { checkTargetFlags } from "./targets.ts";
@@ -11,7 +12,7 @@ import { type UndoStack, withUndo } from "./undo.ts";
 
 /**
  * Discover: finds the VM, takes its lock and does `work` with it. Its runs are made in run.ts.
- * @throws MigratekitError `usage`, `state-unusable`, `vsphere-…`, `vm-unsuitable`, `locked`; whatever `work` throws
+ * @throws MigratekitError `usage`, `state-unusable`, `vsphere-…`, `vm-unsuitable`, `locked`, `cut-over`; whatever `work` throws
  */
 export async function withVm<T>(
   context: CycleContext,
@@ -41,6 +42,7 @@ async function holdVm(context: CycleContext, undo: UndoStack): Promise<HeldVm> {
     "release the VM's lock",
     VmLock.acquire(config.stateDir, identity.instanceUuid, identity),
   );
+  passLatch(config, identity, state, logger);
   const targetLocks = undo.use("give the targets back", new TargetLocks(identity.vmPath));
   return { ...context, site, identity, state, lock, targetLocks };
 }

@@ -1,0 +1,90 @@
+// After a completed cutover a VM's volumes belong to the machine that runs from them.
+import assert from "node:assert/strict";
+import { copyFile, open } from "node:fs/promises";
+import { join } from "node:path";
+import { test } from "node:test";
+import { compareFiles } from "../lab/compare.ts";
+import { startCli } from "../lab/run-cli.ts";
+import { runCommand } from "./cli-commands.ts";
+import { cutover, lab, vm } from "./cutover-lab.ts";
+import { assertFailure, assertNoSnapshot, migrateWell } from "./migrate-checks.ts";
+
+interface History {
+  vms: { cutOver?: { at: string; runId: string }; runs: { status: string }[] }[];
+}
+
+const capacityBytes = (4 << 20) + 512;
+
+function history(...args: string[]) {
+  return startCli({ args: ["history", "--state-dir", lab.stateDir, ...args] }).result;
+}
+
+async function historyOfVm() {
+  return (JSON.parse((await history("--json")).stdout) as History).vms[0];
+}
+
+/** The machine in CloudStack boots and writes to its volume; gives a copy of what it holds then. */
+async function writeInCloudStack(): Promise<{ volume: string; copy: string }> {
+  const volume = lab.targets.disksOf(vm)[0]!.targetFile;
+  const copy = join(lab.dir, "as-cloudstack-left-it");
+  await using file = await open(volume, "r+");
+  await file.write(Buffer.alloc(8192, 7), 0, 8192, 1 << 20);
+  await copyFile(volume, copy);
+  return { volume, copy };
+}
+
+test("a comparison is not refused after a cutover", async () => {
+  assert.equal((await cutover()).code, 0);
+  const run = await runCommand(lab, "verify", vm);
+  assert.equal(run.code, 0, run.stderr);
+});
+
+test("after a cutover nothing writes to the volume, and everything that would says why", async () => {
+  assert.equal((await cutover()).code, 0);
+  const { volume, copy } = await writeInCloudStack();
+  vm.setPowerState("poweredOn");
+  await vm.randomWrites(2000, { seed: 3, writes: 3 });
+  const known = await historyOfVm();
+  const { at, runId } = known?.cutOver ?? { at: "", runId: "" };
+  const cause = new RegExp(`\\[cut-over\\]: ${vm.path} was cut over at ${at} \\(run ${runId}\\)`);
+  assert.ok(Date.parse(at) > 0 && runId !== "");
+  const commands: [string, string[]][] = [
+    ["migrate", []],
+    ["migrate", ["--full", "--on-target-mismatch", "full", "--take-over-target"]],
+    ["cutover", ["--yes"]],
+    ["verify", ["--repair"]],
+  ];
+  for (const [command, extra] of commands) {
+    assertFailure(await runCommand(lab, command, vm, { extra }), 7, cause, /--reopen/);
+    const { equal } = await compareFiles(copy, volume, capacityBytes);
+    assert.ok(equal, `${command} ${extra.join(" ")} wrote`);
+  }
+  assertNoSnapshot(vm);
+  assert.equal(vm.record.powerState, "poweredOn");
+
+  const check = await runCommand(lab, "check", vm);
+  assert.equal(check.code, 7, check.stdout);
+  assert.match(check.stdout, /was cut over at/);
+  assert.match((await history()).stdout, new RegExp(`, cut over at ${at} \\(run ${runId}\\)`));
+  assert.deepEqual((await historyOfVm())?.runs, known?.runs, "a refusal is no failed run");
+});
+
+test("--reopen says what is lost, lets the VM be copied again, and is needed once", async () => {
+  assert.equal((await cutover()).code, 0);
+  await writeInCloudStack();
+  vm.setPowerState("poweredOn");
+  const flags = ["--reopen", "--full"];
+  const check = await runCommand(lab, "check", vm, { extra: flags });
+  assert.equal(check.code, 0, check.stdout);
+  assert.match(check.stdout, /what was written to the volumes since then is lost/);
+  const summary = await migrateWell(lab, vm, { extra: flags });
+  assert.match(summary.log, /--reopen: the cutover of 20\S+ \(run \S+\) does not count any more/);
+  assert.equal((await historyOfVm())?.cutOver, undefined);
+  await migrateWell(lab, vm);
+});
+
+test("a cutover that does not complete leaves the VM open", async () => {
+  lab.vcenter.faults.add({ name: "guestIgnoresShutdown" });
+  assert.equal((await cutover("--shutdown-timeout", "1s")).code, 3);
+  await migrateWell(lab, vm);
+});
