@@ -113,6 +113,11 @@ export const catalogue = {
     remedy: "Look at the VM's recent tasks and its datastore's free space.",
   },
 
+  "datastore-full": {
+    exit: "vsphere",
+    meaning: "A datastore of the virtual machine has too little room for a snapshot to grow.",
+    remedy: "Make room on the datastore; the next run goes on where this one stopped.",
+  },
   "snapshot-gone": {
     exit: "vsphere",
     meaning: "The run's snapshot was removed by somebody else while the run worked.",

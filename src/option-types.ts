@@ -61,11 +61,23 @@ export function oneOf<const T extends string>(...allowed: T[]): Parser<T> {
   return Object.assign(parse, { allowed });
 }
 
+/** Bytes such as `4G`, `512M`, `0`; K, M, G and T are powers of 1024. */
+export const size: Parser<number> = (value) => {
+  const bytes = bytesOf(value, /^(\d+(?:\.\d+)?)([KMGT])?(?:i?B)?$/i);
+  if (bytes === undefined) throw new InvalidValue(`is "${value}"; it takes bytes such as 4G or 0`);
+  return bytes;
+};
+
+function bytesOf(value: string, form: RegExp): number | undefined {
+  const match = form.exec(value);
+  if (!match) return undefined;
+  const power = " KMGT".indexOf((match[2] ?? " ").toUpperCase());
+  return Math.floor(Number(match[1]) * 1024 ** power);
+}
+
 /** Bytes per second such as `500M`, `1.5G`, `800000`; K, M and G are powers of 1024. */
 export const byteRate: Parser<number> = (value) => {
-  const match = /^(\d+(?:\.\d+)?)([KMGT])?(?:i?B)?(?:\/s)?$/i.exec(value);
-  const power = " KMGT".indexOf((match?.[2] ?? " ").toUpperCase());
-  const bytes = match ? Math.floor(Number(match[1]) * 1024 ** power) : 0;
+  const bytes = bytesOf(value, /^(\d+(?:\.\d+)?)([KMGT])?(?:i?B)?(?:\/s)?$/i) ?? 0;
   if (bytes < 4096) {
     throw new InvalidValue(`is "${value}"; it takes bytes per second such as 200M, at least 4K`);
   }

@@ -290,6 +290,17 @@ export const options = {
     },
     "defaulted",
   ),
+  "datastore-floor": define(
+    {
+      group: "run",
+      value: "SIZE",
+      describe: "free space on the VM's datastores below which a run ends, 0: never",
+      commands: copying,
+      parse: type.size,
+      fallback: "1G",
+    },
+    "defaulted",
+  ),
   "skip-disks": define({
     group: "run",
     value: "KEYS",

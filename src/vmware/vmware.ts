@@ -4,6 +4,7 @@ import type { Logger } from "pino";
 import type { MigratekitError } from "../errors.ts";
 import { hostAndPort } from "../text.ts";
 import { type ChangedAreasQuery, changedAreas } from "./changed-areas.ts";
+import { type Datastore, readDatastores } from "./datastores.ts";
 import { readEndpointUuid } from "./endpoint-uuid.ts";
 import { findVm, findVmByUuid, readVmPath } from "./inventory.ts";
 import { missingPrivileges, readLicenseEditions } from "./privileges.ts";
@@ -170,6 +171,12 @@ export class VsphereClient implements AsyncDisposable {
   /** See `changedAreas` in changed-areas.ts. */
   changedAreas(query: ChangedAreasQuery): AsyncIterable<Float64Array> {
     return changedAreas(this.#session, query);
+  }
+
+  /** See `readDatastores` in datastores.ts. */
+  async readDatastores(moref: string, signal?: AbortSignal): Promise<Datastore[]> {
+    const found = readDatastores(this.#session, moref, signal);
+    return await this.#try(`read the datastores of ${moref}`, found);
   }
 
   async readPowerState(moref: string): Promise<PowerState> {

@@ -7,7 +7,12 @@ import { type Lab, startLab } from "../lab/start-lab.ts";
 import type { LabVm } from "../lab/vcenter/lab-vm.ts";
 import { until } from "../until.ts";
 import { hasJournal } from "./cli-commands.ts";
-import { assertEqualTargets, assertNoSnapshot, migrateWell, type Summary } from "./migrate-checks.ts";
+import {
+  assertEqualTargets,
+  assertNoSnapshot,
+  migrateWell,
+  type Summary,
+} from "./migrate-checks.ts";
 
 const mebibyte = 1 << 20;
 const fill = { seed: 6, dataRatio: 0.7, zeroRatio: 0.1 };

@@ -24,7 +24,7 @@ import { type DiskForecast, type Estimate, makePlan } from "./plan.ts";
 import { checkPrivileges } from "./privileges.ts";
 import { checkAllTargets } from "./targets.ts";
 import { checkHostVersion } from "./versions.ts";
-import { checkCutOver, checkLock, checkSnapshots, checkVm } from "./vm.ts";
+import { checkCutOver, checkLock, checkSnapshots, checkSpace, checkVm } from "./vm.ts";
 
 export interface PreflightContext {
   readonly config: Config;
@@ -127,6 +127,7 @@ async function checkFoundVm(
   const skip = config.skipDisks ?? [];
   const findings = await Promise.all([
     probe("vm", signal, () => checkVm(vm, config)),
+    probe("vm", signal, () => checkSpace(client, vm, config)),
     probe("vm", signal, () => checkSnapshots(client, vm, identity, config.stateDir, state)),
     probe("lock", signal, () => checkLock(config.stateDir, vm)),
     probe("vm", signal, () => checkCutOver(state, identity, config.reopen)),

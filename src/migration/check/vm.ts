@@ -4,11 +4,13 @@ import { MigratekitError } from "../../errors.ts";
 import { isVmLocked } from "../../state/lock/lock.ts";
 import type { State } from "../../state/state.ts";
 import type { VmIdentity } from "../../state/vm-identity.ts";
+import { formatBytes } from "../../text.ts";
 import type { VmDetails } from "../../vmware/vm-details.ts";
 import type { VsphereClient } from "../../vmware/vmware.ts";
 import { readMarks } from "../cycle/snapshot.ts";
 import { cutOverError, lossText } from "../vm/latch.ts";
 import { otherRun } from "../vm/mark.ts";
+import { fullness, nearlyFull } from "../vm/space.ts";
 import {
   obstaclesToRun,
   othersSnapshots,
@@ -53,6 +55,23 @@ export function checkVm(
     );
   }
   return found;
+}
+
+/** Room for a snapshot to grow. @throws MigratekitError `vsphere-…` */
+export async function checkSpace(
+  client: VsphereClient,
+  vm: VmDetails,
+  { datastoreFloor }: Pick<Config, "datastoreFloor">,
+): Promise<Finding[]> {
+  const stores = await client.readDatastores(vm.moref);
+  return stores.map((store) => {
+    const full = fullness(store, datastoreFloor);
+    if (full !== undefined) return problem("vm", full);
+    if (store.freeBytes >= 2 * datastoreFloor) {
+      return ok("vm", `datastore ${store.name}: ${formatBytes(store.freeBytes)} free`);
+    }
+    return warning("vm", nearlyFull(store), "Make room on the datastore before a run.");
+  });
 }
 
 /** Its snapshots: of runs that died, of others, of runs that may be alive elsewhere. */

@@ -7,6 +7,7 @@ import type { CycleContext, HeldVm } from "../vm/held-vm.ts";
 import { reserveConnections } from "../vm/host-connections.ts";
 import { holdTargets } from "../vm/ownership.ts";
 import { type Run, withRun } from "../vm/run.ts";
+import { watchSpace } from "../vm/space.ts";
 import { findDisks } from "../vm/targets.ts";
 import { UndoStack } from "../vm/undo.ts";
 import { readAgain, withVm } from "../vm/vm.ts";
@@ -46,7 +47,8 @@ export async function syncVm(held: HeldVm): Promise<CycleSummary> {
   }
 }
 
-async function sync(run: Run, undo: UndoStack): Promise<CycleSummary> {
+async function sync(given: Run, undo: UndoStack): Promise<CycleSummary> {
+  const run = { ...given, signal: await watchSpace(given, undo) };
   const { config, logger, signal, reporter, site, identity } = run;
   const startedAt = new Date().toISOString();
   const startedMs = performance.now();

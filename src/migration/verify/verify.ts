@@ -14,6 +14,7 @@ import type { CycleContext } from "../vm/held-vm.ts";
 import { reserveConnections } from "../vm/host-connections.ts";
 import { diskTarget, holdTargets } from "../vm/ownership.ts";
 import { type Run, withRun } from "../vm/run.ts";
+import { watchSpace } from "../vm/space.ts";
 import { findDisks } from "../vm/targets.ts";
 import { UndoStack } from "../vm/undo.ts";
 import { withVm } from "../vm/vm.ts";
@@ -51,9 +52,10 @@ export async function runVerification(
 }
 
 async function verifyVm(
-  run: Run,
+  given: Run,
   undo: UndoStack,
 ): Promise<{ summary: VerifySummary; error?: unknown }> {
+  const run = { ...given, signal: await watchSpace(given, undo) };
   const { config, reporter, site, identity, state, runId, logger, signal } = run;
   const startedMs = performance.now();
   const inspection = await inspectSource(config, signal);

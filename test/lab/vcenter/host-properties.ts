@@ -79,7 +79,7 @@ export function datastoreProperty(
         name: store,
         url,
         capacity: 2 * tebibyte,
-        freeSpace: tebibyte,
+        freeSpace: inventory.freeBytes.get(store) ?? tebibyte,
         accessible: true,
         multipleHostAccess: true,
         type: "VMFS",

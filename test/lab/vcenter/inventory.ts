@@ -36,6 +36,8 @@ export class Inventory {
   readonly datastores: readonly string[];
   /** Folder path below the vm folder -> moref. Grows, is part of the saved state. */
   readonly folderMorefs: Record<string, string>;
+  /** Of a datastore, where it is not the usual tebibyte. */
+  readonly freeBytes = new Map<string, number>();
   readonly vms: LabVm[] = [];
   readonly #nextNumber: () => number;
 
