@@ -4,11 +4,11 @@ import { type Config, endpointText, requireSettings } from "../../config.ts";
 import { MigratekitError } from "../../errors.ts";
 import type { State } from "../../state/state.ts";
 import type { VmIdentity } from "../../state/vm-identity.ts";
+import type { UndoStack } from "../../undo.ts";
 import type { VmDetails } from "../../vmware/vm-details.ts";
 import { VsphereClient } from "../../vmware/vmware.ts";
 import { locateVm } from "../vm/locate.ts";
 import { connectOptions } from "../vm/site.ts";
-import type { UndoStack } from "../vm/undo.ts";
 import { type Finding, ok, problem, warning, warningsOf } from "./finding.ts";
 import { checkEndpointVersion } from "./versions.ts";
 

@@ -9,11 +9,11 @@ import { lookAtTargets } from "../../nbd/target/look.ts";
 import { parseTargets } from "../../nbd/target/target.ts";
 import { displayUri } from "../../nbd/target/uri.ts";
 import { sizeText } from "../../text.ts";
+import type { UndoStack } from "../../undo.ts";
 import type { VirtualDisk } from "../../vmware/virtual-disk.ts";
 import type { CheckedTarget, FoundDisk } from "../disk.ts";
 import { diskIdOf } from "../vm/disks.ts";
 import { foundDisk, targetEndpoints } from "../vm/targets.ts";
-import type { UndoStack } from "../vm/undo.ts";
 import { type Finding, ok, problem, warning, warningsOf } from "./finding.ts";
 
 const probeTimeoutMs = 10_000;

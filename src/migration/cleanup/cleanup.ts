@@ -8,6 +8,7 @@ import { isVmLocked, VmLock } from "../../state/lock/lock.ts";
 import { State } from "../../state/state.ts";
 import type { VmIdentity } from "../../state/vm-identity.ts";
 import { formatBytes, formatDuration } from "../../text.ts";
+import { UndoStack } from "../../undo.ts";
 import type { VmDetails } from "../../vmware/vm-details.ts";
 import type { VsphereClient } from "../../vmware/vmware.ts";
 import { connectReadOnly } from "../check/endpoint.ts";
@@ -15,7 +16,6 @@ import { readMarks } from "../cycle/snapshot.ts";
 import { diskIdOf } from "../vm/disks.ts";
 import { type LocatedVm, locateVm } from "../vm/locate.ts";
 import { describeMark, type Mark } from "../vm/mark.ts";
-import { UndoStack } from "../vm/undo.ts";
 
 /** Part of `--json`. */
 export interface Leftover {

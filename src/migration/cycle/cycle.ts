@@ -1,6 +1,7 @@
 /** One cycle for one VM, from discovery to stored change IDs: the steps in their order. */
 
 import { MigratekitError } from "../../errors.ts";
+import { UndoStack } from "../../undo.ts";
 import { freezeDisk, type PlannedDisk, type PreparedDisk } from "../disk.ts";
 import { diskIdOf } from "../vm/disks.ts";
 import type { CycleContext, HeldVm } from "../vm/held-vm.ts";
@@ -9,7 +10,6 @@ import { holdTargets } from "../vm/ownership.ts";
 import { type Run, withRun } from "../vm/run.ts";
 import { watchSpace } from "../vm/space.ts";
 import { findDisks } from "../vm/targets.ts";
-import { UndoStack } from "../vm/undo.ts";
 import { readAgain, withVm } from "../vm/vm.ts";
 import {
   importChangeIds,

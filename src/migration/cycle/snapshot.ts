@@ -3,6 +3,7 @@ import type { Logger } from "pino";
 import { MigratekitError } from "../../errors.ts";
 import { reportOnly } from "../../report-only.ts";
 import type { RunStore } from "../../state/runs.ts";
+import type { UndoStack } from "../../undo.ts";
 import { flatten, type RemoveOptions } from "../../vmware/snapshots.ts";
 import type { VirtualDisk } from "../../vmware/virtual-disk.ts";
 import { diskIdOf } from "../vm/disks.ts";
@@ -23,7 +24,6 @@ import {
   trackingStaysOff,
   willBeTracked,
 } from "../vm/suitable.ts";
-import type { UndoStack } from "../vm/undo.ts";
 import type { AreaQuery } from "./areas.ts";
 
 /** A run's own snapshot. */

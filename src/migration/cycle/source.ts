@@ -7,9 +7,9 @@ import { patiently } from "../../nbd/copy-engine/patience.ts";
 import type { VddkSource } from "../../nbd/nbdkit/command.ts";
 import { inspectNbdkit, type NbdkitInspection } from "../../nbd/nbdkit/inspect.ts";
 import { type NbdkitExport, startNbdkit } from "../../nbd/nbdkit/nbdkit.ts";
+import type { UndoStack } from "../../undo.ts";
 import type { FrozenDisk, ServedSource } from "../disk.ts";
 import type { SiteContext } from "../vm/held-vm.ts";
-import type { UndoStack } from "../vm/undo.ts";
 
 /** What reading any disk of one snapshot takes. */
 export interface SnapshotSource {

@@ -4,6 +4,7 @@ import { MigratekitError, messageOf } from "../../errors.ts";
 import { mapLimited } from "../../map-limited.ts";
 import type { ProgressTracker } from "../../progress/progress.ts";
 import { totalBytes } from "../../ranges.ts";
+import { UndoStack } from "../../undo.ts";
 import { openChangeIdStore, readChangeIds } from "../cycle/change-ids.ts";
 import { openEngine } from "../cycle/copy.ts";
 import { claimVm, snapshotVm } from "../cycle/snapshot.ts";
@@ -16,7 +17,6 @@ import { diskTarget, holdTargets } from "../vm/ownership.ts";
 import { type Run, withRun } from "../vm/run.ts";
 import { watchSpace } from "../vm/space.ts";
 import { findDisks } from "../vm/targets.ts";
-import { UndoStack } from "../vm/undo.ts";
 import { withVm } from "../vm/vm.ts";
 import {
   type Comparing,

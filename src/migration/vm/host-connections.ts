@@ -4,8 +4,8 @@
  */
 import type { Logger } from "pino";
 import type { Config } from "../../config.ts";
+import type { UndoStack } from "../../undo.ts";
 import type { Site } from "./site.ts";
-import type { UndoStack } from "./undo.ts";
 
 /** What the engine may come to by measuring: 8 for a disk, 16 for a run, 4 to begin with. */
 const autoDiskMax = 8;

@@ -8,8 +8,8 @@ import type { ProgressTracker, Stage } from "../../progress/progress.ts";
 import { reportOnly } from "../../report-only.ts";
 import type { RunResult } from "../../state/run-record.ts";
 import type { RunStore } from "../../state/runs.ts";
+import { type UndoStack, withUndo } from "../../undo.ts";
 import type { HeldVm, Reporter } from "./held-vm.ts";
-import { type UndoStack, withUndo } from "./undo.ts";
 
 export interface Run extends HeldVm {
   readonly runId: string;

@@ -6,9 +6,9 @@ import type { Logger } from "pino";
 import type { Config } from "../../config.ts";
 import { MigratekitError, messageOf } from "../../errors.ts";
 import { formatBytes } from "../../text.ts";
+import type { UndoStack } from "../../undo.ts";
 import type { Datastore } from "../../vmware/datastores.ts";
 import type { Site } from "./site.ts";
-import type { UndoStack } from "./undo.ts";
 
 /** Seldom for vCenter, often enough for a datastore that fills at 100 MB/s. */
 const lookIntervalMs = 10_000;

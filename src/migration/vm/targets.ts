@@ -8,11 +8,11 @@ import { targetNames } from "../../nbd/target/names.ts";
 import { assignTargets, parseTargets } from "../../nbd/target/target.ts";
 import { prepareTargetTls } from "../../nbd/target/tls.ts";
 import { targetIdentity } from "../../nbd/target/uri.ts";
+import type { UndoStack } from "../../undo.ts";
 import type { VirtualDisk } from "../../vmware/virtual-disk.ts";
 import type { FoundDisk } from "../disk.ts";
 import { diskIdOf, selectDisks } from "./disks.ts";
 import type { SharedResources, SiteContext } from "./held-vm.ts";
-import type { UndoStack } from "./undo.ts";
 
 /** Finds mistakes in `--nbd-targets` before anything is connected. @throws `usage` */
 export function checkTargetFlags(config: Config): void {

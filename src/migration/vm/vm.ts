@@ -2,13 +2,13 @@
 import { VmLock } from "../../state/lock/lock.ts";
 import { TargetLocks } from "../../state/lock/target-lock.ts";
 import { State } from "../../state/state.ts";
+import { type UndoStack, withUndo } from "../../undo.ts";
 import { recordEarlyFailure } from "./early-failure.ts";
 import type { CycleContext, HeldVm } from "./held-vm.ts";
 import { passLatch } from "./latch.ts";
 import { findSite, requireConnection } from "./site.ts";
 import { obstaclesToRun } from "./suitable.ts";
 import { checkTargetFlags } from "./targets.ts";
-import { type UndoStack, withUndo } from "./undo.ts";
 
 /**
  * Discover: finds the VM, takes its lock and does `work` with it. Its runs are made in run.ts.

@@ -1,5 +1,5 @@
 import type { Logger } from "pino";
-import { messageOf } from "../../errors.ts";
+import { messageOf } from "./errors.ts";
 
 /**
  * Does `work`, then undoes what it put on the stack, well or not.
