@@ -194,10 +194,13 @@ suite("what is said of the software inside", () => {
   });
 });
 
-test("the unit holds no secret, and none of its lines depends on root", () => {
+test("the unit holds no secret, and only what disables its timer runs as root", () => {
   const unit = readFileSync(join(packaging, "files/migratekit@.service"), "utf8");
   assert.match(unit, /^LoadCredential=vmware-password:\/etc\/migratekit\/credentials\/%i$/m);
   assert.match(unit, /^User=migratekit$/m);
   assert.match(unit, /^CapabilityBoundingSet=$/m);
+  assert.deepEqual(unit.match(/^Exec\w+=[+!].*$/gm), [
+    "ExecStopPost=+/usr/lib/migratekit/stop-when-cut-over %i /etc/migratekit/vms/%i.yaml",
+  ]);
   assert.doesNotMatch(unit, /--vmware-password|MIGRATEKIT_VMWARE_PASSWORD=/);
 });
