@@ -5,8 +5,8 @@ import { Fields, NotUnderstood } from "./fields.ts";
 export type ReadDisk = (offsetBytes: number, lengthBytes: number) => Promise<Uint8Array>;
 
 const blockBytes = 64 * 1024;
-/** So much is read of one disk at most: some 20 times what a disk with ten file systems takes. */
-const blocksMax = 1024;
+/** So much is read of one disk at most: several times what a disk with ten file systems takes. */
+const blocksMax = 512;
 const blocksKept = 64;
 
 /** Reads the disk in blocks, keeps the last ones, and stops at a limit. */

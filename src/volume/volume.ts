@@ -34,7 +34,7 @@ const fileSystems: readonly LookForFileSystem[] = [
  * Pairs [offset, length], sorted and disjoint, in whole sectors: the first MiB of the disk, of each
  * partition and of each linear logical volume, and what a mount of the file system there writes
  * (superblocks, the journal's or the log's place of writing, the first MFT records). At most 256
- * ranges and 32 MiB, reading at most 64 MiB.
+ * ranges and 32 MiB, reading at most 32 MiB.
  * @throws what `read` throws, and nothing else
  */
 export async function listMountRanges(

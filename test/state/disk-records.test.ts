@@ -70,6 +70,22 @@ test("a VM is its instance UUID behind an endpoint, wherever it was moved in the
   assert.deepEqual(listVms(db), [known]);
 });
 
+test("a disk that is distrusted has no change ID, no samples and no journal", (t) => {
+  using db = StateDatabase.open(temporaryDirectory(t));
+  const records = new DiskRecords(db);
+  const journals = new JournalStore(db);
+  records.writeDiskRecord(vm, { ...finished, pendingUpload: {} });
+  const since = { ...started, mode: "incremental", fromChangeId: finished.changeId } as const;
+  journals.startJournal(vm, 2000, since, Float64Array.of(0, 4096));
+  records.distrustDisk(vm, 2000);
+  const record = records.readDiskRecord(vm, 2000);
+  assert.equal(record?.changeId, undefined);
+  assert.deepEqual(record?.samples, []);
+  assert.equal(record?.unfinished, "full");
+  assert.equal(record?.pendingUpload, false);
+  assert.equal(journals.openJournal(vm, 2000), undefined);
+});
+
 test("the order of records does not depend on the clock", (t) => {
   using db = StateDatabase.open(temporaryDirectory(t));
   const records = new DiskRecords(db);

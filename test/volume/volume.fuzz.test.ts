@@ -68,7 +68,7 @@ for (const [system, place] of volumes) {
         throw new Error(`seed ${seed}`, { cause: error });
       });
       assertBounded(ranges, size);
-      assert.ok(readBytes() <= 64 * mib, `seed ${seed} read ${readBytes()} bytes`);
+      assert.ok(readBytes() <= 32 * mib, `seed ${seed} read ${readBytes()} bytes`);
     }
   });
 }

@@ -172,16 +172,18 @@ async function copyDisk(
  *   `state-unusable`; NbdError; the signal's reason
  */
 async function proveWritten(
-  { engine, identity, state, signal }: Transfer,
+  { engine, identity, state, reporter, signal }: Transfer,
   disk: PreparedDisk,
   written: SamplePicker,
 ): Promise<Float64Array> {
   const { diskId, frozen, target, plan, record } = disk;
+  reporter.tracker.setDiskNote(diskId, "looking again at what was written");
   const telling = await readTellingRanges(target.endpoint, frozen.capacityBytes, signal);
   if (plan.syncType === "incremental") written.keep(record?.samples ?? [], telling);
   const remembered = union(telling, written.data());
   const looked = union(remembered, written.zeroes());
   const offset = await firstDifference(engine, disk, looked, signal);
+  reporter.tracker.setDiskNote(diskId, undefined);
   if (offset === undefined) return remembered;
   state.records.distrustDisk(identity, frozen.key);
   throw new MigratekitError(

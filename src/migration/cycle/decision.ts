@@ -5,7 +5,7 @@
 import { splitChangeId } from "../../change-id.ts";
 import type { DiskRecord } from "../../state/disk-records.ts";
 import type { Journal } from "../../state/journal.ts";
-import type { CopyDecision } from "../disk.ts";
+import type { CheckedTarget, CopyDecision } from "../disk.ts";
 
 /** What a decision rests on: a FrozenDisk, or as much of one as is known without a snapshot. */
 export interface DecisionBasis {
@@ -19,10 +19,9 @@ export interface DecisionBasis {
 type Copied = "capacityBytes" | "targetUri" | "targetSizeBytes";
 type Interrupted = Pick<Journal, "mode" | "baseChangeId" | Copied>;
 
-interface TargetNow {
-  readonly identity: string;
+type TargetNow = Pick<CheckedTarget, "identity" | "names"> & {
   readonly info: { readonly sizeBytes: number };
-}
+};
 
 /** Never throws. With `full` (`--full`) nothing else counts. */
 export function decideCopy(disk: DecisionBasis, options: { readonly full: boolean }): CopyDecision {
@@ -105,8 +104,15 @@ function obstacleToResume(
   return targetDifference(targetUri, targetSizeBytes, target);
 }
 
+/** That the target is not the one which had this name, under none of its names. */
+export function otherTarget(uri: string, now: Omit<TargetNow, "info">): string | undefined {
+  if (uri === now.identity || now.names.lasting.includes(uri)) return undefined;
+  return `the target was ${uri} and is now ${now.identity}`;
+}
+
 function targetDifference(uri: string, sizeBytes: number, now: TargetNow): string | undefined {
-  if (uri !== now.identity) return `the target was ${uri} and is now ${now.identity}`;
+  const other = otherTarget(uri, now);
+  if (other !== undefined) return other;
   if (sizeBytes !== now.info.sizeBytes) {
     return `the target's size changed from ${sizeBytes} to ${now.info.sizeBytes} bytes`;
   }

@@ -14,6 +14,7 @@ import {
   sidesOf,
 } from "../disk.ts";
 import { type AreaQuery, allocatedAreas } from "./areas.ts";
+import { otherTarget } from "./decision.ts";
 import { planFullInstead } from "./plan.ts";
 import { findChangedSample, readTellingRanges, untouchedSamples } from "./samples.ts";
 import { explainEngineError } from "./source.ts";
@@ -105,9 +106,8 @@ export async function findForeignWrite(
   const { target, record, storedChangeId } = known;
   if (wasInterrupted(known) || record?.targetUri === undefined) return undefined;
   if (storedChangeId !== undefined && storedChangeId !== record.changeId) return undefined;
-  if (record.targetUri !== target.identity) {
-    return `the target was ${record.targetUri} and is now ${target.identity}`;
-  }
+  const other = otherTarget(record.targetUri, target);
+  if (other !== undefined) return other;
   const { samples } = record;
   const lost = samples.find(({ offset, length }) => offset + length > target.info.sizeBytes);
   const changed = lost ?? (await findChangedSample(target.endpoint, samples, signal));

@@ -4,7 +4,12 @@ import { type DecisionBasis, decideCopy } from "../../../src/migration/cycle/dec
 
 const history = "52 de c0 d9 b9 43 9d 10-61 d5 4c 1b e9 7b 65 63";
 const other = "52 de c0 d9 b9 43 9d 10-61 d5 4c 1b e9 7b 65 64";
-const target = { identity: "nbd://127.0.0.1:10808/vol", info: { sizeBytes: 1 << 30 } };
+const identity = "nbd://127.0.0.1:10808/vol";
+const names = { lasting: [identity, "nbd://10.0.0.5:10808/vol"], passing: [] };
+const target = { identity, names, info: { sizeBytes: 1 << 30 } };
+const otherName = "nbd://127.0.0.1:10808/other";
+const otherNames = { lasting: [otherName], passing: [] };
+const elsewhere = { ...target, identity: otherName, names: otherNames };
 const left = { targetUri: target.identity, targetSizeBytes: 1 << 30 };
 const frozen = { changeId: `${history}/9`, capacityBytes: 1 << 30 };
 const record = { changeId: `${history}/4`, capacityBytes: 1 << 30, ...left };
@@ -20,6 +25,12 @@ test("a disk that was synced is copied incrementally since its own change ID", (
   const plan = decideCopy(synced, { full: false });
   assert.equal(plan.type, "incremental");
   assert.equal(plan.type === "incremental" && plan.since, `${history}/4`);
+  assert.equal(plan.type === "incremental" && plan.guard, "samples");
+});
+
+test("a target that is given under another of its names is the same target", () => {
+  const known = { ...record, targetUri: "nbd://10.0.0.5:10808/vol" };
+  const plan = decideCopy({ ...synced, record: known }, { full: false });
   assert.equal(plan.type === "incremental" && plan.guard, "samples");
 });
 
@@ -43,10 +54,7 @@ const fullCases: [string, Parameters<typeof decideCopy>, RegExp][] = [
   ],
   [
     "the target is another one",
-    [
-      { ...synced, target: { ...target, identity: "nbd://127.0.0.1:10808/other" } },
-      { full: false },
-    ],
+    [{ ...synced, target: elsewhere }, { full: false }],
     /the target was/,
   ],
   [
@@ -66,7 +74,7 @@ const fullCases: [string, Parameters<typeof decideCopy>, RegExp][] = [
   ],
   [
     "the interrupted full copy went to another target",
-    [{ ...synced, target: { ...target, identity: "nbd://b/" }, journal }, { full: false }],
+    [{ ...synced, target: elsewhere, journal }, { full: false }],
     /cannot be resumed/,
   ],
   [
@@ -83,7 +91,7 @@ const fullCases: [string, Parameters<typeof decideCopy>, RegExp][] = [
       {
         ...synced,
         storedChangeId: `${history}/5`,
-        target: { ...target, identity: "nbd://127.0.0.1:10808/other" },
+        target: elsewhere,
       },
       { full: false },
     ],
