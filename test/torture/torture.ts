@@ -14,7 +14,7 @@ import type { NbdServer } from "../lab/nbd-server.ts";
 import { processesNaming } from "../lab/process-table.ts";
 import { type CliResult, startCli } from "../lab/run-cli.ts";
 import { type Lab, startLab } from "../lab/start-lab.ts";
-import { createVolume, startNbdkitTarget } from "../lab/targets.ts";
+import { createVolume, startNbdkitTarget, startNbdServer } from "../lab/targets.ts";
 import type { LabVm } from "../lab/vcenter/lab-vm.ts";
 import { Random } from "../random.ts";
 import { killNbdkitBelow } from "./victims.ts";
@@ -34,6 +34,10 @@ const victims = [
   "session",
 ] as const;
 type Victim = (typeof victims)[number];
+
+/** Targets that no run may believe, and the exit code of those who are sent there. */
+const strangeTargets = { "another VM's": 7, "without flush": 5, forgetful: 5 } as const;
+type StrangeTarget = keyof typeof strangeTargets;
 
 export interface TortureOptions {
   seed: number;
@@ -82,12 +86,19 @@ export async function torture(options: TortureOptions): Promise<TortureReport> {
   });
   await using stack = new AsyncDisposableStack();
   const subjects = [tunnelled(lab), await cached(lab, stack)];
+  const strange = await strangeServers(lab, stack);
   await lab.vddk.setFaults({ delay_us: 30_000 });
 
   for (let round = 1; round <= options.rounds; round++) {
     const subject = subjects[random.below(subjects.length)]!;
     try {
-      await playRound(lab, subject, random, report, round === options.rounds);
+      const other = subjects.find((candidate) => candidate !== subject)!;
+      const last = round === options.rounds;
+      if (!last && random.below(8) === 0) {
+        await playStrangeRound(lab, subject, strange(other), random, report);
+      } else {
+        await playRound(lab, subject, random, report, last);
+      }
     } catch (error) {
       throw new Error(`seed ${options.seed}, round ${round}: ${(error as Error).message}`, {
         cause: error,
@@ -139,6 +150,44 @@ async function cached(lab: Lab, stack: AsyncDisposableStack): Promise<Subject> {
     targets.push({ key, uri: server.uri, file, capacityBytes });
   }
   return { vm, targets, servers, ...foldersOf(lab, vm) };
+}
+
+/** Where the first disk of a subject may be sent by mistake; `other` has a volume of its own. */
+async function strangeServers(lab: Lab, stack: AsyncDisposableStack) {
+  const serve = async (name: string, settings: Record<string, string>) => {
+    const file = join(lab.dir, "targets", `${name}.raw`);
+    await createVolume(file, 16 * mebibyte); // copyonwrite wants whole blocks of 4 KiB
+    const folder = join(lab.dir, "targets", name);
+    const server = await startNbdServer({ exports: [{ name, file, settings }], folder });
+    return stack.use(server).uriOf(name);
+  };
+  const noFlush = await serve("noflush", { flush: "false", fua: "false" });
+  const forgetful = await serve("forgetful", { copyonwrite: "true" });
+  return (other: Subject): Record<StrangeTarget, string> => ({
+    "another VM's": other.targets[0]!.uri,
+    "without flush": noFlush,
+    forgetful,
+  });
+}
+
+/** A run that is sent to a target which it may not believe, and that must say so. */
+async function playStrangeRound(
+  lab: Lab,
+  subject: Subject,
+  uris: Record<StrangeTarget, string>,
+  random: Random,
+  report: TortureReport,
+): Promise<void> {
+  const kind = random.pick(Object.keys(strangeTargets) as StrangeTarget[]);
+  // What belongs to nobody yet may be anybody's.
+  if (kind === "another VM's" && report.completed < 10) return;
+  const [first, ...rest] = subject.targets;
+  const sent = { ...subject, targets: [{ ...first!, uri: uris[kind] }, ...rest] };
+  const run = await startRun(lab, sent, ["--on-target-mismatch", "full"]).result;
+  report.kills[kind] = (report.kills[kind] ?? 0) + 1;
+  if (run.code !== strangeTargets[kind]) {
+    throw new Error(`a target ${kind} ended with ${run.signal ?? run.code}: ${run.stderr}`);
+  }
 }
 
 function foldersOf(lab: Lab, vm: LabVm) {
