@@ -170,6 +170,15 @@ void Connection::keepAlive() {
   setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof probes);
 }
 
+// What a socket still holds when it goes, by a close or by this process's death, would reach the target
+// at any time later, over what others have written. The kernel then throws it away and resets. A
+// connection that ends in order has had its answers and may send its last words.
+void Connection::keepUnsent(bool yes) {
+  if (side_ != Side::target) return;
+  const linger setting = {yes ? 0 : 1, 0};
+  setsockopt(nbd_aio_get_fd(handle_), SOL_SOCKET, SO_LINGER, &setting, sizeof setting);
+}
+
 // Follows libnbd's state machine. A failed notify alone does not end a connection: libnbd says
 // whether the handle is dead.
 void Connection::checkState(bool failed) {
@@ -187,6 +196,7 @@ void Connection::checkState(bool failed) {
     state_ = State::ready;
     wasReady_ = true;
     keepAlive();
+    keepUnsent(false);
     loadInfo();
     lastProgress_ = Clock::now();
   }
@@ -306,6 +316,7 @@ void Connection::startDisconnect() {
   }
   state_ = State::closing;
   wasClosing_ = true;
+  if (inFlight_.empty()) keepUnsent(true);
   if (nbd_aio_disconnect(handle_, 0) == -1) close(ENOTCONN, "the connection was closed");
   else checkState(false);
 }

@@ -128,6 +128,7 @@ class Connection {
   void checkState(bool failed);
   void acknowledge();
   void keepAlive();
+  void keepUnsent(bool yes);
   void complete(Command& command, int error);
   void failInFlight(int error, const std::string& why);
   static int onCompletion(void* userData, int* error);

@@ -108,6 +108,18 @@ for (const kind of ["full", "incremental"]) {
   });
 }
 
+test("a killed run's kernel throws away what it has not sent", async () => {
+  const vm = await addMachine();
+  await overwrite(vm, 1);
+  const earlier = relay.endings.length;
+  await killMidway(vm);
+  await until("the connections end", () => relay.endings.length > earlier);
+  await relay.release();
+  assert.deepEqual([...new Set(relay.endings.slice(earlier))], ["ECONNRESET"]);
+  await succeed(start(vm));
+  await assertEqualTargets(lab, vm);
+});
+
 test("late writes to the target of a disk without change tracking are looked for everywhere", async () => {
   const vm = await addMachine({ changeTrackingSupported: false });
   await overwrite(vm, 1);

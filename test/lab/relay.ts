@@ -21,6 +21,8 @@ export class Relay implements AsyncDisposable {
   readonly port: number;
   readonly #close: () => void;
   readonly #ways = new Set<Way>();
+  /** How the senders of what is held here ended, in order (`FIN`) or with an error such as ECONNRESET. */
+  readonly endings: string[] = [];
   #holding = false;
 
   private constructor(port: number, close: () => void) {
@@ -66,7 +68,8 @@ export class Relay implements AsyncDisposable {
     const server = connect(targetPort, "127.0.0.1");
     const way: Way = { sender, server, sentBytes: 0, held: [], holds: false };
     this.#ways.add(way);
-    sender.on("error", () => {});
+    sender.on("error", (error: NodeJS.ErrnoException) => this.#note(way, error.code ?? "error"));
+    sender.on("end", () => this.#note(way, "FIN"));
     server.on("error", () => {});
     sender.on("data", (chunk: Buffer) => this.#send(way, chunk));
     server.pipe(sender);
@@ -78,6 +81,10 @@ export class Relay implements AsyncDisposable {
       sender.destroy();
       this.#ways.delete(way);
     });
+  }
+
+  #note(way: Way, ending: string): void {
+    if (way.holds) this.endings.push(ending);
   }
 
   #send(way: Way, chunk: Buffer): void {
