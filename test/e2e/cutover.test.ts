@@ -46,7 +46,7 @@ test("a VM that is off already gets its last sync alone", async () => {
   assert.deepEqual(run.passes, []);
   assert.equal(calls("ShutdownGuest") + calls("PowerOffVM_Task"), 0);
   await assertMoved();
-  const inWords = await startCommand(lab, "cutover", vm, { extra: ["--yes"] }).result;
+  const inWords = await startCommand(lab, "cutover", vm, { extra: ["--yes", "--reopen"] }).result;
   assert.match(inWords.stderr, /its targets hold its last state \(1 sync, /);
 });
 
