@@ -86,7 +86,7 @@ export async function torture(options: TortureOptions): Promise<TortureReport> {
   });
   await using stack = new AsyncDisposableStack();
   const subjects = [tunnelled(lab), await cached(lab, stack)];
-  const strange = await strangeServers(lab, stack);
+  const strange = await strangeServers(lab, subjects, stack);
   await lab.vddk.setFaults({ delay_us: 30_000 });
 
   for (let round = 1; round <= options.rounds; round++) {
@@ -95,7 +95,7 @@ export async function torture(options: TortureOptions): Promise<TortureReport> {
       const other = subjects.find((candidate) => candidate !== subject)!;
       const last = round === options.rounds;
       if (!last && random.below(8) === 0) {
-        await playStrangeRound(lab, subject, strange(other), random, report);
+        await playStrangeRound(lab, subject, strange(subject, other), random, report);
       } else {
         await playRound(lab, subject, random, report, last);
       }
@@ -152,21 +152,31 @@ async function cached(lab: Lab, stack: AsyncDisposableStack): Promise<Subject> {
   return { vm, targets, servers, ...foldersOf(lab, vm) };
 }
 
-/** Where the first disk of a subject may be sent by mistake; `other` has a volume of its own. */
-async function strangeServers(lab: Lab, stack: AsyncDisposableStack) {
-  const serve = async (name: string, settings: Record<string, string>) => {
-    const file = join(lab.dir, "targets", `${name}.raw`);
-    await createVolume(file, 16 * mebibyte); // copyonwrite wants whole blocks of 4 KiB
-    const folder = join(lab.dir, "targets", name);
-    const server = await startNbdServer({ exports: [{ name, file, settings }], folder });
-    return stack.use(server).uriOf(name);
+/**
+ * Where the first disk of a subject may be sent by mistake: a volume of its own at servers that may not
+ * be believed, or another's.
+ */
+async function strangeServers(
+  lab: Lab,
+  subjects: readonly Subject[],
+  stack: AsyncDisposableStack,
+): Promise<(subject: Subject, other: Subject) => Record<StrangeTarget, string>> {
+  const serve = async (folderName: string, settings: Record<string, string>) => {
+    const folder = join(lab.dir, "targets", folderName);
+    const exports = subjects.map(({ vm: { name } }) => ({
+      ...{ name, settings },
+      file: join(folder, `${name}.raw`),
+    }));
+    // copyonwrite wants whole blocks of 4 KiB
+    for (const { file } of exports) await createVolume(file, 16 * mebibyte);
+    return stack.use(await startNbdServer({ exports, folder }));
   };
   const noFlush = await serve("noflush", { flush: "false", fua: "false" });
   const forgetful = await serve("forgetful", { copyonwrite: "true" });
-  return (other: Subject): Record<StrangeTarget, string> => ({
+  return (subject, other) => ({
     "another VM's": other.targets[0]!.uri,
-    "without flush": noFlush,
-    forgetful,
+    "without flush": noFlush.uriOf(subject.vm.name),
+    forgetful: forgetful.uriOf(subject.vm.name),
   });
 }
 

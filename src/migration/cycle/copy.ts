@@ -1,6 +1,6 @@
 /** The copy of a run's disks: engine, journal, checkpoints, and what became of each. */
 import type { Config } from "../../config.ts";
-import { MigratekitError, messageOf } from "../../errors.ts";
+import { exitCodes, MigratekitError, messageOf } from "../../errors.ts";
 import { mapLimited } from "../../map-limited.ts";
 import { type CopyResult, chunkKind, Engine } from "../../nbd/copy-engine/copy-engine.ts";
 import { intersect, union } from "../../ranges.ts";
@@ -159,8 +159,15 @@ async function copyDisk(
     writer.end();
     return result;
   } catch (error) {
-    throw await explainEngineError(error, disk, disk.source.nbdkit);
+    const explained = await explainEngineError(error, disk, disk.source.nbdkit);
+    // Nothing more can be read of a snapshot that is gone, whatever VDDK says of it.
+    if (isOfSource(explained)) await assertSnapshotThere(context.query);
+    throw explained;
   }
+}
+
+function isOfSource(error: unknown): boolean {
+  return error instanceof MigratekitError && error.exitCode === exitCodes.source;
 }
 
 /**
