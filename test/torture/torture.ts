@@ -95,7 +95,7 @@ export async function torture(options: TortureOptions): Promise<TortureReport> {
       const other = subjects.find((candidate) => candidate !== subject)!;
       const last = round === options.rounds;
       if (!last && random.below(8) === 0) {
-        await playStrangeRound(lab, subject, strange(subject, other), random, report);
+        await playStrangeRound(lab, subject, other, strange(subject, other), random, report);
       } else {
         await playRound(lab, subject, random, report, last);
       }
@@ -184,13 +184,15 @@ async function strangeServers(
 async function playStrangeRound(
   lab: Lab,
   subject: Subject,
+  other: Subject,
   uris: Record<StrangeTarget, string>,
   random: Random,
   report: TortureReport,
 ): Promise<void> {
   const kind = random.pick(Object.keys(strangeTargets) as StrangeTarget[]);
-  // What belongs to nobody yet may be anybody's.
-  if (kind === "another VM's" && report.completed < 10) return;
+  // What belongs to nobody yet may be anybody's, and what is too small is told as that.
+  const fits = other.targets[0]!.capacityBytes >= subject.targets[0]!.capacityBytes;
+  if (kind === "another VM's" && (report.completed < 10 || !fits)) return;
   const [first, ...rest] = subject.targets;
   const sent = { ...subject, targets: [{ ...first!, uri: uris[kind] }, ...rest] };
   const run = await startRun(lab, sent, ["--on-target-mismatch", "full"]).result;
