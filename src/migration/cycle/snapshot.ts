@@ -154,7 +154,7 @@ export async function snapshotVm(
  */
 export async function assertSnapshotThere(query: AreaQuery): Promise<void> {
   const tree = await query.client.snapshotTree(query.vmMoref);
-  if ([...flatten(tree)].some(({ moref }) => moref === query.snapshotMoref)) return;
+  if (flatten(tree).some(({ moref }) => moref === query.snapshotMoref)) return;
   throw new MigratekitError(
     "snapshot-gone",
     `the snapshot ${query.snapshotMoref} of this run was removed while it worked`,
@@ -187,7 +187,7 @@ async function dropSnapshot(context: SnapshotContext): Promise<void> {
   const { site, runId, state, logger, signal: hurry } = context;
   const { client, vm } = site;
   const ours = async () =>
-    [...flatten(await client.snapshotTree(vm.moref))].filter(
+    flatten(await client.snapshotTree(vm.moref)).filter(
       (node) => node.name === snapshotName(runId),
     );
   let consolidationNeeded = false;
@@ -222,7 +222,7 @@ export async function readMarks(
   { client, vm }: Pick<Site, "client" | "vm">,
   deadRunIds: ReadonlySet<string>,
 ): Promise<Marks> {
-  const all = [...flatten(await client.snapshotTree(vm.moref))];
+  const all = flatten(await client.snapshotTree(vm.moref));
   const marks = all.map(markOf).filter((mark) => mark !== undefined);
   return {
     dead: marks.filter(({ runId }) => deadRunIds.has(runId)),

@@ -69,5 +69,5 @@ export function trackingStaysOff(vm: VmDetails): string {
 
 /** Every snapshot that no run of migratekit made. */
 export function othersSnapshots(vm: VmDetails): SnapshotNode[] {
-  return [...flatten(vm.snapshots)].filter((snapshot) => markOf(snapshot) === undefined);
+  return flatten(vm.snapshots).filter((snapshot) => markOf(snapshot) === undefined);
 }
