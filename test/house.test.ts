@@ -19,6 +19,7 @@ const imports = importsBelow(root, "src");
 const floors = [
   ["src/*.ts"],
   ["src/vmware", "src/nbd", "src/state", "src/oma", "src/progress", "src/volume"],
+  ["src/guest"],
   ["src/migration/*.ts"],
   ["src/migration/vm"],
   ["src/migration/cycle"],
