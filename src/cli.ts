@@ -5,11 +5,11 @@
 import "./process-guard.ts"; // before anything that takes time to load
 import { CommanderError } from "commander";
 import { becomeOwnerOf } from "./become-owner.ts";
-import type { Config } from "./config.ts";
-import { exitCodes, MigratekitError } from "./errors.ts";
-import { Interruption } from "./interruption.ts";
+import type { Config, GivenFlags } from "./config.ts";
+import { exitCodes } from "./errors.ts";
+import { exitCodeOf, Interruption } from "./interruption.ts";
 import { type CommandName, commandNames } from "./options.ts";
-import { buildProgram, type Invocation } from "./program.ts";
+import { buildProgram, glimpse, type Invocation, mistakeOf } from "./program.ts";
 import type { CommandModule } from "./report/context.ts";
 import { Voice } from "./report/voice.ts";
 
@@ -35,18 +35,38 @@ async function main(argv: readonly string[]): Promise<number> {
     process.stdout.write(versionText());
     return exitCodes.success;
   }
-  const invocation = parseArguments(argv);
-  if (typeof invocation === "number") return invocation;
+  let invocation: Invocation | number | undefined;
   try {
+    invocation = parseArguments(argv);
+    if (typeof invocation === "number") return invocation;
     // What has come to its end when a signal arrives was not interrupted by it.
     return await runCommand(invocation, listenToSignals());
   } catch (error) {
-    await voice.ended(error, invocation.command, invocation.flags.get("debug") === true);
+    const found = typeof invocation === "object" ? invocation : undefined;
+    const flags = found?.flags ?? glimpse(argv);
+    await printDocument(error, flags);
+    if (!found) await speakAsAsked(flags);
+    await voice.ended(error, found?.command, flags.get("debug") === true);
     if (error instanceof Interruption) dieBySignal(error);
-    return error instanceof MigratekitError ? error.exitCode : exitCodes.bug;
+    return exitCodeOf(error);
   }
 }
 
+/** With `--json` every failure is a document, whether or not the command had come to print one. */
+async function printDocument(error: unknown, flags: GivenFlags): Promise<void> {
+  const { printFailure, wasTold } = await import("./report/json/json.ts");
+  if (wasTold(error)) return;
+  const { wantsJson } = await import("./config.ts");
+  if (wantsJson(flags)) printFailure(error);
+}
+
+async function speakAsAsked(flags: GivenFlags): Promise<void> {
+  if (flags.get("log-format") !== "json") return;
+  const { createLogger } = await import("./logger.ts");
+  voice.speakAs(createLogger({ level: "info", pretty: false }));
+}
+
+/** @throws MigratekitError `usage` for what commander does not take */
 function parseArguments(argv: readonly string[]): Invocation | number {
   let invocation: Invocation | undefined;
   const program = buildProgram((found) => {
@@ -63,18 +83,18 @@ function parseArguments(argv: readonly string[]): Invocation | number {
   try {
     program.parse(args, { from: "user" });
   } catch (error) {
-    // Commander has already written its message or the help.
-    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : exitCodes.usage;
-    throw error;
+    if (!(error instanceof CommanderError)) throw error;
+    // The help was written.
+    if (error.exitCode === 0) return exitCodes.success;
+    if (error.code.startsWith("commander.help")) return exitCodes.usage;
+    throw mistakeOf(error);
   }
   return invocation ?? exitCodes.usage;
 }
 
 async function runCommand(invocation: Invocation, signal: AbortSignal): Promise<number> {
   const { createLogger } = await import("./logger.ts");
-  if (invocation.flags.get("log-format") === "json") {
-    voice.speakAs(createLogger({ level: "info", pretty: false }));
-  }
+  await speakAsAsked(invocation.flags);
   const { resolveConfig, systemStateDir } = await import("./config.ts");
   const given = resolveConfig(invocation.command, invocation.flags);
   const config = await withAskedPassword(given, signal);
@@ -134,7 +154,9 @@ function dieBySignal({ signal, exitCode }: Interruption): never {
 }
 
 function endByBug(error: unknown): void {
-  voice.bug(error).finally(() => process.exit(exitCodes.bug));
+  printDocument(error, glimpse(process.argv.slice(2)))
+    .then(() => voice.bug(error))
+    .finally(() => process.exit(exitCodes.bug));
 }
 
 // A reader that went away (`| head`) is no error of ours.

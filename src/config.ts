@@ -93,6 +93,21 @@ export function resolveConfig(
   });
 }
 
+/**
+ * Whether `--json` holds, as far as that can be told where the other settings cannot be resolved: an
+ * error in them is a document, too.
+ */
+export function wantsJson(flags: GivenFlags, environment: Environment = process.env): boolean {
+  const sources = [flagSource(flags), environmentSource(environment)];
+  try {
+    const file = openConfigFile(flags, environment);
+    if (file) sources.push(fileSource(file));
+    return settingOf("json", options.json, sources) === true;
+  } catch {
+    return flags.get("json") === true;
+  }
+}
+
 /** `config` with a password that was asked for. */
 export function withPassword(config: Config, password: string): Config {
   addSecret(password);

@@ -1,5 +1,5 @@
 import { constants } from "node:os";
-import { MigratekitError } from "./errors.ts";
+import { exitCodes, MigratekitError } from "./errors.ts";
 
 /** The reason of the abort signal after SIGINT, SIGTERM or SIGHUP. */
 export class Interruption extends Error {
@@ -21,4 +21,10 @@ export class Interruption extends Error {
 export function codeOf(error: unknown): string {
   if (error instanceof Interruption) return "interrupted";
   return error instanceof MigratekitError ? error.code : "bug";
+}
+
+/** The exit code of a command that ends with anything thrown: 128+N for a signal. */
+export function exitCodeOf(error: unknown): number {
+  const known = error instanceof MigratekitError || error instanceof Interruption;
+  return known ? error.exitCode : exitCodes.bug;
 }

@@ -1,6 +1,7 @@
 /** The command line as commander sees it, made from the table of options. */
-import { Command, Option } from "commander";
+import { Command, type CommanderError, Option } from "commander";
 import type { GivenFlags } from "./config.ts";
+import { MigratekitError } from "./errors.ts";
 import {
   type CommandName,
   camelCase,
@@ -95,11 +96,30 @@ export const commandTexts: Record<CommandName, CommandText> = {
   },
 };
 
-/** A mistyped `--vmware-pasword=…` is named without its value. */
-const quietErrors = {
-  outputError: (text: string, write: (text: string) => void) =>
-    write(text.replace(/(unknown option '-[^=']*)=[\s\S]*?(?='\s|'$)/, "$1=…")),
-};
+/** What commander says of a mistake is ours to tell (mistakeOf). */
+const quietErrors = { outputError: () => {} };
+
+/** A mistake on the command line; a mistyped `--vmware-pasword=…` is named without its value. */
+export function mistakeOf({ message }: CommanderError): MigratekitError {
+  const text = message
+    .replace(/^error: /, "")
+    .replace(/(unknown option '-[^=']*)=[\s\S]*?(?='\s|'$)/, "$1=…");
+  return new MigratekitError("usage", text.replaceAll(/\s*\n\s*/g, " "));
+}
+
+/** What decides how an error is told, found in arguments that cannot be parsed. */
+export function glimpse(argv: readonly string[]): GivenFlags {
+  const flags = new Map<OptionName, string | boolean>();
+  for (const [at, argument] of argv.entries()) {
+    if (argument === "--") break;
+    if (argument === "--json") flags.set("json", true);
+    for (const name of ["config", "log-format"] as const) {
+      if (argument === `--${name}`) flags.set(name, argv[at + 1] ?? "");
+      if (argument.startsWith(`--${name}=`)) flags.set(name, argument.slice(name.length + 3));
+    }
+  }
+  return flags;
+}
 
 /** Builds the program; the action only records what was asked for. */
 export function buildProgram(onInvocation: (invocation: Invocation) => void): Command {

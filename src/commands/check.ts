@@ -2,7 +2,7 @@ import { type CatalogueEntry, catalogue, exitCodes } from "../errors.ts";
 import { runPreflight } from "../migration/check/check.ts";
 import type { Finding } from "../migration/check/finding.ts";
 import type { CommandContext } from "../report/context.ts";
-import { printJson } from "../report/json.ts";
+import { printJson } from "../report/json/json.ts";
 import { preflightText } from "../report/preflight-text.ts";
 
 /** `migratekit check`: would a run start, and what would it do? Changes nothing. */

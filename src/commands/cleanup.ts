@@ -2,7 +2,8 @@ import { exitCodes, MigratekitError } from "../errors.ts";
 import { type CleanupSummary, type Leftover, runCleanup } from "../migration/cleanup/cleanup.ts";
 import { confirm } from "../report/ask.ts";
 import type { CommandContext } from "../report/context.ts";
-import { printJson } from "../report/json.ts";
+import { printFailure, printJson } from "../report/json/json.ts";
+import { counted } from "../text.ts";
 
 /** `migratekit cleanup`: leftovers of dead runs, listed and removed. */
 export async function run({ config, logger, signal }: CommandContext): Promise<number> {
@@ -11,14 +12,17 @@ export async function run({ config, logger, signal }: CommandContext): Promise<n
   const failed = summary.vms.flatMap(({ leftovers }) =>
     leftovers.filter(({ outcome }) => outcome === "failed"),
   );
-  const status = failed.length === 0 ? "completed" : "failed";
-  if (config.json) printJson({ status, ...summary });
-  else process.stdout.write(cleanupText(summary));
-  if (failed[0] === undefined) return exitCodes.success;
-  throw new MigratekitError(
+  if (!config.json) process.stdout.write(cleanupText(summary));
+  if (failed[0] === undefined) {
+    if (config.json) printJson({ status: "completed", exit_code: exitCodes.success, ...summary });
+    return exitCodes.success;
+  }
+  const error = new MigratekitError(
     "vsphere-task-failed",
-    `${failed.length} snapshot(s) could not be removed; ${failed[0].what}: ${failed[0].reason}`,
+    `${counted(failed.length, "snapshot")} could not be removed; ${failed[0].what}: ${failed[0].reason}`,
   );
+  if (config.json) printFailure(error, summary);
+  throw error;
 }
 
 function cleanupText({ local, vms, dry_run }: CleanupSummary): string {

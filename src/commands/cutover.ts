@@ -3,7 +3,7 @@ import { exitCodes } from "../errors.ts";
 import { type CutoverSummary, type OnEarlyEnd, runCutover } from "../migration/cutover/cutover.ts";
 import { confirm } from "../report/ask.ts";
 import type { CommandContext } from "../report/context.ts";
-import { failureDocument, printJson } from "../report/json.ts";
+import { printFailure, printJson } from "../report/json/json.ts";
 import { reported } from "../report/report.ts";
 import { counted, formatDuration } from "../text.ts";
 
@@ -27,15 +27,12 @@ export async function run(context: CommandContext): Promise<number> {
     const summary = await reported(context, (reporter) =>
       runCutover({ config, logger, signal, reporter }, onEarlyEnd),
     );
-    if (config.json) printJson({ status: "completed", ...summary });
+    if (config.json) printJson({ status: "completed", exit_code: exitCodes.success, ...summary });
     else for (const line of summaryLines(summary)) logger.info(line);
     return exitCodes.success;
   } catch (error) {
     if (config.json) {
-      printJson({
-        ...failureDocument(error),
-        ...(power === undefined ? {} : { power_state: power.state, power: power.text }),
-      });
+      printFailure(error, power && { power_state: power.state, power: power.text });
     }
     throw error;
   }

@@ -2,7 +2,8 @@ import { endpointText } from "../config.ts";
 import { exitCodes, MigratekitError } from "../errors.ts";
 import type { CommandContext } from "../report/context.ts";
 import { historyText } from "../report/history-text.ts";
-import { printJson } from "../report/json.ts";
+import { historyDocument } from "../report/json/history.ts";
+import { printJson } from "../report/json/json.ts";
 import { sheetOf } from "../report/table.ts";
 import { isVmLocked } from "../state/lock/lock.ts";
 import type { RunRecord } from "../state/run-record.ts";
@@ -25,7 +26,7 @@ export async function run({ config }: CommandContext): Promise<number> {
     cutOver: state.readCutOver(vm),
     runs: listRuns(state.runs, vm, config),
   }));
-  if (config.json) printJson({ vms: found });
+  if (config.json) printJson(historyDocument(found));
   else process.stdout.write(found.map((vm) => historyText(vm, sheetOf(config))).join("\n"));
   return exitCodes.success;
 }

@@ -6,7 +6,7 @@ import { type CycleSummary, copiedBytes } from "../migration/cycle/summary.ts";
 import { exitCodeOf, runList } from "../migration/list/list.ts";
 import { readVmList } from "../migration/list/read-list.ts";
 import type { CommandContext } from "../report/context.ts";
-import { failureDocument, printJson } from "../report/json.ts";
+import { markTold, printFailure, printJson } from "../report/json/json.ts";
 import { ListProgress } from "../report/list-progress.ts";
 import { listDocument, listText } from "../report/list-text.ts";
 import { reported } from "../report/report.ts";
@@ -20,11 +20,11 @@ export async function run(context: CommandContext): Promise<number> {
     const summary = await reported(context, (reporter) =>
       runCycle({ config, logger, signal, reporter }),
     );
-    if (config.json) printJson({ status: "completed", ...summary });
+    if (config.json) printJson({ status: "completed", exit_code: exitCodes.success, ...summary });
     else logger.info({ runId: summary.run_id }, summaryLine(summary));
     return exitCodes.success;
   } catch (error) {
-    if (config.json) printJson(failureDocument(error));
+    if (config.json) printFailure(error);
     throw error;
   }
 }
@@ -55,6 +55,9 @@ async function migrateList(context: CommandContext, path: string): Promise<numbe
   if (config.json) printJson(listDocument(results, durationMs));
   else process.stdout.write(listText(results, durationMs));
   const interrupted = results.find(({ error }) => error instanceof Interruption);
-  if (interrupted) throw interrupted.error;
+  if (interrupted) {
+    markTold(interrupted.error);
+    throw interrupted.error;
+  }
   return results.map(exitCodeOf).find((code) => code !== exitCodes.success) ?? exitCodes.success;
 }

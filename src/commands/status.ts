@@ -2,7 +2,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { exitCodes, MigratekitError } from "../errors.ts";
 import { fetchProgress, type JobProgress } from "../progress/vma/status.ts";
 import type { CommandContext } from "../report/context.ts";
-import { printJson } from "../report/json.ts";
+import { printJson } from "../report/json/json.ts";
+import { statusDocument } from "../report/json/status.ts";
 import { factsText, statusText } from "../report/status-text.ts";
 import { sheetOf } from "../report/table.ts";
 
@@ -55,7 +56,7 @@ async function watch(context: CommandContext, jobId: string): Promise<void> {
 
 /** In a pipe and on a dumb terminal, `--watch` writes a line when something changed. */
 function show({ config }: CommandContext, job: JobProgress, watching?: Screen): void {
-  if (config.json) printJson(job);
+  if (config.json) printJson(statusDocument(job));
   else if (watching) watching.line(factsText(job));
   else process.stdout.write(statusText(job, sheetOf(config)));
 }

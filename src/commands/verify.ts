@@ -2,7 +2,7 @@ import { exitCodes } from "../errors.ts";
 import type { VerifySummary } from "../migration/verify/summary.ts";
 import { runVerification } from "../migration/verify/verify.ts";
 import type { CommandContext } from "../report/context.ts";
-import { failureDocument, printJson } from "../report/json.ts";
+import { printFailure, printJson } from "../report/json/json.ts";
 import { reported } from "../report/report.ts";
 import { verificationText } from "../report/verification-text.ts";
 
@@ -16,11 +16,11 @@ export async function run(context: CommandContext): Promise<number> {
         found = summary;
       }),
     );
-    if (config.json) printJson({ status: "completed", ...found });
+    if (config.json) printJson({ status: "completed", exit_code: exitCodes.success, ...found });
     else process.stdout.write(verificationText(found!));
     return exitCodes.success;
   } catch (error) {
-    if (config.json) printJson({ ...failureDocument(error), ...found });
+    if (config.json) printFailure(error, found);
     else if (found) process.stdout.write(verificationText(found));
     throw error;
   }

@@ -4,7 +4,7 @@ import { redact } from "../logger.ts";
 import { copiedBytes } from "../migration/cycle/summary.ts";
 import { exitCodeOf, type VmResult } from "../migration/list/list.ts";
 import { counted, formatBytes, formatDuration } from "../text.ts";
-import { errorDocument } from "./json.ts";
+import { errorDocument } from "./json/json.ts";
 import { table } from "./table.ts";
 
 /** The document of `--json`: names and units are an interface. Durations are milliseconds. */

@@ -38,15 +38,15 @@ export class Voice {
   }
 
   /** The last words of a command that threw `error`. */
-  async ended(error: unknown, command: CommandName, debug: boolean): Promise<void> {
+  async ended(error: unknown, command: CommandName | undefined, debug: boolean): Promise<void> {
     if (error instanceof Interruption) this.#interrupted(error, command);
     else if (error instanceof MigratekitError) await this.#failed(error, debug);
     else await this.bug(error);
   }
 
-  #interrupted({ message, signal }: Interruption, command: CommandName): void {
-    const next = nextSteps[command];
-    const text = `${command} was ${message}`;
+  #interrupted({ message, signal }: Interruption, command: CommandName | undefined): void {
+    const next = command && nextSteps[command];
+    const text = `${command ?? "migratekit"} was ${message}`;
     if (this.#log) this.#log.warn({ code: "interrupted", signal, next }, text);
     else if (next !== undefined) this.#write(`${text}\n  next: ${next}\n`);
   }

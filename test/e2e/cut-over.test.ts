@@ -10,7 +10,7 @@ import { cutover, lab, vm } from "./cutover-lab.ts";
 import { assertFailure, assertNoSnapshot, migrateWell } from "./migrate-checks.ts";
 
 interface History {
-  vms: { cutOver?: { at: string; runId: string }; runs: { status: string }[] }[];
+  vms: { cut_over?: { at: string; run_id: string }; runs: { status: string }[] }[];
 }
 
 const capacityBytes = (4 << 20) + 512;
@@ -45,7 +45,7 @@ test("after a cutover nothing writes to the volume, and everything that would sa
   vm.setPowerState("poweredOn");
   await vm.randomWrites(2000, { seed: 3, writes: 3 });
   const known = await historyOfVm();
-  const { at, runId } = known?.cutOver ?? { at: "", runId: "" };
+  const { at, run_id: runId } = known?.cut_over ?? { at: "", run_id: "" };
   const cause = new RegExp(`\\[cut-over\\]: ${vm.path} was cut over at ${at} \\(run ${runId}\\)`);
   assert.ok(Date.parse(at) > 0 && runId !== "");
   const commands: [string, string[]][] = [
@@ -79,7 +79,7 @@ test("--reopen says what is lost, lets the VM be copied again, and is needed onc
   assert.match(check.stdout, /what was written to the volumes since then is lost/);
   const summary = await migrateWell(lab, vm, { extra: flags });
   assert.match(summary.log, /--reopen: the cutover of 20\S+ \(run \S+\) does not count any more/);
-  assert.equal((await historyOfVm())?.cutOver, undefined);
+  assert.equal((await historyOfVm())?.cut_over, undefined);
   await migrateWell(lab, vm);
 });
 

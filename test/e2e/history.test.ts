@@ -54,10 +54,10 @@ test("past runs are listed newest first with bytes, rate, reason, and a sparklin
 
 test("--limit, --json and the choice of a VM", async () => {
   const all = JSON.parse((await history("--json")).stdout) as {
-    vms: { vmPath: string; runs: { status: string; disks: { copiedBytes: number }[] }[] }[];
+    vms: { vm_path: string; runs: { status: string; disks: { copied_bytes: number }[] }[] }[];
   };
   assert.deepEqual(
-    all.vms.map(({ vmPath, runs }) => [vmPath, runs.length]),
+    all.vms.map(({ vm_path, runs }) => [vm_path, runs.length]),
     [
       [vm.path, 5],
       ["/Datacenter/vm/web02", 1],

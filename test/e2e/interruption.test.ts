@@ -88,14 +88,14 @@ test("the history of an interrupted run says how much it copied", async () => {
   await run.result;
   const history = ["history", "--state-dir", lab.stateDir, "--vmware-path", vm.path, "--json"];
   const { vms } = JSON.parse((await startCli({ args: history }).result).stdout) as {
-    vms: { runs: { status: string; disks: { copiedBytes: number; finished: boolean }[] }[] }[];
+    vms: { runs: { status: string; disks: { copied_bytes: number; finished: boolean }[] }[] }[];
   };
   const [{ status, disks }] = vms[0]!.runs as [(typeof vms)[0]["runs"][0]];
   assert.equal(status, "interrupted");
   assert.equal(disks[0]!.finished, false);
   const posted = lab.vma.updatesOf("amount").at(-1)!.body.bytes_transferred;
-  assert.ok(disks[0]!.copiedBytes > 0, "it copied something");
-  assert.ok(disks[0]!.copiedBytes <= posted, "and no more than was told");
+  assert.ok(disks[0]!.copied_bytes > 0, "it copied something");
+  assert.ok(disks[0]!.copied_bytes <= posted, "and no more than was told");
 });
 
 test("a terminal that closes sends SIGHUP more than once: the run still ends politely", async () => {

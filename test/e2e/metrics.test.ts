@@ -162,10 +162,10 @@ test("a file that cannot be written is a warning and fails no run", async () => 
 test("the history lists what failed before a run could begin, too", async () => {
   const run = await startCli({ args: ["history", "--state-dir", lab.stateDir, "--json"] }).result;
   const { vms } = JSON.parse(run.stdout) as {
-    vms: { vmPath: string; runs: { status: string; errorCode?: string; disks: unknown[] }[] }[];
+    vms: { vm_path: string; runs: { status: string; error_code?: string; disks: unknown[] }[] }[];
   };
-  const failed = vms.find(({ vmPath }) => vmPath === vm.path)!.runs.filter((r) => r.errorCode);
+  const failed = vms.find(({ vm_path }) => vm_path === vm.path)!.runs.filter((r) => r.error_code);
   assert.equal(failed.length, 2);
-  assert.match(failed[0]!.errorCode!, /^vsphere-/);
+  assert.match(failed[0]!.error_code!, /^vsphere-/);
   assert.deepEqual(failed[0]!.disks, []);
 });

@@ -57,7 +57,7 @@ interface Ending {
 async function endings(result: CliResult, jobId: string) {
   const args = ["history", "--state-dir", lab.stateDir, "--vmware-path", vm.path, "--json"];
   const history = JSON.parse((await startCli({ args }).result).stdout) as {
-    vms: { runs: { status: string; errorCode?: string }[] }[];
+    vms: { runs: { status: string; error_code?: string }[] }[];
   };
   const { status, error } = JSON.parse(result.stdout) as Ending;
   const [newest] = history.vms[0]!.runs;
@@ -66,7 +66,7 @@ async function endings(result: CliResult, jobId: string) {
     json: error === undefined ? status : `${status} [${error.code}]`,
     vma: lab.vma.updatesOf(jobId).at(-1)?.body.status,
     history:
-      newest?.errorCode === undefined ? newest?.status : `${newest.status} [${newest.errorCode}]`,
+      newest?.error_code === undefined ? newest?.status : `${newest.status} [${newest.error_code}]`,
   };
 }
 

@@ -148,9 +148,9 @@ test("each of these VMs has a history of its own, found by its path", async () =
     const args = ["history", "--state-dir", lab.stateDir, "--vmware-path", path, "--json"];
     const { code, stdout, stderr } = await startCli({ args }).result;
     assert.equal(code, 0, stderr);
-    const { vms } = JSON.parse(stdout) as { vms: { vmPath: string; runs: unknown[] }[] };
+    const { vms } = JSON.parse(stdout) as { vms: { vm_path: string; runs: unknown[] }[] };
     assert.deepEqual(
-      vms.map(({ vmPath, runs }) => [vmPath, runs.length]),
+      vms.map(({ vm_path, runs }) => [vm_path, runs.length]),
       [[path, 2]],
     );
   }

@@ -1,8 +1,8 @@
 /** The VMs of a list, some at a time; one that fails does not stop the others. */
 import type { Logger } from "pino";
 import type { Config } from "../../config.ts";
-import { exitCodes, MigratekitError, messageOf } from "../../errors.ts";
-import { codeOf, Interruption } from "../../interruption.ts";
+import { exitCodes, messageOf } from "../../errors.ts";
+import { codeOf, exitCodeOf as codeToExitWith, Interruption } from "../../interruption.ts";
 import { redact } from "../../logger.ts";
 import { mapLimited } from "../../map-limited.ts";
 import { formatBytes } from "../../text.ts";
@@ -79,7 +79,5 @@ async function runOne(
 
 /** The exit code that a run of this VM alone would have ended with. */
 export function exitCodeOf({ status, error }: VmResult): number {
-  if (status === "completed") return exitCodes.success;
-  const known = error instanceof MigratekitError || error instanceof Interruption;
-  return known ? error.exitCode : exitCodes.bug;
+  return status === "completed" ? exitCodes.success : codeToExitWith(error);
 }

@@ -1,0 +1,52 @@
+import type { RunRecord } from "../../state/run-record.ts";
+import type { VmHistory } from "../history-text.ts";
+
+/** Past runs, as `history --json` has them. Names and units are an interface. */
+export function historyDocument(vms: readonly VmHistory[]) {
+  return {
+    vms: vms.map(({ endpoint, endpointUuid, instanceUuid, vmPath, cutOver, runs }) => ({
+      vm_path: vmPath,
+      instance_uuid: instanceUuid,
+      endpoint,
+      endpoint_uuid: endpointUuid,
+      cut_over: cutOver && { at: cutOver.at, run_id: cutOver.runId },
+      runs: runs.map(runDocument),
+    })),
+  };
+}
+
+function runDocument(run: RunRecord) {
+  return {
+    run_id: run.runId,
+    sequence: run.sequence,
+    command: run.command,
+    version: run.version,
+    pid: run.pid,
+    host: run.host,
+    started_at: run.startedAt,
+    status: run.status,
+    duration_ms: run.durationMs && Math.round(run.durationMs),
+    error_code: run.errorCode,
+    message: run.message,
+    stages: run.stages.map(({ stage, startedAt, durationMs }) => ({
+      stage,
+      started_at: startedAt,
+      duration_ms: Math.round(durationMs),
+    })),
+    disks: run.disks.map((disk) => ({
+      disk_id: `disk-${disk.deviceKey}`,
+      sync_type: disk.syncType,
+      resumed: disk.resumed,
+      reason: disk.reason,
+      finished: disk.finished,
+      capacity_bytes: disk.capacityBytes,
+      planned_bytes: disk.plannedBytes,
+      copied_bytes: disk.copiedBytes,
+      zeroed_bytes: disk.zeroedBytes,
+      skipped_bytes: disk.skippedBytes,
+      retries: disk.retries,
+      duration_ms: Math.round(disk.durationMs),
+    })),
+    snapshots: run.snapshots,
+  };
+}
