@@ -3,6 +3,7 @@ import { StateDatabase } from "./database/database.ts";
 import { DiskRecords } from "./disk-records.ts";
 import { JournalStore } from "./journal.ts";
 import { LateWriteStore } from "./late-writes.ts";
+import { MachineStore } from "./machine/machine.ts";
 import { RunStore } from "./runs.ts";
 import { readSyncTotals, type VmTotals } from "./sync-totals.ts";
 import { TargetStore } from "./targets.ts";
@@ -13,6 +14,7 @@ import { findKnownVm, listVms, listVmsAt, type VmIdentity } from "./vm-identity.
 export class State implements Disposable {
   readonly database: StateDatabase;
   readonly records: DiskRecords;
+  readonly machines: MachineStore;
   readonly journals: JournalStore;
   readonly lateWrites: LateWriteStore;
   readonly runs: RunStore;
@@ -22,6 +24,7 @@ export class State implements Disposable {
   private constructor(database: StateDatabase) {
     this.database = database;
     this.records = new DiskRecords(database);
+    this.machines = new MachineStore(database);
     this.journals = new JournalStore(database);
     this.lateWrites = new LateWriteStore(database);
     this.runs = new RunStore(database);

@@ -2,6 +2,7 @@
 
 import { MigratekitError } from "../errors.ts";
 import { oneLine } from "../text.ts";
+import { hardwarePaths, readHardware, type VmHardware } from "./guest-hardware.ts";
 import { readSnapshotTree, type SnapshotNode } from "./snapshots.ts";
 import { runTask } from "./tasks.ts";
 import { readVirtualDisks, type VirtualDisk } from "./virtual-disk.ts";
@@ -35,6 +36,7 @@ export interface VmDetails {
   /** `connected`, or why the machine is out of reach: `disconnected`, `orphaned`, `inaccessible` … */
   readonly connectionState: string;
   readonly host: HostDetails;
+  readonly hardware: VmHardware;
   readonly disks: VirtualDisk[];
   readonly snapshots: SnapshotNode[];
 }
@@ -50,13 +52,13 @@ export interface HostDetails {
 }
 
 const paths = {
+  ...hardwarePaths,
   name: "name",
   instanceUuid: "config.instanceUuid",
   version: "config.version",
   template: "config.template",
   changeTrackingEnabled: "config.changeTrackingEnabled",
   keyId: "config.keyId",
-  devices: "config.hardware.device",
   changeTrackingSupported: "capability.changeTrackingSupported",
   powerState: "runtime.powerState",
   connectionState: "runtime.connectionState",
@@ -73,9 +75,10 @@ const paths = {
 export async function readVm(session: Session, moref: string): Promise<VmDetails> {
   const vm = await retrieveObject(session, machine(moref), Object.values(paths));
   if (!vm.has(paths.instanceUuid) || !vm.has(paths.version)) throw inaccessible(vm, moref);
+  const name = text(vm.get(paths.name), "val");
   return {
     moref,
-    name: text(vm.get(paths.name), "val"),
+    name,
     instanceUuid: text(vm.get(paths.instanceUuid), "val"),
     hardwareVersion: readHardwareVersion(text(vm.get(paths.version), "val")),
     powerState: toPowerState(text(vm.get(paths.powerState), "val")),
@@ -87,6 +90,7 @@ export async function readVm(session: Session, moref: string): Promise<VmDetails
     template: optionalBoolean(vm.get(paths.template), "val") ?? false,
     connectionState: text(vm.get(paths.connectionState), "val"),
     host: await readHost(session, vm),
+    hardware: await readHardware(session, vm, name),
     disks: readVirtualDisks(vm.get(paths.devices)),
     snapshots: readSnapshotTree(vm.get(paths.snapshot)),
   };

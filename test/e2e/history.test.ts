@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { State } from "../../src/state/state.ts";
 import { startCli } from "../lab/run-cli.ts";
 import { type Lab, startLab } from "../lab/start-lab.ts";
 import type { LabVm } from "../lab/vcenter/lab-vm.ts";
@@ -106,4 +107,24 @@ test("a state directory that is not there is told, and not made", async () => {
   } finally {
     rmSync(parent, { recursive: true });
   }
+});
+
+test("every run keeps what the VM is made of, and the addresses of the time when it ran", async () => {
+  const cold = lab.vm("web02");
+  const nics = [{ mac: "00:50:56:00:aa:01", addresses: ["192.0.2.7/24"] }];
+  cold.set({ hardware: { firmware: "efi", cpus: 3, nics } });
+  await migrateWell(lab, cold);
+  cold.setPowerState("poweredOff");
+  await migrateWell(lab, cold);
+  using state = State.openExisting(lab.stateDir);
+  const known = state!.listVms().find(({ vmPath }) => vmPath === cold.path);
+  assert.deepEqual(state!.machines.readHardware(known!), {
+    name: "web02",
+    firmware: "uefi",
+    secureBoot: false,
+    cpus: 3,
+    memoryMiB: 2048,
+    guestId: "debian11_64Guest",
+    nics: [{ mac: "00:50:56:00:aa:01", network: "VM Network", addresses: ["192.0.2.7/24"] }],
+  });
 });

@@ -95,6 +95,22 @@ describe("the client against vcsim as a vCenter", () => {
     assert.equal(disk.datastore, "LocalDS_0");
   });
 
+  test("reads a machine's hardware, and the name of its card's distributed port group", async () => {
+    const { hardware } = await client.readVm(await client.findVm("/DC0/vm/DC0_H0_VM0"));
+    const { nics, ...rest } = hardware;
+    assert.deepEqual(rest, {
+      name: "DC0_H0_VM0",
+      firmware: "bios",
+      secureBoot: false,
+      cpus: 1,
+      memoryMiB: 32,
+      guestId: "otherGuest",
+    });
+    assert.equal(nics.length, 1);
+    assert.match(nics[0]!.mac, /^([0-9a-f]{2}:){5}[0-9a-f]{2}$/);
+    assert.equal(nics[0]!.network, "DC0_DVPG0");
+  });
+
   test("rejects a moref that does not exist with the fault's name", async () => {
     await assert.rejects(client.readVm("vm-99999"), (error) => {
       assert.ok(error instanceof MigratekitError);

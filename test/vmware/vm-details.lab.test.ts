@@ -44,6 +44,12 @@ before(async () => {
 });
 after(async () => await started?.[Symbol.asyncDispose]());
 
+/** The lab gives each machine's card a MAC out of its reference. */
+const plainMac = () => {
+  const number = Number(started.lab.vm("plain").moref.replace("vm-", "")).toString(16);
+  return `00:50:56:00:${number.padStart(4, "0").replace(/^../, "$&:")}`;
+};
+
 const read = (name: string) => started.client.readVm(started.lab.vm(name).moref);
 
 test("a machine's identity, host and state are read", async () => {
@@ -67,6 +73,15 @@ test("a machine's identity, host and state are read", async () => {
       name: "localhost",
       version: "7.0.3",
       connectionState: "connected",
+    },
+    hardware: {
+      name: "plain",
+      firmware: "bios",
+      secureBoot: false,
+      cpus: 2,
+      memoryMiB: 2048,
+      guestId: "debian11_64Guest",
+      nics: [{ mac: plainMac(), network: "VM Network", addresses: [] }],
     },
     snapshots: [],
   });
@@ -99,6 +114,50 @@ test("a machine's identity, host and state are read", async () => {
       },
     ],
   );
+});
+
+test("firmware, secure boot, processors, memory, boot disk and network cards are read", async () => {
+  const vm = started.lab.vm("plain");
+  const cards = [
+    { mac: "00:50:56:AB:CD:01", network: "Front <1>", addresses: ["192.0.2.7", "2001:db8::7"] },
+    { mac: "00:50:56:ab:cd:02", addresses: ["192.0.2.8/25", "2001:db8::8/64"] },
+  ];
+  const told = { guestId: "windows2019srv_64Guest", guestFullName: "Windows", nics: cards };
+  vm.set({
+    hardware: {
+      firmware: "efi",
+      secureBoot: true,
+      cpus: 6,
+      memoryMiB: 3072,
+      bootDiskKey: 2001,
+      ...told,
+    },
+  });
+  const { hardware } = await read("plain");
+  const [first, second] = [
+    { mac: "00:50:56:ab:cd:01", network: "Front <1>" },
+    { mac: "00:50:56:ab:cd:02", network: "VM Network" },
+  ];
+  assert.deepEqual(hardware, {
+    name: "plain",
+    firmware: "uefi",
+    secureBoot: true,
+    cpus: 6,
+    memoryMiB: 3072,
+    guestId: "windows2019srv_64Guest",
+    nics: [
+      { ...first, addresses: ["192.0.2.7", "2001:db8::7"] },
+      { ...second, addresses: ["192.0.2.8/25", "2001:db8::8/64"] },
+    ],
+    bootDiskKey: 2001,
+  });
+  vm.setPowerState("poweredOff");
+  assert.deepEqual((await read("plain")).hardware.nics, [
+    { ...first, addresses: [] },
+    { ...second, addresses: [] },
+  ]);
+  vm.setPowerState("poweredOn");
+  vm.set({ hardware: {} });
 });
 
 test("a powered-off machine of old hardware without Tools is told from a new one", async () => {

@@ -43,6 +43,7 @@ async function holdVm(context: CycleContext, undo: UndoStack): Promise<HeldVm> {
     VmLock.acquire(config.stateDir, identity.instanceUuid, identity),
   );
   passLatch(config, identity, state, logger);
+  state.machines.writeHardware(identity, site.vm.hardware);
   const targetLocks = undo.use("give the targets back", new TargetLocks(identity.vmPath));
   return { ...context, site, identity, state, lock, targetLocks };
 }

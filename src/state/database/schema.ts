@@ -222,6 +222,14 @@ export const migrations: readonly string[] = [
     SELECT target_uri, vm_id, device_key, base_change_id, 0, unixepoch() * 1000
     FROM journal ORDER BY started_at;
   `,
+  // What the machine is made of, for its conversion (machine/machine.ts): JSON. Older states learn it with the next run.
+  `
+  CREATE TABLE hardware (
+    vm_id INTEGER PRIMARY KEY REFERENCES vm (id),
+    description TEXT NOT NULL,
+    read_at TEXT NOT NULL
+  ) STRICT;
+  `,
 ];
 
 /** Brings an open database to the newest of `steps`, all of it in the caller's transaction. */

@@ -9,7 +9,7 @@ import type { HostConnectionState } from "./inventory.ts";
 import { describeLab } from "./lab-state.ts";
 import { inventoryName } from "./records.ts";
 import type { VcenterLab } from "./vcenter.ts";
-import type { DiskSpec, PowerState, ToolsState, VmSpec } from "./vm-spec.ts";
+import type { DiskSpec, HardwareSpec, PowerState, ToolsState, VmSpec } from "./vm-spec.ts";
 
 type Route = (lab: VcenterLab, fields: Fields) => unknown;
 
@@ -122,10 +122,11 @@ const vmRoutes: Readonly<Record<string, Route>> = {
   /** {vm, key?}: a new tracking UUID now */
   "POST /vm/resetTracking": (lab, fields) =>
     vmOf(lab, fields).resetChangeTracking(fields.optionalNumber("key")),
-  /** {vm, tools?, hardwareVersion?, consolidationNeeded?, changeTracking?, template?} */
+  /** {vm, tools?, hardwareVersion?, consolidationNeeded?, changeTracking?, template?, hardware?: HardwareSpec} */
   "POST /vm/set": (lab, fields) => {
     const vm = vmOf(lab, fields);
     const { tools, hardwareVersion, consolidationNeeded, changeTracking, template } = fields.all;
+    const { hardware } = fields.all;
     vm.set(
       withoutUndefined({
         tools: tools as ToolsState | undefined,
@@ -133,6 +134,7 @@ const vmRoutes: Readonly<Record<string, Route>> = {
         consolidationNeeded: consolidationNeeded as boolean | undefined,
         changeTrackingEnabled: changeTracking as boolean | undefined,
         template: template as boolean | undefined,
+        hardware: hardware as Partial<HardwareSpec> | undefined,
       }),
     );
   },

@@ -1,7 +1,7 @@
 /** The devices of a machine: controllers, a network card, and its disks with their backings. */
 
 import type { Inventory } from "./inventory.ts";
-import { changeIdOf, type DiskRecord, type VmRecord } from "./records.ts";
+import { changeIdOf, type DiskRecord, hardwareOf, type VmRecord } from "./records.ts";
 import { Moref, type VimObject, vimObject } from "./vim-values.ts";
 
 /** All devices in the order of a real machine: controllers first, disks last. */
@@ -30,18 +30,20 @@ export function devicesOf(
         scsiCtlrUnitNumber: 7,
       }),
     ),
-    vimObject("VirtualVmxnet3", {
-      key: 4000,
-      deviceInfo: description("Network adapter 1", "VM Network"),
-      backing: vimObject("VirtualEthernetCardNetworkBackingInfo", {
-        deviceName: "VM Network",
-        network: new Moref("Network", "network-20"),
+    ...hardwareOf(vm).nics.map(({ mac, network = "VM Network" }, index) =>
+      vimObject("VirtualVmxnet3", {
+        key: 4000 + index,
+        deviceInfo: description(`Network adapter ${index + 1}`, network),
+        backing: vimObject("VirtualEthernetCardNetworkBackingInfo", {
+          deviceName: network,
+          network: new Moref("Network", "network-20"),
+        }),
+        controllerKey: 100,
+        unitNumber: 7 + index,
+        addressType: "assigned",
+        macAddress: mac,
       }),
-      controllerKey: 100,
-      unitNumber: 7,
-      addressType: "assigned",
-      macAddress: "00:50:56:00:00:01",
-    }),
+    ),
     ...disks.map((disk) => diskDevice(disk, vm, inventory)),
   ];
 }

@@ -105,7 +105,7 @@ export class LabVm {
       Pick<
         VmRecord,
         | ("tools" | "hardwareVersion" | "consolidationNeeded" | "changeTrackingEnabled")
-        | ("template" | "name" | "folder")
+        | ("template" | "name" | "folder" | "hardware")
       >
     >,
   ): void {

@@ -31,6 +31,7 @@ export function newVmRecord(
     biosUuid: spec.biosUuid ?? randomUUID(),
     sharedBuses: spec.sharedBuses ?? {},
     guestShutdown: spec.guestShutdown ?? {},
+    hardware: spec.hardware ?? {},
     disks: [],
     snapshots: [],
   };

@@ -1,6 +1,13 @@
 /** What the simulator knows about its machines, as plain data: this is what survives a restart. */
 
-import type { BackingKind, BusSharing, GuestShutdown, PowerState, ToolsState } from "./vm-spec.ts";
+import type {
+  BackingKind,
+  BusSharing,
+  GuestShutdown,
+  HardwareSpec,
+  PowerState,
+  ToolsState,
+} from "./vm-spec.ts";
 
 export interface DiskRecord {
   key: number;
@@ -70,10 +77,28 @@ export interface VmRecord {
   biosUuid: string;
   sharedBuses: Record<number, BusSharing>;
   guestShutdown: GuestShutdown;
+  /** Absent fields, and all in states of older labs, have defaults (`hardwareOf`). */
+  hardware?: Partial<HardwareSpec>;
   disks: DiskRecord[];
   snapshots: SnapshotRecord[];
   /** Moref of the snapshot that the machine runs on. */
   currentSnapshot?: string;
+}
+
+/** Two processors, 2 GiB, BIOS, and one network card whose MAC is the machine's own. */
+export function hardwareOf(vm: VmRecord): HardwareSpec {
+  const number = Number(/\d+$/.exec(vm.moref)?.[0] ?? 1);
+  const low = (number % 65_536).toString(16).padStart(4, "0");
+  return {
+    firmware: "bios",
+    secureBoot: false,
+    cpus: 2,
+    memoryMiB: 2048,
+    guestId: "debian11_64Guest",
+    guestFullName: "Debian GNU/Linux 11 (64-bit)",
+    nics: [{ mac: `00:50:56:00:${low.slice(0, 2)}:${low.slice(2)}` }],
+    ...vm.hardware,
+  };
 }
 
 /** A change ID as VMware prints it: 16 hex bytes with one dash in the middle, `/`, a sequence number. */

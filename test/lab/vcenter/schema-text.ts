@@ -101,6 +101,11 @@ VirtualMachineConfigInfo: changeVersion string, modified dateTime, name string, 
   VirtualMachineGuestIntegrityInfo?, migrateEncryption string?, sgxInfo VirtualMachineSgxInfo?,
   contentLibItemInfo VirtualMachineContentLibraryItemInfo?, guestMonitoringModeInfo
   VirtualMachineGuestMonitoringModeInfo?, sevEnabled boolean?
+VirtualMachineBootOptions: bootDelay long?, enterBIOSSetup boolean?, efiSecureBootEnabled boolean?,
+  bootRetryEnabled boolean?, bootRetryDelay long?, bootOrder
+  VirtualMachineBootOptionsBootableDevice[]?, networkBootProtocol string?
+VirtualMachineBootOptionsBootableDevice
+VirtualMachineBootOptionsBootableDiskDevice < VirtualMachineBootOptionsBootableDevice: deviceKey int
 VirtualHardware: numCPU int, numCoresPerSocket int?, memoryMB int, virtualICH7MPresent boolean?,
   virtualSMCPresent boolean?, device VirtualDevice[]?
 OptionValue: key string, value anyType
@@ -199,6 +204,13 @@ GuestInfo: toolsStatus VirtualMachineToolsStatus?, toolsVersionStatus string?, t
   guestOperationsReady boolean?, interactiveGuestOperationsReady boolean?,
   guestStateChangeSupported boolean?, generationInfo GuestInfoNamespaceGenerationInfo[]?,
   hwVersion string?
+GuestNicInfo: network string?, ipAddress string[]?, macAddress string?, connected boolean,
+  deviceConfigId int, dnsConfig NetDnsConfigInfo?, ipConfig NetIpConfigInfo?, netBIOSConfig
+  NetBIOSConfigInfo?
+NetIpConfigInfo: ipAddress NetIpConfigInfoIpAddress[]?, dhcp NetDhcpConfigInfo?,
+  autoConfigurationEnabled boolean?
+NetIpConfigInfoIpAddress: ipAddress string, prefixLength int, origin string?, state string?,
+  lifetime dateTime?
 VirtualMachineSummary: vm moref?, runtime VirtualMachineRuntimeInfo, guest
   VirtualMachineGuestSummary?, config VirtualMachineConfigSummary, storage
   VirtualMachineStorageSummary?, quickStats VirtualMachineQuickStats, overallStatus

@@ -3,11 +3,15 @@
 import { devicesOf } from "./devices.ts";
 import type { Inventory } from "./inventory.ts";
 import type { LabVm } from "./lab-vm.ts";
-import { type DiskRecord, inventoryName, type SnapshotRecord, type VmRecord } from "./records.ts";
+import {
+  type DiskRecord,
+  hardwareOf,
+  inventoryName,
+  type SnapshotRecord,
+  type VmRecord,
+} from "./records.ts";
 import { Moref, type VimObject, type VimValue, vimObject } from "./vim-values.ts";
-
-const guestId = "debian11_64Guest";
-const guestFullName = "Debian GNU/Linux 11 (64-bit)";
+import type { HardwareSpec, NicSpec } from "./vm-spec.ts";
 
 export function vmProperty(vm: LabVm, inventory: Inventory, name: string): VimValue | undefined {
   const { record } = vm;
@@ -67,6 +71,7 @@ function config(
   changeTrackingEnabled: boolean,
   inventory: Inventory,
 ): VimObject {
+  const { guestId, guestFullName, ...hardware } = hardwareOf(vm);
   const store = disks[0]?.datastore ?? "datastore1";
   const directory = vm.name.replaceAll(/[/\\%]/g, "_");
   const vmPathName = `[${store}] ${directory}/${directory}.vmx`;
@@ -86,14 +91,28 @@ function config(
     tools: vimObject("ToolsConfigInfo", { toolsVersion: vm.tools === "notInstalled" ? 0 : 12352 }),
     flags: vimObject("VirtualMachineFlagInfo", { diskUuidEnabled: false }),
     hardware: vimObject("VirtualHardware", {
-      numCPU: 2,
+      numCPU: hardware.cpus,
       numCoresPerSocket: 1,
-      memoryMB: 2048,
+      memoryMB: hardware.memoryMiB,
       device: devicesOf(vm, disks, inventory),
     }),
     changeTrackingEnabled,
-    firmware: "bios",
+    bootOptions: bootOptions(hardware),
+    firmware: hardware.firmware,
     keyId: vm.encrypted ? vimObject("CryptoKeyId", { keyId: "lab-key" }) : undefined,
+  });
+}
+
+type BootSpec = Pick<HardwareSpec, "secureBoot" | "bootDiskKey">;
+
+function bootOptions({ secureBoot, bootDiskKey }: BootSpec): VimObject {
+  const disk = (deviceKey: number) =>
+    vimObject("VirtualMachineBootOptionsBootableDiskDevice", { deviceKey });
+  return vimObject("VirtualMachineBootOptions", {
+    bootDelay: 0,
+    enterBIOSSetup: false,
+    efiSecureBootEnabled: secureBoot,
+    bootOrder: bootDiskKey === undefined ? undefined : [disk(bootDiskKey)],
   });
 }
 
@@ -137,6 +156,7 @@ function capability(vm: VmRecord, changeTrackingSupported: boolean): VimObject {
 
 function guest(vm: VmRecord): VimObject {
   const running = vm.tools === "running" && vm.powerState === "poweredOn";
+  const { guestId, guestFullName, nics } = hardwareOf(vm);
   return vimObject("GuestInfo", {
     toolsStatus:
       vm.tools === "notInstalled" ? "toolsNotInstalled" : running ? "toolsOk" : "toolsNotRunning",
@@ -147,7 +167,27 @@ function guest(vm: VmRecord): VimObject {
     guestFamily: "linuxGuest",
     guestFullName,
     hostName: running ? inventoryName(vm.name) : undefined,
+    net: running ? nics.map(guestNic) : undefined,
     guestState: running ? "running" : "notRunning",
+  });
+}
+
+function guestNic({ mac, network = "VM Network", addresses }: NicSpec, index: number): VimObject {
+  const parts = addresses?.map((address) => address.split("/"));
+  const configured = parts
+    ?.filter(([, prefix]) => prefix !== undefined)
+    .map(([ipAddress, prefix]) =>
+      vimObject("NetIpConfigInfoIpAddress", { ipAddress, prefixLength: Number(prefix) }),
+    );
+  return vimObject("GuestNicInfo", {
+    network,
+    ipAddress: parts?.map(([address]) => address!),
+    macAddress: mac,
+    connected: true,
+    deviceConfigId: 4000 + index,
+    ipConfig: configured?.length
+      ? vimObject("NetIpConfigInfo", { ipAddress: configured })
+      : undefined,
   });
 }
 
@@ -187,6 +227,7 @@ function snapshotRef(moref: string): Moref {
 }
 
 function summary(vm: VmRecord, inventory: Inventory): VimObject {
+  const { guestId, guestFullName, cpus, memoryMiB } = hardwareOf(vm);
   const capacityBytes = vm.disks.reduce((sum, disk) => sum + disk.capacityBytes, 0);
   return vimObject("VirtualMachineSummary", {
     vm: new Moref("VirtualMachine", vm.moref),
@@ -196,8 +237,8 @@ function summary(vm: VmRecord, inventory: Inventory): VimObject {
       name: inventoryName(vm.name),
       template: vm.template ?? false,
       vmPathName: `[datastore1] ${vm.name}/${vm.name}.vmx`,
-      memorySizeMB: 2048,
-      numCpu: 2,
+      memorySizeMB: memoryMiB,
+      numCpu: cpus,
       numVirtualDisks: vm.disks.length,
       uuid: vm.biosUuid,
       instanceUuid: vm.instanceUuid,

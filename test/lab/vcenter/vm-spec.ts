@@ -24,6 +24,29 @@ export interface VmSpec {
   /** Bus number -> sharing of that SCSI controller. */
   sharedBuses?: Record<number, BusSharing>;
   guestShutdown?: GuestShutdown;
+  hardware?: Partial<HardwareSpec>;
+}
+
+/** What the machine is made of besides disks. */
+export interface HardwareSpec {
+  firmware: "bios" | "efi";
+  secureBoot: boolean;
+  cpus: number;
+  memoryMiB: number;
+  guestId: string;
+  guestFullName: string;
+  /** Device key of the disk that the boot order names first. */
+  bootDiskKey?: number;
+  /** Addresses are told while Tools run. */
+  nics: NicSpec[];
+}
+
+export interface NicSpec {
+  mac: string;
+  /** Default `VM Network`. */
+  network?: string;
+  /** `192.0.2.7/24`; without a prefix length, as older Tools tell them. */
+  addresses?: string[];
 }
 
 export type PowerState = "poweredOn" | "poweredOff" | "suspended";
