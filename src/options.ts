@@ -69,7 +69,7 @@ export const options = {
     group: "vsphere",
     value: "HOST[:PORT]",
     describe: "vCenter or ESXi host",
-    commands: [...connected, "history"],
+    commands: settled,
     parse: type.endpoint,
   }),
   "vmware-username": define({
@@ -97,7 +97,7 @@ export const options = {
     group: "vsphere",
     value: "PATH",
     describe: "the VM, as /Datacenter/vm/Folder/VM",
-    commands: [...connected, "history"],
+    commands: settled,
     parse: type.inventoryPath,
   }),
   "vmware-thumbprint": define({
@@ -708,7 +708,7 @@ export const options = {
     group: "general",
     value: "DIR",
     describe: "change IDs, journals, history, locks",
-    commands: [...connected, "history"],
+    commands: settled,
     parse: type.text,
     fallbackNote: "/var/lib/migratekit as root, else the XDG state directory",
   }),

@@ -1,11 +1,17 @@
 import { setTimeout as sleep } from "node:timers/promises";
+import type { Logger } from "pino";
+import { endpointText } from "../config.ts";
 import { exitCodes, MigratekitError } from "../errors.ts";
-import { fetchProgress, type JobProgress } from "../progress/vma/status.ts";
+import { fetchProgress } from "../progress/vma/status.ts";
 import type { CommandContext } from "../report/context.ts";
 import { printJson } from "../report/json/json.ts";
 import { statusDocument } from "../report/json/status.ts";
-import { factsText, statusText } from "../report/status-text.ts";
+import { factsText, type ShownJob, statusText } from "../report/status-text.ts";
 import { sheetOf } from "../report/table.ts";
+import { reportOnly } from "../report-only.ts";
+import type { CutOver } from "../state/cut-over.ts";
+import { State } from "../state/state.ts";
+import type { VmIdentity } from "../state/vm-identity.ts";
 
 const watchIntervalMs = 2000;
 /** Of `--watch`, in a row: a service that restarts is waited for. */
@@ -21,8 +27,45 @@ export async function run(context: CommandContext): Promise<number> {
     });
   }
   if (config.watch) await watch(context, jobId);
-  else show(context, await fetchProgress(config.vmaUrl, jobId, { signal: context.signal }));
+  else show(context, await readJob(context, jobId));
   return exitCodes.success;
+}
+
+/** What the VMA API knows of the job, and what is known here of its VM. @throws as `fetchProgress` */
+async function readJob({ config, logger, signal }: CommandContext, jobId: string) {
+  const job = await fetchProgress(config.vmaUrl, jobId, { signal });
+  return { ...job, ...cutOverOfJob(config, logger, jobId) };
+}
+
+/**
+ * The cutover of the job's VM, from the state directory: the VM of the last run under the job; of a job that
+ * no run here had, the VM at `--vmware-path`, where one alone is known there.
+ */
+function cutOverOfJob(
+  config: CommandContext["config"],
+  logger: Logger,
+  jobId: string,
+): { readonly cutOver?: CutOver } {
+  let cutOver: CutOver | undefined;
+  reportOnly(logger, "whether the VM was cut over is not known", () => {
+    using state = State.openExisting(config.stateDir);
+    const vm = state?.findVmOfJob(jobId) ?? (state && onlyVm(vmsAt(state, config)));
+    cutOver = vm && state?.readCutOver(vm);
+  });
+  return cutOver ? { cutOver } : {};
+}
+
+function onlyVm(vms: readonly VmIdentity[]): VmIdentity | undefined {
+  return vms.length === 1 ? vms[0] : undefined;
+}
+
+function vmsAt(state: State, config: CommandContext["config"]): VmIdentity[] {
+  if (config.vmwarePath === undefined) return [];
+  const known =
+    config.vmwareEndpoint === undefined
+      ? state.listVms()
+      : state.listVmsAt({ endpoint: endpointText(config) });
+  return known.filter(({ vmPath }) => vmPath === config.vmwarePath);
 }
 
 /**
@@ -33,10 +76,10 @@ async function watch(context: CommandContext, jobId: string): Promise<void> {
   const { config, signal, logger } = context;
   const screen = new Screen();
   let failures = 0;
-  let seen: JobProgress | undefined;
+  let seen: ShownJob | undefined;
   for (;;) {
     try {
-      seen = await fetchProgress(config.vmaUrl, jobId, { signal });
+      seen = await readJob(context, jobId);
       failures = 0;
       if (config.json || !process.stdout.isTTY || !config.cursor) show(context, seen, screen);
       else screen.redraw(statusText(seen, sheetOf(config)));
@@ -55,7 +98,7 @@ async function watch(context: CommandContext, jobId: string): Promise<void> {
 }
 
 /** In a pipe and on a dumb terminal, `--watch` writes a line when something changed. */
-function show({ config }: CommandContext, job: JobProgress, watching?: Screen): void {
+function show({ config }: CommandContext, job: ShownJob, watching?: Screen): void {
   if (config.json) printJson(statusDocument(job));
   else if (watching) watching.line(factsText(job));
   else process.stdout.write(statusText(job, sheetOf(config)));

@@ -1,14 +1,20 @@
 /** A job as the VMA API knows it, for people. */
 
 import type { JobProgress } from "../progress/vma/status.ts";
+import type { CutOver } from "../state/cut-over.ts";
 import { formatBytesOf, formatDuration, formatRate } from "../text.ts";
 import { bar, type Sheet, table } from "./table.ts";
+
+/** A job, and what is known here of its VM. */
+export interface ShownJob extends JobProgress {
+  readonly cutOver?: CutOver;
+}
 
 /** What a line has besides the bar: name, percentage, bytes, rate and the space between. */
 const textWidth = 62;
 
 /** A line of facts, a row for each disk and one for all, the job's error; ends with a line break. */
-export function statusText(job: JobProgress, sheet: Sheet): string {
+export function statusText(job: ShownJob, sheet: Sheet): string {
   const { columns } = sheet;
   const width = Math.max(5, Math.min(40, (columns ?? 82) - textWidth));
   const row = (name: string, percent: number, bytes: string, bps: number | undefined) => [
@@ -36,7 +42,7 @@ export function statusText(job: JobProgress, sheet: Sheet): string {
 }
 
 /** `job-1: in_progress, incremental, Transfer, 45.2 %, 1.2/3.0 GiB, 110 MiB/s, 2:13 left`. */
-export function factsText(job: JobProgress): string {
+export function factsText(job: ShownJob): string {
   const underway = job.status === "in_progress";
   const rate = rateOf(job);
   const facts = [
@@ -48,12 +54,13 @@ export function factsText(job: JobProgress): string {
     job.totalBytes > 0 ? formatBytesOf(job.bytesTransferred, job.totalBytes) : undefined,
     underway && rate ? formatRate(rate) : undefined,
     underway && job.etaSeconds ? `${formatDuration(job.etaSeconds)} left` : undefined,
+    job.cutOver && `cut over at ${job.cutOver.at} (run ${job.cutOver.runId})`,
   ];
   return `${job.jobId}: ${facts.filter((fact) => fact !== undefined && fact !== "").join(", ")}`;
 }
 
 /** The service speaks of megabytes, we of bytes. */
-function rateOf(job: JobProgress): number | undefined {
+function rateOf(job: ShownJob): number | undefined {
   return job.currentMbps === undefined ? undefined : job.currentMbps * 1e6;
 }
 

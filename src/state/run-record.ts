@@ -8,6 +8,8 @@ export interface RunStart {
   readonly version: string;
   /** Token of the VmLock under which the run works (lock/lock.ts): tells live runs from dead ones. */
   readonly lockToken: string;
+  /** Under which it reports to the VMA API. */
+  readonly progressJob?: string;
 }
 
 const runStatuses = ["running", "completed", "failed", "interrupted", "died"] as const;
@@ -72,12 +74,14 @@ export function toRunRecord(db: StateDatabase, row: Row): RunRecord {
   const durationMs = row.optionalNumber("duration_ms");
   const errorCode = row.optionalText("error_code");
   const message = row.optionalText("message");
+  const progressJob = row.optionalText("progress_job");
   return {
     runId: row.text("id"),
     sequence,
     command: row.text("command"),
     version: row.text("version"),
     lockToken: row.text("lock_token"),
+    ...(progressJob === undefined ? {} : { progressJob }),
     pid: row.number("pid"),
     host: row.text("host"),
     startedAt: row.text("started_at"),

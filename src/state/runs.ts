@@ -31,13 +31,15 @@ export class RunStore {
     this.#db.transaction("Recording the start of the run", () => {
       const vmId = ensureVmRow(this.#db, vm);
       this.#db.run(
-        `INSERT INTO run (id, vm_id, command, version, lock_token, pid, host, started_at, status)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'running')`,
+        `INSERT INTO run
+           (id, vm_id, command, version, lock_token, progress_job, pid, host, started_at, status)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'running')`,
         runId,
         vmId,
         start.command,
         start.version,
         start.lockToken,
+        start.progressJob ?? null,
         process.pid,
         hostname(),
         new Date().toISOString(),

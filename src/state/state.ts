@@ -8,7 +8,7 @@ import { RunStore } from "./runs.ts";
 import { readSyncTotals, type VmTotals } from "./sync-totals.ts";
 import { TargetStore } from "./targets.ts";
 import { TrustStore } from "./trust.ts";
-import { findKnownVm, listVms, listVmsAt, type VmIdentity } from "./vm-identity.ts";
+import { findKnownVm, findVmOfJob, listVms, listVmsAt, type VmIdentity } from "./vm-identity.ts";
 
 /** The open state, as one thing to hold: its database and all that is kept there. */
 export class State implements Disposable {
@@ -56,6 +56,11 @@ export class State implements Disposable {
   /** The VM as it was reached before; undefined for one that is not known. */
   findKnownVm(vm: VmIdentity): VmIdentity | undefined {
     return findKnownVm(this.database, vm);
+  }
+
+  /** The VM of the last run that reported under this progress job. */
+  findVmOfJob(jobId: string): VmIdentity | undefined {
+    return findVmOfJob(this.database, jobId);
   }
 
   /** The completed cutover of the VM, until it is reopened. */

@@ -96,6 +96,16 @@ export function listVmsAt(
   );
 }
 
+/** The VM of the last run that reported under this progress job, as far as runs are remembered. */
+export function findVmOfJob(db: StateDatabase, jobId: string): VmIdentity | undefined {
+  const sql = `SELECT vm.* FROM run JOIN vm ON vm.id = run.vm_id
+    WHERE run.progress_job = ? ORDER BY run.sequence DESC LIMIT 1`;
+  return db.view("Looking up the job's VM", () => {
+    const row = db.get(sql, jobId);
+    return row && toIdentity(row);
+  });
+}
+
 /** From a row of the table `vm`. @throws MigratekitError `state-unusable` for what cannot be in it */
 export function toIdentity(row: Row): VmIdentity {
   const endpointUuid = row.optionalText("endpoint_uuid");

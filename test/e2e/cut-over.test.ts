@@ -1,6 +1,6 @@
 // After a completed cutover a VM's volumes belong to the machine that runs from them.
 import assert from "node:assert/strict";
-import { copyFile, open } from "node:fs/promises";
+import { copyFile, mkdir, open, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import { compareFiles } from "../lab/compare.ts";
@@ -17,6 +17,16 @@ const capacityBytes = (4 << 20) + 512;
 
 function history(...args: string[]) {
   return startCli({ args: ["history", "--state-dir", lab.stateDir, ...args] }).result;
+}
+
+async function status(jobId: string, ...extra: string[]) {
+  const args = ["status", jobId, "--vma-url", lab.vma.url, "--state-dir", lab.stateDir, ...extra];
+  const [text, json] = await Promise.all(
+    [args, [...args, "--json"]].map((each) => startCli({ args: each }).result),
+  );
+  assert.equal(text!.code, 0, text!.stderr);
+  const document = JSON.parse(json!.stdout) as { cut_over?: { at: string; run_id: string } };
+  return { text: text!.stdout, document };
 }
 
 async function historyOfVm() {
@@ -69,15 +79,59 @@ test("after a cutover nothing writes to the volume, and everything that would sa
   assert.deepEqual((await historyOfVm())?.runs, known?.runs, "a refusal is no failed run");
 });
 
+test("status shows the cutover of the job's VM, which it finds by the run or by --vmware-path", async () => {
+  await migrateWell(lab, vm, { jobId: "sync-7", extra: ["--full"] });
+  const before = await status("sync-7");
+  assert.match(before.text, /^sync-7: completed, .* MiB$/m);
+  assert.equal("cut_over" in before.document, false);
+  assert.equal((await cutover()).code, 0);
+  const { at, run_id: runId } = (await historyOfVm())!.cut_over!;
+  const byRun = await status("sync-7");
+  assert.match(
+    byRun.text,
+    new RegExp(`^sync-7: completed, .*, cut over at ${at} \\(run ${runId}\\)$`, "m"),
+  );
+  assert.deepEqual(byRun.document.cut_over, { at, run_id: runId });
+
+  // A job that no run of this state directory had.
+  const elsewhere = ["--state-dir", join(lab.dir, "elsewhere")];
+  await migrateWell(lab, await lab.addVm({ name: "other", disks: [{ capacityBytes: 1 << 20 }] }), {
+    jobId: "sync-8",
+    extra: elsewhere,
+  });
+  assert.equal((await status("sync-8")).document.cut_over, undefined);
+  const endpoint = ["--vmware-endpoint", lab.vcenter.endpoint];
+  for (const known of [[], endpoint]) {
+    const byPath = await status("sync-8", "--vmware-path", vm.path, ...known);
+    assert.equal(byPath.document.cut_over?.run_id, runId);
+  }
+  const elsewhereAt = ["--vmware-path", vm.path, "--vmware-endpoint", "other.example"];
+  assert.equal((await status("sync-8", ...elsewhereAt)).document.cut_over, undefined);
+});
+
+test("a state that cannot be read keeps nobody from a job's status", async () => {
+  await migrateWell(lab, vm, { jobId: "sync-9", extra: ["--full"] });
+  const dir = join(lab.dir, "damaged");
+  await mkdir(dir, { mode: 0o700 });
+  await writeFile(join(dir, "migratekit.db"), "no database at all", { mode: 0o600 });
+  const args = ["status", "sync-9", "--vma-url", lab.vma.url, "--state-dir", dir];
+  const { code, stdout, stderr } = await startCli({ args }).result;
+  assert.equal(code, 0, stderr);
+  assert.match(stdout, /^sync-9: completed, /);
+  assert.match(stderr, /whether the VM was cut over is not known/);
+});
+
 test("--reopen says what is lost, lets the VM be copied again, and is needed once", async () => {
   assert.equal((await cutover()).code, 0);
   await writeInCloudStack();
   vm.setPowerState("poweredOn");
-  const flags = ["--reopen", "--full"];
+  const flags = ["--reopen"];
   const check = await runCommand(lab, "check", vm, { extra: flags });
   assert.equal(check.code, 0, check.stdout);
   assert.match(check.stdout, /what was written to the volumes since then is lost/);
   const summary = await migrateWell(lab, vm, { extra: flags });
+  // A machine that boots touches what is looked at; what this one wrote is nowhere near.
+  assert.equal(summary.sync_type, "full");
   assert.match(summary.log, /--reopen: the cutover of 20\S+ \(run \S+\) does not count any more/);
   assert.equal((await historyOfVm())?.cut_over, undefined);
   await migrateWell(lab, vm);

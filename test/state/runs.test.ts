@@ -4,6 +4,7 @@ import { StateDatabase } from "../../src/state/database/database.ts";
 import { isVmLocked, VmLock } from "../../src/state/lock/lock.ts";
 import type { RunDisk } from "../../src/state/run-record.ts";
 import { maxRunsPerVm, RunStore } from "../../src/state/runs.ts";
+import { State } from "../../src/state/state.ts";
 import { refusal, startFixture, temporaryDirectory, vm } from "./helpers.ts";
 
 const disk: RunDisk = {
@@ -159,4 +160,17 @@ test("the history is bounded, but keeps runs whose snapshot is still there", (t)
   assert.equal(all.at(-1)?.runId, leftover);
   const disks = db.view("Testing", () => db.get("SELECT count(*) AS n FROM run_disk"));
   assert.equal(disks?.number("n"), maxRunsPerVm, "their disks went with them");
+});
+
+test("the VM of a progress job is that of the last run under it", (t) => {
+  using state = State.open(temporaryDirectory(t));
+  const other = { ...vm, instanceUuid: "5029aaaa-0000-0000-0000-0d1f6a2b7c22", vmPath: "/DC/vm/b" };
+  assert.equal(state.findVmOfJob("job-1"), undefined);
+  state.runs.startRun(vm, { ...start, progressJob: "job-1" });
+  state.runs.startRun(other, { ...start, progressJob: "job-2" });
+  state.runs.startRun(other, start);
+  assert.equal(state.findVmOfJob("job-1")?.vmPath, vm.vmPath);
+  assert.equal(state.runs.listRuns(vm)[0]?.progressJob, "job-1");
+  state.runs.startRun(other, { ...start, progressJob: "job-1" });
+  assert.equal(state.findVmOfJob("job-1")?.vmPath, "/DC/vm/b");
 });

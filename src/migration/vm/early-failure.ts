@@ -1,11 +1,10 @@
 import { randomUUID } from "node:crypto";
-import { buildInfo } from "../../build-info.ts";
 import { endpointText } from "../../config.ts";
 import { messageOf } from "../../errors.ts";
 import { codeOf } from "../../interruption.ts";
 import { State } from "../../state/state.ts";
 import type { CycleContext } from "./held-vm.ts";
-import { endOf } from "./run.ts";
+import { endOf, runStart } from "./run.ts";
 
 /**
  * A run that ended before its VM was found and locked is part of that VM's history too: an operator
@@ -22,12 +21,8 @@ export function recordEarlyFailure(context: CycleContext, error: unknown): void 
       ?.listVmsAt({ endpoint: endpointText(config) })
       .findLast((known) => known.vmPath === config.vmwarePath);
     if (state === undefined || vm === undefined) return;
-    const start = {
-      command: config.command,
-      version: buildInfo.version,
-      lockToken: randomUUID(),
-    };
-    state.runs.finishRun(state.runs.startRun(vm, start), endOf(error));
+    const runId = state.runs.startRun(vm, runStart(config, randomUUID()));
+    state.runs.finishRun(runId, endOf(error));
   } catch (failure) {
     logger.debug(`the failure is not in the history: ${messageOf(failure)}`);
   }

@@ -8,7 +8,7 @@ import type { VmIdentity } from "../../state/vm-identity.ts";
 
 /**
  * Refuses to write to the volumes of a VM that was cut over, or, with `--reopen`, lets it be copied again from
- * now on. A comparison alone is never refused. Call it under the VM's lock.
+ * now on, in full. A comparison alone is never refused. Call it under the VM's lock.
  * @throws MigratekitError `cut-over`
  */
 export function passLatch(
@@ -20,8 +20,12 @@ export function passLatch(
   const cutOver = state.readCutOver(identity);
   if (cutOver === undefined || (config.command === "verify" && !config.repair)) return;
   if (!config.reopen) throw cutOverError(identity, cutOver);
+  // What a machine has run from is no base for changes, whatever its file systems show of it.
+  for (const { deviceKey } of state.records.listDisks(identity)) {
+    state.records.distrustDisk(identity, deviceKey);
+  }
   state.clearCutOver(identity);
-  logger.warn(`--reopen: ${lossText(cutOver)}`);
+  logger.warn(`--reopen: ${lossText(cutOver)}; every disk is copied in full`);
 }
 
 /** The refusal, for a run and for a look ahead. */

@@ -1,12 +1,13 @@
 /** One run of a held VM: a row in the VM's history, with its stages and its ending. */
 import type { Logger } from "pino";
 import { buildInfo } from "../../build-info.ts";
+import type { Config } from "../../config.ts";
 import { MigratekitError, messageOf } from "../../errors.ts";
 import { Interruption } from "../../interruption.ts";
 import { redact } from "../../logger.ts";
 import type { ProgressTracker, Stage } from "../../progress/progress.ts";
 import { reportOnly } from "../../report-only.ts";
-import type { RunResult } from "../../state/run-record.ts";
+import type { RunResult, RunStart } from "../../state/run-record.ts";
 import type { RunStore } from "../../state/runs.ts";
 import { type UndoStack, withUndo } from "../../undo.ts";
 import type { HeldVm, Reporter } from "./held-vm.ts";
@@ -27,8 +28,7 @@ export async function withRun<T>(
 ): Promise<T> {
   const { config, lock, identity, reporter, signal } = held;
   const { runs } = held.state;
-  const start = { command: config.command, version: buildInfo.version, lockToken: lock.token };
-  const runId = runs.startRun(identity, start);
+  const runId = runs.startRun(identity, runStart(config, lock.token));
   const logger = held.logger.child({ runId });
   const clock = new StageClock(reporter, runs, runId, logger);
   const run = { ...held, runId, logger, reporter: clock };
@@ -49,6 +49,12 @@ export async function withRun<T>(
     finish(endOf(error));
     throw error;
   }
+}
+
+/** What the history says of a run from its beginning. */
+export function runStart({ command, jobId }: Config, lockToken: string): RunStart {
+  const { version } = buildInfo;
+  return { command, version, lockToken, ...(jobId === undefined ? {} : { progressJob: jobId }) };
 }
 
 /** Passes stages on and keeps how long each took in the run's history. */

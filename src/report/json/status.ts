@@ -1,7 +1,7 @@
-import type { JobProgress } from "../../progress/vma/status.ts";
+import type { ShownJob } from "../status-text.ts";
 
-/** A job of the VMA API, as `status --json` has it. Names and units are an interface. */
-export function statusDocument(job: JobProgress) {
+/** A job of the VMA API, and whether its VM was cut over, as `status --json` has it. Names and units are an interface. */
+export function statusDocument(job: ShownJob) {
   return {
     job_id: job.jobId,
     status: job.status,
@@ -14,6 +14,7 @@ export function statusDocument(job: JobProgress) {
     current_mbps: job.currentMbps,
     eta_seconds: job.etaSeconds,
     error_message: job.errorMessage,
+    cut_over: job.cutOver && { at: job.cutOver.at, run_id: job.cutOver.runId },
     disks: job.disks.map((disk) => ({
       disk_id: disk.diskId,
       status: disk.status,

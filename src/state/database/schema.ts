@@ -230,6 +230,10 @@ export const migrations: readonly string[] = [
     read_at TEXT NOT NULL
   ) STRICT;
   `,
+  // The progress job that a run reported under: `status JOB` finds the VM by it.
+  `
+  ALTER TABLE run ADD COLUMN progress_job TEXT;
+  `,
 ];
 
 /** Brings an open database to the newest of `steps`, all of it in the caller's transaction. */
