@@ -14,6 +14,7 @@ export const exitCodes = {
   changeIdStore: 6,
   locked: 7,
   mismatch: 8,
+  guest: 9,
 } as const;
 
 export type ExitClass = Exclude<keyof typeof exitCodes, "success">;
@@ -271,6 +272,40 @@ export const catalogue = {
     exit: "changeIdStore",
     meaning: "Nothing is known of the target that the snapshot could be compared with.",
     remedy: "Run 'migratekit migrate' to its end; then the target can be verified.",
+  },
+
+  // Guest: conversion and rehearsal
+  "guest-tool-missing": {
+    exit: "guest",
+    meaning: "A program or file that a conversion needs is not installed here.",
+    remedy: "Install the package that the message names.",
+  },
+  "guest-unsupported": {
+    exit: "guest",
+    meaning: "The guest is of a kind that cannot be converted.",
+    remedy:
+      "Install the virtio drivers in the guest by hand while it runs at VMware, then copy it as it is.",
+  },
+  "conversion-failed": {
+    exit: "guest",
+    meaning: "The conversion broke off; the targets are as they were.",
+    remedy: "The last words of the program that failed are above; --debug shows its whole log.",
+  },
+  "conversion-timeout": {
+    exit: "guest",
+    meaning: "The conversion did not end within --convert-timeout; the targets are as they were.",
+    remedy:
+      "Run with --debug to see where it stands still; allow more with --convert-timeout if it is only slow.",
+  },
+  "overlay-too-large": {
+    exit: "guest",
+    meaning: "The conversion would change more of the disks than is allowed.",
+    remedy: "Find out with --debug what writes so much in the guest.",
+  },
+  "work-folder-unusable": {
+    exit: "guest",
+    meaning: "The folder for temporary files cannot be used, or is full.",
+    remedy: "Make room there, or set TMPDIR to a folder on a larger file system.",
   },
 
   // Cutover

@@ -4,3 +4,5 @@
  */
 export type { Conversion, ConvertedHardware, Finding, Repair } from "./conversion.ts";
 export type { GuestDisk, GuestHardware, GuestNic, Overlay } from "./machine.ts";
+export { makeOverlays, type OverlayOptions } from "./overlays/overlays.ts";
+export { makeWorkFolder, type WorkFolder } from "./work/work.ts";

@@ -10,6 +10,7 @@ const meanings: Record<keyof typeof exitCodes, string> = {
   changeIdStore: "what is kept of runs: change-ID store, state directory, a job's progress",
   locked: "the VM or a target is locked or taken",
   mismatch: "verification found a difference",
+  guest: "the guest: a conversion failed, or the machine would not boot",
 };
 
 /** Every exit code and what it means; a signal adds 128+N. */

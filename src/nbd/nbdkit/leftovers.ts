@@ -1,11 +1,10 @@
 /** What nbdkit processes of dead runs left behind: found, ended, removed. */
-import { once } from "node:events";
 import { lstat, readdir, readFile, rm } from "node:fs/promises";
-import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Logger } from "pino";
-import { hasSystemCode, messageOf } from "../../errors.ts";
+import { messageOf } from "../../errors.ts";
+import { listenerAt } from "../../living-mark.ts";
 import { markOf, placeFor, socketOf, workspaceName } from "./workspace.ts";
 
 /**
@@ -75,19 +74,4 @@ async function killUsersOf(socketPath: string): Promise<number[]> {
     killed.push(Number(name));
   }
   return killed;
-}
-
-/** Whether a process listens at a Unix socket; `none`: the one that did has ended. */
-async function listenerAt(path: string): Promise<"some" | "none" | "missing"> {
-  const socket = connect(path);
-  try {
-    await once(socket, "connect");
-    return "some";
-  } catch (error) {
-    if (hasSystemCode(error, "ENOENT")) return "missing";
-    // Anything else, such as a mark that may not be asked, is no proof of an end.
-    return hasSystemCode(error, "ECONNREFUSED") ? "none" : "some";
-  } finally {
-    socket.destroy();
-  }
 }

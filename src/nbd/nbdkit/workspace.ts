@@ -1,11 +1,11 @@
 /** The private directory of one nbdkit process: socket, VDDK's configuration, its temporary files. */
-import { once } from "node:events";
 import { mkdtemp, rm, stat, writeFile } from "node:fs/promises";
-import { createServer, type Server } from "node:net";
+import type { Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { MigratekitError, messageOf } from "../../errors.ts";
 import { fileProblem } from "../../file-problem.ts";
+import { listenAt, socketPathBytesMax } from "../../living-mark.ts";
 
 export interface Workspace {
   /** Mode 0700, with an unpredictable name. */
@@ -14,8 +14,6 @@ export interface Workspace {
   remove(): Promise<void>;
 }
 
-/** What fits into sockaddr_un on Linux, without the closing NUL. */
-const socketPathBytesMax = 107;
 const prefix = "migratekit-nbdkit-";
 
 /** A directory of ours by its name, which carries the PID of its maker for people to read. */
@@ -58,14 +56,6 @@ function workspaceOf(dir: string, mark: Server): Workspace {
       await rm(dir, { recursive: true, force: true });
     },
   };
-}
-
-/** Keeps nobody waiting: who connects knows what he wanted to. Does not keep this process alive. */
-async function listenAt(path: string): Promise<Server> {
-  const server = createServer((socket) => socket.destroy());
-  server.unref().listen(path);
-  await once(server, "listening");
-  return server;
 }
 
 /**
