@@ -4,5 +4,6 @@
  */
 export type { Conversion, ConvertedHardware, Finding, Repair } from "./conversion.ts";
 export type { GuestDisk, GuestHardware, GuestNic, Overlay } from "./machine.ts";
-export { makeOverlays, type OverlayOptions } from "./overlays/overlays.ts";
+export type { OverlayOptions } from "./overlays/options.ts";
+export { makeOverlays } from "./overlays/overlays.ts";
 export { makeWorkFolder, type WorkFolder } from "./work/work.ts";

@@ -77,8 +77,8 @@ test("a target that speaks TLS is read through a local bridge, which ends with t
   const { folder, volume } = await folderWithVolume(t);
   const psk = join(folder, "keys.psk");
   await writeFile(psk, `alice:${"5b".repeat(32)}\n`, { mode: 0o600 });
-  const tls = ["--tls=require", `--tls-psk=${psk}`];
-  await using server = await startNbdkit([...tls, "file", volume]);
+  const serverTls = ["--tls=require", `--tls-psk=${psk}`];
+  await using server = await startNbdkit([...serverTls, "file", volume]);
   await using work = await makeWorkFolder({ logger, parent: folder });
   const before = await digest(volume);
   const disk = diskAt(`nbds://alice@127.0.0.1:${server.port}/`);

@@ -8,9 +8,9 @@ import { listenerAt } from "../../living-mark.ts";
 import { displayUri, formatNbdUri, parseNbdUri, usesTls } from "../../nbd/target/uri.ts";
 import { describeExit, hasExited } from "../../stop-process.ts";
 import { oneLine } from "../../text.ts";
-import { cannotStart } from "../tools/missing.ts";
+import { cannotStart } from "../tools/tools.ts";
 import type { WorkFolder } from "../work/work.ts";
-import type { OverlayOptions } from "./overlays.ts";
+import type { OverlayOptions } from "./options.ts";
 
 const readyTimeoutMs = 30_000;
 const pollMs = 20;

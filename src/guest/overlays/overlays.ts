@@ -1,23 +1,15 @@
 /** Overlays: one qcow2 file for each disk, backed by its NBD target, which is only ever read. */
 import { join } from "node:path";
-import type { Logger } from "pino";
 import { MigratekitError } from "../../errors.ts";
-import type { TargetTls } from "../../nbd/target/tls.ts";
 import { displayUri } from "../../nbd/target/uri.ts";
 import { runProgram } from "../../run-program.ts";
 import { oneLine } from "../../text.ts";
 import type { GuestDisk, Overlay } from "../machine.ts";
-import { cannotStart } from "../tools/missing.ts";
+import { cannotStart } from "../tools/tools.ts";
 import type { WorkFolder } from "../work/work.ts";
 import { backingOf } from "./backing.ts";
 import { startBridge } from "./bridge.ts";
-
-export interface OverlayOptions {
-  readonly logger: Logger;
-  readonly signal?: AbortSignal;
-  /** For targets of scheme nbds: what `prepareTargetTls` made. */
-  readonly tls?: TargetTls["endpointFields"];
-}
+import type { OverlayOptions } from "./options.ts";
 
 /** How long a target may take to answer when it is opened. */
 const openTimeoutMs = 60_000;
