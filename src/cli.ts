@@ -20,6 +20,7 @@ const commands: Record<CommandName, () => Promise<CommandModule>> = {
   verify: () => import("./commands/verify.ts"),
   cutover: () => import("./commands/cutover.ts"),
   cleanup: () => import("./commands/cleanup.ts"),
+  list: () => import("./commands/list.ts"),
   status: () => import("./commands/status.ts"),
   history: () => import("./commands/history.ts"),
   completion: () => import("./commands/completion.ts"),

@@ -12,6 +12,7 @@ export const commandNames = [
   "verify",
   "cutover",
   "cleanup",
+  "list",
   "status",
   "history",
   "completion",
@@ -56,7 +57,7 @@ const connected = ["migrate", "check", "verify", "cutover", "cleanup"] as const;
 const copying = ["migrate", "check", "verify", "cutover"] as const;
 const syncing = ["migrate", "check", "cutover"] as const;
 /** Those that have settings at all. */
-const settled = [...connected, "status", "history"] as const;
+const settled = [...connected, "list", "status", "history"] as const;
 
 function define<T>(spec: OptionSpec<T>): OptionSpec<T> & { readonly optional: true };
 function define<T>(spec: OptionSpec<T>, presence: "defaulted"): OptionSpec<T>;
@@ -685,8 +686,8 @@ export const options = {
   watch: define(
     {
       group: "report",
-      describe: "follow the job until it ends",
-      commands: ["status"],
+      describe: "go on showing what changes: a job or run until it ends, the list until a signal",
+      commands: ["list", "status"],
       parse: type.flag,
       fallback: "false",
     },

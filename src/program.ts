@@ -73,11 +73,18 @@ export const commandTexts: Record<CommandName, CommandText> = {
     description: "Lists and removes snapshots, sockets, processes and journals of dead runs.",
     examples: ["migratekit cleanup --config web01.yaml --dry-run"],
   },
+  list: {
+    summary: "the VMs of this machine: last sync, delta, running now, trouble",
+    description:
+      "Shows every VM that the state directory knows: its disks and their targets, the last sync and what had changed by then, whether a run is at work, when it was verified, rehearsed and cut over, and what is to be looked at. Asks nobody else.",
+    examples: ["migratekit list", "migratekit list --watch"],
+  },
   status: {
-    summary: "progress of a job, from the VMA API",
-    description: "Shows a job as the VMA API knows it.",
+    summary: "progress of a job of the VMA API, or of the runs of this machine",
+    description:
+      "Shows a job as the VMA API knows it; without a job, every run that is at work with this state directory.",
     operand: "[job]",
-    examples: ["migratekit status job-20250906-123456 --watch"],
+    examples: ["migratekit status --watch", "migratekit status job-20250906-123456 --watch"],
   },
   history: {
     summary: "past runs of a VM",

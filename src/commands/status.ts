@@ -6,6 +6,8 @@ import { fetchProgress } from "../progress/vma/status.ts";
 import type { CommandContext } from "../report/context.ts";
 import { printJson } from "../report/json/json.ts";
 import { statusDocument } from "../report/json/status.ts";
+import { showLocalRuns } from "../report/overview/local-status.ts";
+import { Screen } from "../report/overview/screen.ts";
 import { factsText, type ShownJob, statusText } from "../report/status-text.ts";
 import { sheetOf } from "../report/table.ts";
 import { reportOnly } from "../report-only.ts";
@@ -17,16 +19,12 @@ const watchIntervalMs = 2000;
 /** Of `--watch`, in a row: a service that restarts is waited for. */
 const failuresMax = 5;
 
-/** `migratekit status [JOB]`: a job as the VMA API knows it. */
+/** `migratekit status [JOB]`: a job as the VMA API knows it; without one, the runs of this machine. */
 export async function run(context: CommandContext): Promise<number> {
   const { config, operands } = context;
   const jobId = operands[0] ?? config.jobId;
-  if (jobId === undefined) {
-    throw new MigratekitError("usage", "status needs a job", {
-      remedy: "Give it as the argument or in MIGRATEKIT_PROGRESS_JOB_ID.",
-    });
-  }
-  if (config.watch) await watch(context, jobId);
+  if (jobId === undefined) await showLocalRuns(context);
+  else if (config.watch) await watch(context, jobId);
   else show(context, await readJob(context, jobId));
   return exitCodes.success;
 }
@@ -74,15 +72,14 @@ function vmsAt(state: State, config: CommandContext["config"]): VmIdentity[] {
  */
 async function watch(context: CommandContext, jobId: string): Promise<void> {
   const { config, signal, logger } = context;
-  const screen = new Screen();
+  const screen = new Screen(config.cursor);
   let failures = 0;
   let seen: ShownJob | undefined;
   for (;;) {
     try {
       seen = await readJob(context, jobId);
       failures = 0;
-      if (config.json || !process.stdout.isTTY || !config.cursor) show(context, seen, screen);
-      else screen.redraw(statusText(seen, sheetOf(config)));
+      show(context, seen, screen);
     } catch (error) {
       signal.throwIfAborted();
       if (seen === undefined || ++failures >= failuresMax) throw error;
@@ -100,23 +97,7 @@ async function watch(context: CommandContext, jobId: string): Promise<void> {
 /** In a pipe and on a dumb terminal, `--watch` writes a line when something changed. */
 function show({ config }: CommandContext, job: ShownJob, watching?: Screen): void {
   if (config.json) printJson(statusDocument(job));
-  else if (watching) watching.line(factsText(job));
+  else if (watching?.isLive) watching.show(statusText(job, sheetOf(config)));
+  else if (watching) watching.show(`${factsText(job)}\n`);
   else process.stdout.write(statusText(job, sheetOf(config)));
-}
-
-class Screen {
-  #last = "";
-  #begun = false;
-
-  line(text: string): void {
-    if (text !== this.#last) process.stdout.write(`${text}\n`);
-    this.#last = text;
-  }
-
-  /** Over what stands there, so that nothing flickers. */
-  redraw(text: string): void {
-    const lines = text.replaceAll("\n", "\u001b[K\n");
-    process.stdout.write(`${this.#begun ? "\u001b[H" : "\u001b[2J\u001b[H"}${lines}\u001b[J`);
-    this.#begun = true;
-  }
 }

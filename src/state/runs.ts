@@ -144,6 +144,12 @@ export class RunStore {
     return this.#select(vm, "1", limit);
   }
 
+  /** The newest completed run of one of these commands. */
+  lastCompleted(vm: VmIdentity, commands: readonly string[]): RunRecord | undefined {
+    const ofThem = "status = 'completed' AND command IN (SELECT value FROM json_each(?))";
+    return this.#select(vm, ofThem, 1, JSON.stringify(commands))[0];
+  }
+
   /** Newest first; for estimates and metrics. */
   lastSuccessfulRuns(vm: VmIdentity, limit = 10): RunRecord[] {
     return this.#select(vm, "status = 'completed'", limit);
@@ -167,13 +173,13 @@ export class RunStore {
     return this.#select(vm, unfinished).filter((run) => !isLive(run, holder));
   }
 
-  #select(vm: VmIdentity, condition: string, limit = -1): RunRecord[] {
+  #select(vm: VmIdentity, condition: string, limit = -1, ...values: string[]): RunRecord[] {
     return this.#db.view("Reading the past runs", () => {
       const vmId = findVmRow(this.#db, vm);
       if (vmId === undefined) return [];
       const sql = `SELECT * FROM run WHERE vm_id = ? AND ${condition}
         ORDER BY sequence DESC LIMIT ?`;
-      return this.#db.all(sql, vmId, limit).map((row) => toRunRecord(this.#db, row));
+      return this.#db.all(sql, vmId, ...values, limit).map((row) => toRunRecord(this.#db, row));
     });
   }
 

@@ -7,6 +7,7 @@ import { Interruption } from "../../interruption.ts";
 import { redact } from "../../logger.ts";
 import type { ProgressTracker, Stage } from "../../progress/progress.ts";
 import { reportOnly } from "../../report-only.ts";
+import { removeLiveProgress, writeLiveProgress } from "../../state/lock/live-progress.ts";
 import type { RunResult, RunStart } from "../../state/run-record.ts";
 import type { RunStore } from "../../state/runs.ts";
 import { type UndoStack, withUndo } from "../../undo.ts";
@@ -32,6 +33,7 @@ export async function withRun<T>(
   const logger = held.logger.child({ runId });
   const clock = new StageClock(reporter, runs, runId, logger);
   const run = { ...held, runId, logger, reporter: clock };
+  using _live = tellProgress(run);
   const finish = (end: RunResult) =>
     reportOnly(logger, "the end of the run is not in the history", () =>
       runs.finishRun(runId, end),
@@ -55,6 +57,33 @@ export async function withRun<T>(
 export function runStart({ command, jobId }: Config, lockToken: string): RunStart {
   const { version } = buildInfo;
   return { command, version, lockToken, ...(jobId === undefined ? {} : { progressJob: jobId }) };
+}
+
+const liveIntervalMs = 1000;
+
+/** Tells other processes of this machine, from now to its disposal, how far the run is. */
+function tellProgress({ runId, reporter, config, identity, logger }: Run): Disposable {
+  const { stateDir } = config;
+  const { instanceUuid } = identity;
+  const attempt = (what: () => void) => {
+    try {
+      what();
+    } catch (error) {
+      logger.debug(`others cannot see how far the run is: ${messageOf(error)}`);
+    }
+  };
+  const tell = () =>
+    attempt(() =>
+      writeLiveProgress(stateDir, instanceUuid, { runId, ...reporter.tracker.snapshot() }),
+    );
+  tell();
+  const timer = setInterval(tell, liveIntervalMs).unref();
+  return {
+    [Symbol.dispose]() {
+      clearInterval(timer);
+      attempt(() => removeLiveProgress(stateDir, instanceUuid));
+    },
+  };
 }
 
 /** Passes stages on and keeps how long each took in the run's history. */

@@ -125,13 +125,18 @@ const unknownHolder: VmLockHolder = {
   vmPath: "",
 };
 
-function lockFiles(stateDir: string, instanceUuid: string) {
+/** The files of a VM: its lock, who holds it, and how far the holder is (live-progress.ts). */
+export function lockFiles(stateDir: string, instanceUuid: string) {
   const uuid = instanceUuid.toLowerCase();
   const name = /^[0-9a-z-]{1,64}$/.test(uuid)
     ? uuid
     : createHash("sha256").update(uuid).digest("hex");
   const base = join(locksDirectory(stateDir), name);
-  return { lockPath: `${base}.lock`, infoPath: `${base}.holder` };
+  return {
+    lockPath: `${base}.lock`,
+    infoPath: `${base}.holder`,
+    progressPath: `${base}.progress`,
+  };
 }
 
 /** Only the holder of the lock calls this, so one name for the temporary file is enough. */

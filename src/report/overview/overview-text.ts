@@ -1,0 +1,121 @@
+/** What is known of the VMs, for people: a row for each, and what belongs to it below. */
+import stringWidth from "string-width";
+import { formatBytes } from "../../text.ts";
+import { type Sheet, shown, table } from "../table.ts";
+import type { Done, KnownVm } from "./overview.ts";
+
+const headings = [
+  "VM",
+  "running now",
+  "last sync",
+  "delta",
+  "verified",
+  "rehearsed",
+  "cut over",
+] as const;
+
+/** `nowMs` makes ages of times. Ends with a line break. */
+export function overviewText(vms: readonly KnownVm[], sheet: Sheet, nowMs: number): string {
+  const names = shortNames(vms);
+  const age = (done: Done | undefined) => (done === undefined ? "-" : ageText(done.at, nowMs));
+  const rows = vms.map((vm, at) => [
+    names[at]!,
+    runningText(vm),
+    age(vm.last_sync),
+    vm.delta_bytes === undefined ? "-" : formatBytes(vm.delta_bytes),
+    age(vm.verified),
+    age(vm.rehearsed),
+    age(vm.cut_over),
+  ]);
+  const fitting = columnsThatFit(rows, sheet);
+  const below = vms.map((vm, at) => [
+    ...overflowLine(rows[at]!, fitting),
+    ...vm.disks.map((disk) => `  ${diskText(disk, sheet)}`),
+    ...vm.trouble.map((text) => `  trouble: ${shown(text)}`),
+  ]);
+  const shownRows = rows.map((row) => row.slice(0, fitting));
+  const [head, ...lines] = table(headings.slice(0, fitting), shownRows, sheet)
+    .trimEnd()
+    .split("\n");
+  const all = [head!, ...lines.flatMap((line, at) => [line, ...below[at]!.map(cut(sheet))])];
+  return `${all.join("\n")}\n`;
+}
+
+/** Name, what runs and the last sync always stand in the table. */
+const columnsMin = 3;
+
+function columnsThatFit(rows: readonly string[][], { columns }: Sheet): number {
+  let count: number = headings.length;
+  const width = () => {
+    const part = rows.map((row) => row.slice(0, count));
+    const lines = table(headings.slice(0, count), part).split("\n");
+    return Math.max(...lines.map((line) => stringWidth(line)));
+  };
+  while (columns !== undefined && count > columnsMin && width() > columns) count--;
+  return count;
+}
+
+/** What the table has no room for. */
+function overflowLine(row: readonly string[], fitting: number): string[] {
+  const facts = row
+    .map((cell, at) => ({ cell, text: `${headings[at]} ${cell}` }))
+    .slice(fitting)
+    .filter(({ cell }) => cell !== "-");
+  return facts.length === 0 ? [] : [`  ${facts.map(({ text }) => text).join(", ")}`];
+}
+
+/** The last part of a path, or all of it where two VMs share that part. */
+function shortNames(vms: readonly KnownVm[]): string[] {
+  const last = vms.map(({ vm_path }) => vm_path.slice(vm_path.lastIndexOf("/") + 1));
+  return vms.map(({ vm_path, endpoint }, at) => {
+    if (last.filter((name) => name === last[at]).length === 1) return last[at]!;
+    const paths = vms.filter((other) => other.vm_path === vm_path);
+    return paths.length === 1 ? vm_path : `${vm_path} at ${endpoint}`;
+  });
+}
+
+function runningText({ running }: KnownVm): string {
+  if (running === undefined) return "-";
+  const { command, stage, percent } = running;
+  if (stage === undefined) return command;
+  return percent === undefined ? `${command}: ${stage}` : `${command}: ${stage} ${percent} %`;
+}
+
+function diskText(disk: KnownVm["disks"][number], { unicode }: Sheet): string {
+  const size = disk.capacity_bytes === undefined ? "" : ` ${formatBytes(disk.capacity_bytes)}`;
+  const target = disk.target === undefined ? "no target yet" : shown(disk.target);
+  return `${disk.disk_id}${size} ${unicode ? "→" : "->"} ${target}`;
+}
+
+/** On a terminal a line that does not fit is broken, not cut: its end is what tells. */
+function cut({ columns }: Sheet): (line: string) => string {
+  if (columns === undefined) return (line) => line;
+  const room = Math.max(20, columns);
+  return (line) => {
+    const lines: string[] = [];
+    let now = "";
+    for (const word of line.trimEnd().split(/(?<=\S)(?= )/)) {
+      if (now !== "" && now.length + word.length > room) {
+        lines.push(now);
+        now = `   ${word}`;
+      } else {
+        now += word;
+      }
+    }
+    return [...lines, now].join("\n");
+  };
+}
+
+const spans = [
+  { name: "d", seconds: 86_400 },
+  { name: "h", seconds: 3600 },
+  { name: "min", seconds: 60 },
+  { name: "s", seconds: 1 },
+];
+
+/** `5 min ago`; a clock that was set back makes no future. */
+export function ageText(at: string, nowMs: number): string {
+  const seconds = Math.max(0, Math.floor((nowMs - Date.parse(at)) / 1000));
+  const { name, seconds: unit } = spans.find((span) => seconds >= span.seconds) ?? spans.at(-1)!;
+  return `${Math.floor(seconds / unit)} ${name} ago`;
+}
