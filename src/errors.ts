@@ -285,6 +285,11 @@ export const catalogue = {
     meaning: "The folder for temporary files cannot be used, or is full.",
     remedy: "Make room there, or set TMPDIR to a folder on a larger file system.",
   },
+  "boot-failed": {
+    exit: "guest",
+    meaning: "QEMU could not start the guest here, so nothing is known of it.",
+    remedy: "Look at QEMU's own words in the message; make memory free on this machine.",
+  },
 
   // Cutover
   "cut-over": {

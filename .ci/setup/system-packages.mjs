@@ -35,6 +35,8 @@ const packages = [
   ["ntfs-3g", "mkntfs", "makes volumes to look into", ["test"]],
   ["fdisk", "sfdisk", "partitions the volumes to look into", ["test"]],
   ["groff-base", "groff", "checks the manual page", ["test"]],
+  ["qemu-system-x86", "qemu-system-x86_64", "starts guests", ["test", "guests"]],
+  ["ovmf", "/usr/share/OVMF/OVMF_CODE_4M.fd", "UEFI for guests", ["test", "guests"]],
   ["tmux", "tmux", "a real terminal for the tests of progress bars", ["test"]],
 ].map(([name, probe, purpose, groups]) => ({ name, probe, purpose, groups }));
 
