@@ -11,7 +11,7 @@ import { bashCompletion } from "../src/manual/completion-bash.ts";
 import { fishCompletion } from "../src/manual/completion-fish.ts";
 import { zshCompletion } from "../src/manual/completion-zsh.ts";
 import { errorList } from "../src/manual/error-list.ts";
-import { manPage } from "../src/manual/man-page.ts";
+import { manPages } from "./package/manual.mjs";
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const version = readFileSync(join(root, "VERSION.txt"), "utf8").trim();
@@ -20,7 +20,7 @@ const epoch = process.env.SOURCE_DATE_EPOCH;
 const date = (epoch ? new Date(Number(epoch) * 1000) : new Date()).toISOString().slice(0, 10);
 
 write("docs/errors.md", errorList());
-write("build/manual/migratekit.1", manPage(version, date));
+for (const [name, page] of manPages(version, date)) write(`build/manual/${name}`, page);
 write("build/manual/migratekit.bash", bashCompletion());
 write("build/manual/_migratekit", zshCompletion());
 write("build/manual/migratekit.fish", fishCompletion());

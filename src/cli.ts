@@ -6,10 +6,10 @@ import "./process-guard.ts"; // before anything that takes time to load
 import { CommanderError } from "commander";
 import { becomeOwnerOf } from "./become-owner.ts";
 import type { Config, GivenFlags } from "./config.ts";
-import { exitCodes } from "./errors.ts";
+import { exitCodes, MigratekitError } from "./errors.ts";
 import { exitCodeOf, Interruption } from "./interruption.ts";
 import { type CommandName, commandNames } from "./options.ts";
-import { buildProgram, glimpse, type Invocation, mistakeOf } from "./program.ts";
+import { buildProgram, glimpse, helpTopics, type Invocation, mistakeOf } from "./program.ts";
 import type { CommandModule } from "./report/context.ts";
 import { Voice } from "./report/voice.ts";
 
@@ -23,6 +23,7 @@ const commands: Record<CommandName, () => Promise<CommandModule>> = {
   list: () => import("./commands/list.ts"),
   status: () => import("./commands/status.ts"),
   history: () => import("./commands/history.ts"),
+  config: () => import("./commands/config.ts"),
   completion: () => import("./commands/completion.ts"),
 };
 
@@ -38,6 +39,7 @@ async function main(argv: readonly string[]): Promise<number> {
   }
   let invocation: Invocation | number | undefined;
   try {
+    if (argv[0] === "help" && (await printTopic(argv.slice(1)))) return exitCodes.success;
     invocation = parseArguments(argv);
     if (typeof invocation === "number") return invocation;
     // What has come to its end when a signal arrives was not interrupted by it.
@@ -51,6 +53,24 @@ async function main(argv: readonly string[]): Promise<number> {
     if (error instanceof Interruption) dieBySignal(error);
     return exitCodeOf(error);
   }
+}
+
+/**
+ * Whether `help` was asked for a topic; a command's help is commander's.
+ * @throws MigratekitError `usage` for what is neither
+ */
+async function printTopic([name, ...more]: readonly string[]): Promise<boolean> {
+  if (name === undefined || name.startsWith("-") || more.length > 0) return false;
+  if (["help", ...commandNames].includes(name)) return false;
+  const { topicText } = await import("./manual/topics.ts");
+  const text = topicText(name);
+  if (text === undefined) {
+    throw new MigratekitError("usage", `there is no help on "${name}"`, {
+      remedy: `Give a command, an error's code, or one of ${Object.keys(helpTopics).join(", ")}.`,
+    });
+  }
+  process.stdout.write(text);
+  return true;
 }
 
 /** With `--json` every failure is a document, whether or not the command had come to print one. */

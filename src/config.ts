@@ -6,9 +6,20 @@ import { existsSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { type ConfigFile, nearMiss, readConfigFile } from "./config-file.ts";
+import {
+  type Environment,
+  entries,
+  environmentSource,
+  fileSource,
+  flagSource,
+  type GivenFlags,
+  openConfigFile,
+  type Source,
+  settingOf,
+  systemConfigFile,
+} from "./config-sources.ts";
 import { MigratekitError } from "./errors.ts";
 import { addSecret } from "./logger.ts";
-import { InvalidValue } from "./option-types.ts";
 import {
   type CommandName,
   camelCase,
@@ -36,16 +47,10 @@ export interface Config extends Settings {
   readonly warnings: readonly string[];
 }
 
+export type { Environment, GivenFlags } from "./config-sources.ts";
+
 /** The state directory of root and of the system account that the package makes. */
 export const systemStateDir = "/var/lib/migratekit";
-
-/** Settings for all VMs of this machine, where the file exists; the weakest of all. */
-export const systemConfigFile = "/etc/migratekit/config.yaml";
-
-export type Environment = Readonly<Record<string, string | undefined>>;
-
-/** What commander collected: option name (with dashes) to its text; switches are true or false. */
-export type GivenFlags = ReadonlyMap<OptionName, string | boolean>;
 
 /** What a list of VMs adds (migration/list/read-list.ts). */
 export interface ListSettings {
@@ -63,9 +68,38 @@ export function resolveConfig(
   list?: ListSettings,
   systemFile: string = systemConfigFile,
 ): Config {
-  const file = openConfigFile(flags, environment);
+  const sources = sourcesOf(flags, environment, systemFile, list);
+  const warnings: string[] = unknownVariables(environment);
+  const settings: Record<string, unknown> & { stateDir?: string; vddkLibdir?: string } = {};
+  for (const [name, spec] of entries()) {
+    settings[camelCase(name)] = settingOf(name, spec, sources);
+  }
+  // What only shows settings reads no secret.
+  const password = command === "config" ? undefined : resolvePassword(settings, sources, warnings);
+  if (password) addSecret(password.reveal());
+  return Object.freeze({
+    ...(settings as unknown as Settings),
+    command,
+    vmwarePassword: password,
+    stateDir: settings.stateDir ?? defaultStateDir(environment),
+    vddkLibdir: settings.vddkLibdir ?? defaultVddkLibdir(),
+    colour: !environment.NO_COLOR && environment.TERM !== "dumb",
+    unicode: isUnicode(environment),
+    cursor: environment.TERM !== "dumb",
+    warnings: Object.freeze(warnings),
+  });
+}
+
+/** The nearest first. @throws as `resolveConfig` */
+function sourcesOf(
+  flags: GivenFlags,
+  environment: Environment,
+  systemFile: string,
+  list?: ListSettings,
+): Source[] {
+  const file = openConfigFile(flags, environment, systemFile);
   const system = existsSync(systemFile) ? readConfigFile(systemFile) : undefined;
-  const sources = [
+  return [
     ...(list ? [fileSource(list.own)] : []),
     flagSource(flags),
     environmentSource(environment),
@@ -73,24 +107,45 @@ export function resolveConfig(
     ...(file ? [fileSource(file)] : []),
     ...(system ? [fileSource(system)] : []),
   ];
-  const warnings: string[] = unknownVariables(environment);
-  const settings: Record<string, unknown> = {};
-  for (const [name, spec] of entries()) {
-    settings[camelCase(name)] = settingOf(name, spec, sources);
-  }
-  const password = resolvePassword(settings, sources, warnings);
-  if (password) addSecret(password.reveal());
-  return Object.freeze({
-    ...(settings as unknown as Settings),
-    command,
-    vmwarePassword: password,
-    stateDir: (settings.stateDir as string | undefined) ?? defaultStateDir(environment),
-    vddkLibdir: (settings.vddkLibdir as string | undefined) ?? defaultVddkLibdir(),
-    colour: !environment.NO_COLOR && environment.TERM !== "dumb",
-    unicode: isUnicode(environment),
-    cursor: environment.TERM !== "dumb",
-    warnings: Object.freeze(warnings),
+}
+
+/** A setting as it holds, and where it comes from: for `config show`. */
+export interface ShownSetting {
+  readonly name: OptionName;
+  readonly group: OptionSpec["group"];
+  /** As it was written; `[secret]` for one. Absent: nothing holds. */
+  readonly value?: string;
+  readonly from: Source["kind"] | "default" | "unset";
+  /** The flag, the variable or FILE:LINE. */
+  readonly place?: string;
+}
+
+/** Every setting but those that are asked of one command only. @throws as `resolveConfig` */
+export function shownSettings(
+  flags: GivenFlags,
+  environment: Environment = process.env,
+  systemFile: string = systemConfigFile,
+): ShownSetting[] {
+  const sources = sourcesOf(flags, environment, systemFile);
+  return entries().map(([name, spec]) => {
+    const { group } = spec;
+    for (const source of sources) {
+      const given = source.find(name, spec);
+      if (given === undefined) continue;
+      const secret = settingOf(name, spec, [source]) instanceof Secret;
+      const place = source.kind === "file" ? given.place.replace(/: [^:]*$/, "") : given.place;
+      return { name, group, value: secret ? "[secret]" : given.text, from: source.kind, place };
+    }
+    const value = defaultOf(name, spec, environment);
+    if (value === undefined) return { name, group, from: "unset" };
+    return { name, group, value, from: "default" };
   });
+}
+
+function defaultOf(name: OptionName, spec: OptionSpec, environment: Environment) {
+  if (name === "state-dir") return defaultStateDir(environment);
+  if (name === "vddk-libdir") return defaultVddkLibdir();
+  return spec.fallback ?? spec.fallbackNote;
 }
 
 /**
@@ -167,79 +222,6 @@ const vddkPlaces = [
 
 function defaultVddkLibdir(): string {
   return vddkPlaces.find((place) => existsSync(place)) ?? vddkPlaces[0]!;
-}
-
-function entries(): [OptionName, OptionSpec][] {
-  return Object.entries(options) as [OptionName, OptionSpec][];
-}
-
-/** One place where settings come from. */
-interface Source {
-  readonly kind: "flag" | "variable" | "file";
-  /** Others on this machine can read it. */
-  readonly open?: boolean;
-  find(name: OptionName, spec: OptionSpec): Given | undefined;
-}
-
-interface Given {
-  readonly text: string;
-  /** Flag, variable or FILE:LINE, for messages. */
-  readonly place: string;
-}
-
-function flagSource(flags: GivenFlags): Source {
-  return {
-    kind: "flag",
-    find(name) {
-      const given = flags.get(name);
-      return given === undefined ? undefined : { text: String(given), place: `--${name}` };
-    },
-  };
-}
-
-/** An empty variable counts as not set, as scripts leave them behind. */
-function environmentSource(environment: Environment): Source {
-  return {
-    kind: "variable",
-    find(name, spec) {
-      const place = variablesOf(name, spec).find((candidate) => environment[candidate]);
-      return place === undefined ? undefined : { text: environment[place] ?? "", place };
-    },
-  };
-}
-
-function fileSource(file: ConfigFile): Source {
-  return {
-    kind: "file",
-    open: file.readableByOthers,
-    find(name) {
-      const text = file.values.get(name);
-      return text === undefined ? undefined : { text, place: file.where(name) };
-    },
-  };
-}
-
-/** The first source that has it wins. */
-function settingOf(name: OptionName, spec: OptionSpec, sources: readonly Source[]): unknown {
-  for (const source of sources) {
-    const given = source.find(name, spec);
-    if (given) return parse(spec, given.text, given.place);
-  }
-  return spec.fallback === undefined ? undefined : spec.parse(spec.fallback);
-}
-
-function parse(spec: OptionSpec, text: string, place: string): unknown {
-  try {
-    return spec.parse(text);
-  } catch (error) {
-    if (!(error instanceof InvalidValue)) throw error;
-    throw new MigratekitError("usage", `${place} ${error.message}`);
-  }
-}
-
-function openConfigFile(flags: GivenFlags, environment: Environment): ConfigFile | undefined {
-  const path = flags.get("config") ?? environment.MIGRATEKIT_CONFIG;
-  return typeof path === "string" && path !== "" ? readConfigFile(path) : undefined;
 }
 
 /** A variable of ours that nothing reads is most often a typing error. */

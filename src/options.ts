@@ -15,6 +15,7 @@ export const commandNames = [
   "list",
   "status",
   "history",
+  "config",
   "completion",
 ] as const;
 export type CommandName = (typeof commandNames)[number];
@@ -57,7 +58,7 @@ const connected = ["migrate", "check", "verify", "cutover", "cleanup"] as const;
 const copying = ["migrate", "check", "verify", "cutover"] as const;
 const syncing = ["migrate", "check", "cutover"] as const;
 /** Those that have settings at all. */
-const settled = [...connected, "list", "status", "history"] as const;
+const settled = [...connected, "list", "status", "history", "config"] as const;
 
 function define<T>(spec: OptionSpec<T>): OptionSpec<T> & { readonly optional: true };
 function define<T>(spec: OptionSpec<T>, presence: "defaulted"): OptionSpec<T>;
@@ -715,8 +716,8 @@ export const options = {
   }),
   config: define({
     group: "general",
-    value: "FILE",
-    describe: "YAML file with any of these settings",
+    value: "FILE|NAME",
+    describe: "YAML file with any of these settings; NAME: /etc/migratekit/vms/NAME.yaml",
     commands: settled,
     parse: type.text,
   }),

@@ -33,6 +33,14 @@ export const programText = {
     "Every flag has a variable (--nbd-port: MIGRATEKIT_NBD_PORT) and a field in a YAML file given with --config. A flag beats the variable, which beats the file.",
 } as const;
 
+/** `migratekit help TOPIC`, besides the commands and each error by its code. */
+export const helpTopics = {
+  errors: "every error, what it means and what to do",
+  environment: "every variable that is read",
+  "exit-codes": "what an exit code means",
+  json: "what --json writes",
+} as const;
+
 export const commandTexts: Record<CommandName, CommandText> = {
   migrate: {
     summary: "copy a VM's disks: all of them the first time, then what changed",
@@ -91,6 +99,13 @@ export const commandTexts: Record<CommandName, CommandText> = {
     description: "Lists the runs in the state directory: type, bytes, time, ending.",
     examples: ["migratekit history --vmware-path /Datacenter/vm/MyVM"],
   },
+  config: {
+    summary: "show every setting as it holds here, and where it comes from",
+    description:
+      "Shows every setting with its value and the flag, variable, line of a file or default that it comes from; secrets are hidden. Takes every flag, and refuses what no command would take.",
+    operand: "<show>",
+    examples: ["migratekit config show --config web01"],
+  },
   completion: {
     summary: "print the completion script of a shell: bash, zsh or fish",
     description: "Prints a script that completes commands, flags and their values.",
@@ -138,6 +153,7 @@ export function buildProgram(onInvocation: (invocation: Invocation) => void): Co
     .configureOutput(quietErrors)
     .exitOverride();
   for (const name of commandNames) program.addCommand(buildCommand(name, onInvocation));
+  program.addHelpText("after", `\n${topicsText()}`);
   program.addHelpText("after", `\n${examplesText(commandTexts.migrate.examples.slice(0, 1))}`);
   return program;
 }
@@ -164,6 +180,13 @@ function buildCommand(name: CommandName, onInvocation: (invocation: Invocation) 
   });
 }
 
+function topicsText(): string {
+  const lines = Object.entries(helpTopics).map(
+    ([name, text]) => `  help ${name.padEnd(12)} ${text}`,
+  );
+  return `More help:\n${lines.join("\n")}\n  help CODE         one error by its code: help target-too-small`;
+}
+
 function examplesText(examples: readonly string[]): string {
   return `Example${examples.length > 1 ? "s" : ""}:\n${examples.map((line) => `  ${line}`).join("\n")}`;
 }
@@ -174,7 +197,7 @@ const settingsText = `\n${programText.settings.replace(/(.{1,78})(?: |$)/g, "$1\
 /** The options of a command that are flags, in the order of the table. */
 export function optionsOf(command: CommandName): [OptionName, OptionSpec][] {
   return (Object.entries(options) as [OptionName, OptionSpec][]).filter(
-    ([, spec]) => !spec.noFlag && spec.commands.includes(command),
+    ([, spec]) => !spec.noFlag && (command === "config" || spec.commands.includes(command)),
   );
 }
 

@@ -49,8 +49,8 @@ function layOut(tree, { release, manual, licences, sbom }) {
   tree.writeGzipped(`${documentation}/changelog`, changelog(release));
 }
 
-function layOutManual(tree, { manPage, bash, zsh, fish }) {
-  tree.writeGzipped("usr/share/man/man1/migratekit.1", manPage);
+function layOutManual(tree, { manPages, bash, zsh, fish }) {
+  for (const [name, page] of manPages) tree.writeGzipped(`usr/share/man/man1/${name}`, page);
   tree.write("usr/share/bash-completion/completions/migratekit", bash);
   tree.write("usr/share/zsh/vendor-completions/_migratekit", zsh);
   tree.write("usr/share/fish/vendor_completions.d/migratekit.fish", fish);

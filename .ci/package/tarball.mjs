@@ -26,7 +26,9 @@ export function buildTarball(contents, work, output) {
 
 function layOut(tree, { release, manual, licences, sbom }) {
   tree.copy("bin/migratekit", release.executable, 0o755);
-  tree.writeGzipped("share/man/man1/migratekit.1", manual.manPage);
+  for (const [name, page] of manual.manPages) {
+    tree.writeGzipped(`share/man/man1/${name}`, page);
+  }
   tree.write("share/bash-completion/completions/migratekit", manual.bash);
   tree.write("share/zsh/site-functions/_migratekit", manual.zsh);
   tree.write("share/fish/vendor_completions.d/migratekit.fish", manual.fish);

@@ -1,5 +1,12 @@
-import { commandNames } from "../options.ts";
+import { type CommandName, commandNames } from "../options.ts";
+import { helpTopics } from "../program.ts";
 import { type Flag, flagsOf } from "./flags.ts";
+
+/** The only operands that a command takes, where they can be listed. */
+export function operandsOf(command: CommandName): readonly string[] {
+  if (command === "completion") return completionShells;
+  return command === "config" ? ["show"] : [];
+}
 
 export const completionShells = ["bash", "zsh", "fish"] as const;
 
@@ -32,7 +39,7 @@ ${arm(names(of("nothing")), ":")}
   else
     case \${COMP_WORDS[1]} in
 ${commandNames.map((name) => `      ${name}) words="${wordsOf(name)}" ;;`).join("\n")}
-      help) words="${commandNames.join(" ")}" ;;
+      help) words="${[...commandNames, ...Object.keys(helpTopics)].join(" ")}" ;;
     esac
   fi
   ${reply('-W "$words"')}
@@ -42,8 +49,7 @@ complete -F _migratekit migratekit
 }
 
 function wordsOf(command: (typeof commandNames)[number]): string {
-  const shells = command === "completion" ? completionShells : [];
-  return [...shells, ...names(flagsOf(command)), "--help"].join(" ");
+  return [...operandsOf(command), ...names(flagsOf(command)), "--help"].join(" ");
 }
 
 function names(flags: readonly Flag[]): string[] {

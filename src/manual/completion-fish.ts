@@ -1,6 +1,6 @@
 import { type CommandName, commandNames } from "../options.ts";
-import { commandTexts } from "../program.ts";
-import { completionShells } from "./completion-bash.ts";
+import { commandTexts, helpTopics } from "../program.ts";
+import { operandsOf } from "./completion-bash.ts";
 import { type Flag, flagsOf } from "./flags.ts";
 
 /** The script for fish, to be sourced or laid into its vendor_completions.d. */
@@ -15,8 +15,17 @@ complete -c migratekit -s h -l help -d 'help'
 complete -c migratekit -n __fish_use_subcommand -s V -l version -d 'version, Node and libraries'
 ${commands.join("\n")}
 ${commandNames.flatMap(flagLines).join("\n")}
-complete -c migratekit -n '__fish_seen_subcommand_from completion' -a '${completionShells.join(" ")}'
+${commandNames.flatMap(operandLines).join("\n")}
+complete -c migratekit -n __fish_use_subcommand -a help -d 'help on a command or topic'
+complete -c migratekit -n '__fish_seen_subcommand_from help' -a '${[...commandNames, ...Object.keys(helpTopics)].join(" ")}'
 `;
+}
+
+function operandLines(command: CommandName): string[] {
+  const words = operandsOf(command).join(" ");
+  return words === ""
+    ? []
+    : [`complete -c migratekit -n '__fish_seen_subcommand_from ${command}' -a '${words}'`];
 }
 
 function flagLines(command: CommandName): string[] {

@@ -1,6 +1,6 @@
 import { type CommandName, commandNames } from "../options.ts";
-import { commandTexts } from "../program.ts";
-import { completionShells } from "./completion-bash.ts";
+import { commandTexts, helpTopics } from "../program.ts";
+import { operandsOf } from "./completion-bash.ts";
 import { type Flag, flagsOf } from "./flags.ts";
 
 /** The script for zsh: a file `_migratekit` in its function path. */
@@ -15,6 +15,7 @@ _migratekit() {
   local -a line commands
   commands=(
 ${commands.join("\n")}
+    'help:help on a command or topic'
   )
   _arguments -C \\
     '(- *)'{-h,--help}'[help]' \\
@@ -26,6 +27,7 @@ ${commands.join("\n")}
     argument)
       case $line[1] in
 ${commandNames.map(commandArm).join("\n")}
+        help) _values topic ${[...commandNames, ...Object.keys(helpTopics)].join(" ")} ;;
       esac
       ;;
   esac
@@ -39,9 +41,10 @@ fi
 }
 
 function commandArm(name: CommandName): string {
+  const words = operandsOf(name);
   const operands =
-    name === "completion"
-      ? [quote(`1:shell:(${completionShells.join(" ")})`)]
+    words.length > 0
+      ? [quote(`1:word:(${words.join(" ")})`)]
       : name === "status"
         ? [quote("1:job:")]
         : [];

@@ -40,5 +40,7 @@ function flagOf(option: OptionName, spec: OptionSpec): Flag {
 function completionOf(value: string | undefined, choices: readonly string[]): Flag["completes"] {
   if (choices.length > 0) return "choices";
   if (value === "DIR") return "directories";
-  return value === "FILE" || value === "PROGRAM" || value === "PLUGIN" ? "files" : "nothing";
+  return value?.startsWith("FILE") || value === "PROGRAM" || value === "PLUGIN"
+    ? "files"
+    : "nothing";
 }

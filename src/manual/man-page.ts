@@ -8,9 +8,12 @@ import {
   options,
   variablesOf,
 } from "../options.ts";
-import { commandTexts, optionsOf, programText } from "../program.ts";
+import { commandTexts, programText } from "../program.ts";
+import { flagEntry, synopsisOf } from "./command-page.ts";
 import { exitCodeNotes, exitCodeTable } from "./exit-codes.ts";
 import { type Flag, flagsOf } from "./flags.ts";
+import { example, prose, roff, term } from "./roff.ts";
+import { otherVariables } from "./variables.ts";
 
 /** `date` is ISO (2025-09-06), of the version. */
 export function manPage(version: string, date: string): string {
@@ -28,7 +31,7 @@ export function manPage(version: string, date: string): string {
     ".SH COMMANDS",
     ...commandNames.flatMap(commandLines),
     ".SH OPTIONS",
-    roff("Each option says which commands take it."),
+    roff("Each option says which commands take it; a command's own page has only its own."),
     ...Object.entries(groups).flatMap(([group, title]) => groupLines(group, title)),
     ".SH ENVIRONMENT",
     prose(programText.settings),
@@ -46,6 +49,7 @@ export function manPage(version: string, date: string): string {
       .flatMap(example)
       .slice(1), // no space after the heading
     ".SH SEE ALSO",
+    ...commandNames.map((name) => `.BR migratekit\\-${name} (1),`),
     ".BR nbdkit (1),",
     ".BR nbdkit\\-vddk\\-plugin (1),",
     ".BR nbd\\-server (1),",
@@ -55,15 +59,10 @@ export function manPage(version: string, date: string): string {
 }
 
 function synopsis(): string[] {
-  return commandNames.flatMap((name, index) => {
-    const { operand } = commandTexts[name];
-    const operands = [
-      ...(optionsOf(name).length > 0 ? ["[\\fIoptions\\fR]"] : []),
-      ...(operand ? [roff(operand)] : []),
-    ];
-    const line = `.B migratekit ${name}\n${operands.join(" ")}`;
-    return [...(index === 0 ? [] : [".br"]), line];
-  });
+  return commandNames.flatMap((name, index) => [
+    ...(index === 0 ? [] : [".br"]),
+    ...synopsisOf(name),
+  ]);
 }
 
 function commandLines(name: CommandName): string[] {
@@ -85,15 +84,8 @@ function groupLines(group: string, title: string): string[] {
 }
 
 function flagLines({ flag, commands }: { flag: Flag; commands: CommandName[] }): string[] {
-  const value = flag.value === undefined ? "" : ` \\fI${roff(flag.value)}\\fR`;
-  const fallback = flag.fallback === undefined ? "" : ` [${flag.fallback}]`;
-  return [
-    ".TP",
-    `\\fB${roff(flag.name)}\\fR${value}`,
-    prose(`${flag.help}${fallback}`),
-    ".br",
-    `Of: ${commands.map((name) => roff(name)).join(", ")}.`,
-  ];
+  const takers = commands.filter((name) => name !== "config").map(roff);
+  return [...flagEntry(flag), ...(takers.length > 0 ? [".br", `Of: ${takers.join(", ")}.`] : [])];
 }
 
 /** Only those that are not simply the flag's name. */
@@ -108,9 +100,7 @@ function environmentLines(): string[] {
     ...other.flatMap(({ variable, text, name, noFlag }) =>
       term(variable, noFlag ? text : `${text} (--${name})`),
     ),
-    ...term("NO_COLOR", "set: no colours"),
-    ...term("TERM", "dumb: lines instead of live progress, no colours"),
-    ...term("LC_ALL, LC_CTYPE, LANG", "a locale without UTF-8: bars of ASCII"),
+    ...otherVariables.flatMap(({ variable, describe }) => term(variable, describe)),
   ];
 }
 
@@ -131,28 +121,4 @@ function fileLines(): string[] {
       "defaults:\n  vmware-endpoint: vcenter.example.com\nvms:\n  - vmware-path: /Datacenter/vm/web01\n    nbd-export-name: web01-{key}\n    job-id: web01-tonight\n  - vmware-path: /Datacenter/vm/web02\n    nbd-export-name: web02-{key}",
     ),
   ];
-}
-
-function term(name: string, text: string): string[] {
-  return [".TP", `\\fB${roff(name)}\\fR`, prose(text)];
-}
-
-function example(text: string): string[] {
-  return [".sp", ".in +4n", ".nf", ...text.split("\n").map(roff), ".fi", ".in"];
-}
-
-/** Filled text, in input lines of a length that mandoc does not grumble about. */
-function prose(text: string): string {
-  return roff(text.replace(/(.{1,68})(?: |$)/g, "$1\n").trimEnd());
-}
-
-/** Text that groff prints as it stands: dashes stay dashes, and no line becomes a request. */
-function roff(text: string): string {
-  return text
-    .replaceAll("\\", "\\e")
-    .replaceAll("-", "\\-")
-    .replaceAll("…", "\\[u2026]")
-    .replace(/^(['.])/gm, "\\&$1")
-    .replaceAll("~", "\\(ti")
-    .replaceAll("'", "\\(aq");
 }

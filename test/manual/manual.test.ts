@@ -90,6 +90,8 @@ test("bash completes commands, flags, their values and files", () => {
   assert.deepEqual(bashOffers("migrate", "--state-dir", "sr"), ["src"]);
   assert.deepEqual(bashOffers("migrate", "--job-id", ""), []);
   assert.deepEqual(bashOffers("completion", "z"), ["zsh"]);
+  assert.deepEqual(bashOffers("config", "s"), ["show"]);
+  assert.deepEqual(bashOffers("help", "e"), ["errors", "environment", "exit-codes"]);
   assert.ok(!bashOffers("status", "--").includes("--full"));
 });
 

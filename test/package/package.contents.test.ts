@@ -86,6 +86,8 @@ suite("the Debian package", () => {
       "./usr/lib/systemd/system/migratekit@.timer": "-rw-r--r--",
       "./usr/lib/migratekit/stop-when-cut-over": "-rwxr-xr-x",
       "./usr/share/man/man1/migratekit.1.gz": "-rw-r--r--",
+      "./usr/share/man/man1/migratekit-migrate.1.gz": "-rw-r--r--",
+      "./usr/share/man/man1/migratekit-completion.1.gz": "-rw-r--r--",
       "./usr/share/bash-completion/completions/migratekit": "-rw-r--r--",
       "./usr/share/zsh/vendor-completions/_migratekit": "-rw-r--r--",
       "./usr/share/fish/vendor_completions.d/migratekit.fish": "-rw-r--r--",
