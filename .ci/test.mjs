@@ -2,7 +2,7 @@
  * Lint, then every test in real processes, then a look for what the tests left behind. Run by the
  * pinned Node after set-up:
  *
- *   npm test                        everything
+ *   npm test                        everything but test/guests
  *   npm test -- test/state          the tests of a folder or file, without lint
  *   npm test -- --test-name-pattern=overlap test/nbd
  */
@@ -29,13 +29,22 @@ const insideVariable = "MIGRATEKIT_TEST_INSIDE";
 async function main(args) {
   const flags = args.filter((arg) => arg.startsWith("-"));
   const paths = args.filter((arg) => !arg.startsWith("-"));
-  const files = (paths.length > 0 ? paths : [join(root, "test")]).flatMap(testFiles);
+  const files = (paths.length > 0 ? paths : everydayPaths()).flatMap(testFiles);
   if (files.length === 0) return fail(`no test files (${pattern}) in ${paths.join(" ")}`);
   const problems = [];
   if (paths.length === 0 && !lint()) problems.push("lint failed");
   if (files.some(needsBinary) && !build()) problems.push("the binary could not be built");
   problems.push(...(await runTests(files, flags)));
   return problems.length > 0 ? fail(problems.join("\n")) : 0;
+}
+
+/** Guests are started and converted for a while: `npm run test:guests`. */
+function everydayPaths() {
+  const folder = join(root, "test");
+  return readdirSync(folder)
+    .filter((name) => name !== "guests")
+    .map((name) => join(folder, name))
+    .filter((path) => statSync(path).isDirectory() || path.endsWith(".test.ts"));
 }
 
 function testFiles(path) {

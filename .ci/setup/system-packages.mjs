@@ -37,6 +37,11 @@ const packages = [
   ["groff-base", "groff", "checks the manual page", ["test"]],
   ["qemu-system-x86", "qemu-system-x86_64", "starts guests", ["test", "guests"]],
   ["ovmf", "/usr/share/OVMF/OVMF_CODE_4M.fd", "UEFI for guests", ["test", "guests"]],
+  ["mmdebstrap", "mmdebstrap", "installs the test guests", ["test", "guests"]],
+  ["grub-pc-bin", "/usr/lib/grub/i386-pc", "their boot loader, with BIOS", ["test", "guests"]],
+  ["grub-efi-amd64-bin", "/usr/lib/grub/x86_64-efi", "the same with UEFI", ["test", "guests"]],
+  ["grub-common", "grub-mkimage", "puts the boot loader together", ["test", "guests"]],
+  ["mtools", "mformat", "makes a guest's EFI partition", ["test", "guests"]],
   ["tmux", "tmux", "a real terminal for the tests of progress bars", ["test"]],
 ].map(([name, probe, purpose, groups]) => ({ name, probe, purpose, groups }));
 

@@ -105,7 +105,7 @@ async function bootEntry(loader: string, folder: string): Promise<string[]> {
   const lines = [0, 1, 2, 3].map(
     (n) => `if exist fs${n}:${path} then\r\n  fs${n}:${path}\r\nendif\r\n`,
   );
-  await writeFile(join(volume, "startup.nsh"), lines.join(""));
+  await writeFile(join(volume, "startup.nsh"), `connect -r\r\nmap -r\r\n${lines.join("")}`);
   return [
     ...["-drive", `if=none,id=entry,format=raw,file=fat:${volume},readonly=on`],
     ...["-device", "nec-usb-xhci", "-device", "usb-storage,drive=entry,removable=on"],

@@ -1,0 +1,31 @@
+#!/bin/sh
+# A hook of mmdebstrap: makes the guests' root file systems from the Debian that was just installed.
+# file-systems.sh ROOT WORK; WORK/NAME/ holds a guest's own files, WORK/NAME.env its UUID and unit.
+set -eu
+root=$1 work=$2
+kernel=$(ls "$root/lib/modules")
+for list in "$work"/*.env; do
+  name=$(basename "$list" .env)
+  . "$list"
+  tree="$work/tree"
+  # Without what is mounted there while the hook runs.
+  cp -ax "$root" "$tree"
+  rm -rf "$tree"/var/lib/apt/lists/* "$tree"/var/cache/apt/* "$tree"/var/log/* "$tree"/tmp/* \
+    "$tree"/usr/share/doc "$tree"/usr/share/locale "$tree"/etc/apt/sources.list* "$tree"/etc/resolv.conf
+  cp -r "$work/$name/." "$tree/"
+  sed -i "s/KERNEL/$kernel/" "$tree/boot/grub/grub.cfg"
+  chmod 755 "$tree/opt/guest/report"
+  mkdir -p "$tree/boot/grub/$GRUB" "$tree/boot/efi" "$tree/opt/guest/files"
+  cp "$tree/usr/lib/grub/$GRUB/"*.mod "$tree/usr/lib/grub/$GRUB/"*.lst "$tree/boot/grub/$GRUB/"
+  # Programs and libraries of its own stand for a guest's data.
+  cp "$tree"/usr/bin/[a-m]* "$tree/opt/guest/files/"
+  (cd "$tree/opt/guest/files" && sha256sum -- * > ../sums)
+  for unit in report.service $UNITS; do
+    from=/lib/systemd/system
+    [ "$unit" = report.service ] && from=/etc/systemd/system
+    ln -sf "$from/$unit" "$tree/etc/systemd/system/multi-user.target.wants/$unit"
+  done
+  mke2fs -q -F -t ext4 -b 4096 -U "$FS_UUID" -d "$tree" "$work/$name.ext4" "$FS_KIB"K
+  rm -rf "$tree"
+done
+printf %s "$kernel" > "$work/kernel"

@@ -1,0 +1,44 @@
+// What a test guest has to say on its console when it has come up whole.
+
+import assert from "node:assert/strict";
+import type { GuestMachine } from "../lab/guest-machine.ts";
+import { type GuestRecipe, nicName, saysPrefix } from "./debian/recipe.ts";
+
+export interface Expected {
+  marker: string;
+  timeoutMs: number;
+  /** [the recipe's] */
+  root?: string | RegExp;
+}
+
+export function rawDisks(paths: readonly string[]) {
+  return paths.map((path) => ({ path }));
+}
+
+/** Its word, its files, its root, its address under the name that its card had. */
+export async function expectWords(
+  machine: GuestMachine,
+  recipe: GuestRecipe,
+  { marker, timeoutMs, root = recipe.rootDevice }: Expected,
+): Promise<void> {
+  await machine.says(new RegExp(`${saysPrefix} ready`), timeoutMs);
+  checkWords(machine.console(), recipe, marker, root);
+}
+
+export function checkWords(
+  console: string,
+  recipe: GuestRecipe,
+  marker: string,
+  root: string | RegExp = recipe.rootDevice,
+): void {
+  const said = console
+    .split(/\r?\n/)
+    .filter((line) => line.startsWith(saysPrefix))
+    .map((line) => line.slice(saysPrefix.length).trim());
+  assert.equal(said[0], `begin ${marker}`);
+  assert.ok(said.includes("files OK"), said.join("; "));
+  const rootLine = said.find((line) => line.startsWith("root ")) ?? "";
+  const pattern = typeof root === "string" ? new RegExp(`^root ${root} rw$`) : root;
+  assert.match(rootLine, pattern);
+  assert.ok(said.includes(`nic ${nicName} ${recipe.mac} up ${recipe.address}`), said.join("; "));
+}
