@@ -291,6 +291,35 @@ export const catalogue = {
     remedy: "Look at QEMU's own words in the message; make memory free on this machine.",
   },
 
+  "overlay-unreadable": {
+    exit: "guest",
+    meaning: "What a conversion changed cannot be read back.",
+    remedy:
+      "Nothing was written to a target. The message says what is wrong with qemu-img or the overlay.",
+  },
+  "conversion-too-large": {
+    exit: "usage",
+    meaning: "The conversion changes more than what may be kept for the way back.",
+    remedy:
+      "Nothing was written to a target. Allow more with --keep-old-max, where the folder of --keep-old has room.",
+  },
+  "old-bytes-unkept": {
+    exit: "changeIdStore",
+    meaning: "What the conversion is going to change could not be kept, so it was not applied.",
+    remedy: "Make room in the folder, or give another with --keep-old.",
+  },
+  "old-bytes-lost": {
+    exit: "changeIdStore",
+    meaning: "What a conversion kept for the way back is gone, or is not what it was.",
+    remedy: "Bring the folder back from where it went, or copy everything again with --full.",
+  },
+  converted: {
+    exit: "locked",
+    meaning: "The targets hold a converted guest, which a sync would destroy in part.",
+    remedy:
+      "Go back with 'migratekit rollback'; then syncs go on. Or copy everything again with --full.",
+  },
+
   // Cutover
   "cut-over": {
     exit: "locked",

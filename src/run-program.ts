@@ -9,6 +9,8 @@ export interface RunOptions {
   readonly env: Readonly<Record<string, string>>;
   readonly timeoutMs?: number;
   readonly signal?: AbortSignal;
+  /** [256 Ki]; what is past it is dropped. */
+  readonly outputCharsMax?: number;
 }
 
 export interface ProgramResult {
@@ -19,11 +21,8 @@ export interface ProgramResult {
   readonly stderr: string;
 }
 
-const outputCharsMax = 256 * 1024;
-
 /**
- * Runs a program without a shell and without input. It is stopped when it takes too long; output
- * past 256 Ki characters is dropped.
+ * Runs a program without a shell and without input. It is stopped when it takes too long.
  * @throws the system's own error (ENOENT, EACCES …) when it cannot be started, or the signal's reason.
  */
 export async function runProgram(
@@ -31,15 +30,15 @@ export async function runProgram(
   args: readonly string[],
   options: RunOptions,
 ): Promise<ProgramResult> {
-  const { timeoutMs = 15_000, signal } = options;
+  const { timeoutMs = 15_000, signal, outputCharsMax = 256 * 1024 } = options;
   signal?.throwIfAborted();
   const child = spawn(program, args, {
     detached: true,
     env: options.env,
     stdio: ["ignore", "pipe", "pipe"],
   });
-  const stdout = collect(child.stdout);
-  const stderr = collect(child.stderr);
+  const stdout = collect(child.stdout, outputCharsMax);
+  const stderr = collect(child.stderr, outputCharsMax);
   let timedOut = false;
   const stop = () => void stopProcess(child, { termTimeoutMs: 500 }).then(dropPipes);
   // A grandchild may hold the pipes open: `close` would never come.
@@ -59,7 +58,7 @@ export async function runProgram(
   return { exitCode: child.exitCode ?? undefined, timedOut, stdout: stdout(), stderr: stderr() };
 }
 
-function collect(stream: Readable): () => string {
+function collect(stream: Readable, outputCharsMax: number): () => string {
   let text = "";
   stream.setEncoding("utf8");
   stream.on("data", (chunk: string) => {

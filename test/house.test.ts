@@ -21,6 +21,7 @@ const floors = [
   ["src/vmware", "src/nbd", "src/state", "src/oma", "src/progress", "src/volume"],
   ["src/guest"],
   ["src/migration/*.ts"],
+  ["src/migration/apply"],
   ["src/migration/vm"],
   ["src/migration/cycle"],
   ["src/migration/check", "src/migration/verify"],

@@ -3,6 +3,7 @@ import { StateDatabase } from "./database/database.ts";
 import { DiskRecords } from "./disk-records.ts";
 import { JournalStore } from "./journal.ts";
 import { LateWriteStore } from "./late-writes.ts";
+import { ConversionStore } from "./machine/conversions.ts";
 import { MachineStore } from "./machine/machine.ts";
 import { RunStore } from "./runs.ts";
 import { readSyncTotals, type VmTotals } from "./sync-totals.ts";
@@ -15,6 +16,7 @@ export class State implements Disposable {
   readonly database: StateDatabase;
   readonly records: DiskRecords;
   readonly machines: MachineStore;
+  readonly conversions: ConversionStore;
   readonly journals: JournalStore;
   readonly lateWrites: LateWriteStore;
   readonly runs: RunStore;
@@ -25,6 +27,7 @@ export class State implements Disposable {
     this.database = database;
     this.records = new DiskRecords(database);
     this.machines = new MachineStore(database);
+    this.conversions = new ConversionStore(database);
     this.journals = new JournalStore(database);
     this.lateWrites = new LateWriteStore(database);
     this.runs = new RunStore(database);

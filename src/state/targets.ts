@@ -119,6 +119,8 @@ export class TargetStore {
 
   #forgetCopies(vmId: number, deviceKey: number): void {
     this.#db.run("DELETE FROM journal WHERE vm_id = ? AND device_key = ?", vmId, deviceKey);
+    // Nor is what a conversion kept of it ever to be brought back.
+    this.#db.run("DELETE FROM conversion_disk WHERE vm_id = ? AND device_key = ?", vmId, deviceKey);
     markUnfinished(this.#db, vmId, deviceKey, { mode: "full" });
   }
 }

@@ -2,7 +2,7 @@
 import type { Config } from "../../config.ts";
 import { exitCodes, MigratekitError, messageOf } from "../../errors.ts";
 import { mapLimited } from "../../map-limited.ts";
-import { type CopyResult, chunkKind, Engine } from "../../nbd/copy-engine/copy-engine.ts";
+import { type CopyResult, chunkKind, type Engine } from "../../nbd/copy-engine/copy-engine.ts";
 import { intersect, union } from "../../ranges.ts";
 import { reportOnly } from "../../report-only.ts";
 import type { State } from "../../state/state.ts";
@@ -21,17 +21,6 @@ import { runDiskOf } from "./summary.ts";
 
 /** How often what is copied becomes durable; so much copying is lost at most by a death. */
 const checkpointIntervalMs = 1000;
-
-/** For all disks of a run; `maxRate` in bytes per second, undefined: no limit. @throws `native-missing` */
-export function openEngine(
-  config: Pick<Config, "maxRate" | "stallTimeout" | "flushTimeout">,
-): Engine {
-  return new Engine({
-    maxBytesPerSecond: config.maxRate,
-    stallTimeoutMs: config.stallTimeout,
-    flushTimeoutMs: config.flushTimeout,
-  });
-}
 
 /** What the copies of all disks of a run share. */
 export interface Transfer extends JournalContext {

@@ -3,6 +3,7 @@
 import { MigratekitError } from "../../errors.ts";
 import { UndoStack } from "../../undo.ts";
 import { freezeDisk, type PlannedDisk, type PreparedDisk } from "../disk.ts";
+import { openEngine } from "../engine.ts";
 import { diskIdOf } from "../vm/disks.ts";
 import type { CycleContext, HeldVm } from "../vm/held-vm.ts";
 import { reserveConnections } from "../vm/host-connections.ts";
@@ -17,7 +18,7 @@ import {
   persistChangeIds,
   readChangeIds,
 } from "./change-ids.ts";
-import { openEngine, transfer } from "./copy.ts";
+import { transfer } from "./copy.ts";
 import { guardTarget } from "./guard.ts";
 import { announcePlan, planCopy } from "./plan.ts";
 import { claimVm, enableChangeTracking, snapshotVm, type VmSnapshot } from "./snapshot.ts";

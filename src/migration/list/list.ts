@@ -6,9 +6,9 @@ import { codeOf, exitCodeOf as codeToExitWith, Interruption } from "../../interr
 import { redact } from "../../logger.ts";
 import { mapLimited } from "../../map-limited.ts";
 import { formatBytes } from "../../text.ts";
-import { openEngine } from "../cycle/copy.ts";
 import { runCycle } from "../cycle/cycle.ts";
 import { type CycleSummary, copiedBytes } from "../cycle/summary.ts";
+import { openEngine } from "../engine.ts";
 import type { Reporter, SharedResources } from "../vm/held-vm.ts";
 import { HostConnections } from "../vm/host-connections.ts";
 import type { ListedVm } from "./read-list.ts";

@@ -13,7 +13,11 @@ import { endOf, runStart } from "./run.ts";
  */
 export function recordEarlyFailure(context: CycleContext, error: unknown): void {
   const { config, logger } = context;
-  if (["usage", "locked", "cut-over", "state-unusable", "interrupted"].includes(codeOf(error)))
+  if (
+    ["usage", "locked", "cut-over", "converted", "state-unusable", "interrupted"].includes(
+      codeOf(error),
+    )
+  )
     return;
   try {
     using state = State.openExisting(config.stateDir);

@@ -3,6 +3,7 @@ import { VmLock } from "../../state/lock/lock.ts";
 import { TargetLocks } from "../../state/lock/target-lock.ts";
 import { State } from "../../state/state.ts";
 import { type UndoStack, withUndo } from "../../undo.ts";
+import { settleConversion } from "../apply/settle.ts";
 import { recordEarlyFailure } from "./early-failure.ts";
 import type { CycleContext, HeldVm } from "./held-vm.ts";
 import { passLatch } from "./latch.ts";
@@ -12,7 +13,7 @@ import { checkTargetFlags } from "./targets.ts";
 
 /**
  * Discover: finds the VM, takes its lock and does `work` with it. Its runs are made in run.ts.
- * @throws MigratekitError `usage`, `state-unusable`, `vsphere-…`, `vm-unsuitable`, `locked`, `cut-over`; whatever `work` throws
+ * @throws MigratekitError `usage`, `state-unusable`, `vsphere-…`, `vm-unsuitable`, `locked`, `cut-over`, `converted`, `old-bytes-lost`; whatever `work` throws
  */
 export async function withVm<T>(
   context: CycleContext,
@@ -43,8 +44,9 @@ async function holdVm(context: CycleContext, undo: UndoStack): Promise<HeldVm> {
     VmLock.acquire(config.stateDir, identity.instanceUuid, identity),
   );
   passLatch(config, identity, state, logger);
-  state.machines.writeHardware(identity, site.vm.hardware);
   const targetLocks = undo.use("give the targets back", new TargetLocks(identity.vmPath));
+  await settleConversion({ config, identity, state, targetLocks, logger, signal });
+  state.machines.writeHardware(identity, site.vm.hardware);
   return { ...context, site, identity, state, lock, targetLocks };
 }
 

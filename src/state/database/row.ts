@@ -48,6 +48,16 @@ export class Row {
     return value instanceof Uint8Array ? value : this.#wrong(column);
   }
 
+  /** A text that is JSON. */
+  json(column: string): unknown {
+    try {
+      return JSON.parse(this.text(column));
+    } catch (error) {
+      if (!(error instanceof SyntaxError)) throw error;
+      return this.#wrong(column);
+    }
+  }
+
   #wrong(column: string): never {
     return damaged(this.#path, `column ${column} holds something unexpected`);
   }

@@ -230,6 +230,23 @@ export const migrations: readonly string[] = [
     read_at TEXT NOT NULL
   ) STRICT;
   `,
+  // How far a conversion's way to a VM's targets is, and where what was there before is kept.
+  `
+  CREATE TABLE conversion (
+    vm_id INTEGER PRIMARY KEY REFERENCES vm (id),
+    run_id TEXT NOT NULL,
+    phase TEXT NOT NULL CHECK (phase IN ('keeping', 'applying', 'converted', 'rolling-back')),
+    since TEXT NOT NULL,
+    folder TEXT NOT NULL,
+    list_digest TEXT,
+    result TEXT NOT NULL
+  ) STRICT;
+  CREATE TABLE conversion_disk (
+    vm_id INTEGER NOT NULL REFERENCES conversion (vm_id) ON DELETE CASCADE,
+    device_key INTEGER NOT NULL,
+    PRIMARY KEY (vm_id, device_key)
+  ) STRICT;
+  `,
   // The progress job that a run reported under: `status JOB` finds the VM by it.
   `
   ALTER TABLE run ADD COLUMN progress_job TEXT;

@@ -47,19 +47,11 @@ export class MachineStore {
 
   #read(vmId: number | undefined): KnownHardware | undefined {
     const row = vmId && this.#db.get("SELECT * FROM hardware WHERE vm_id = ?", vmId);
-    return row ? parseHardware(row.text("description"), this.#db.path) : undefined;
+    if (!row) return undefined;
+    const value = row.json("description");
+    if (!isHardware(value)) damaged(this.#db.path, "what a VM is made of has another form");
+    return value;
   }
-}
-
-function parseHardware(json: string, path: string): KnownHardware {
-  let value: unknown;
-  try {
-    value = JSON.parse(json);
-  } catch {
-    damaged(path, "what a VM is made of is not JSON");
-  }
-  if (!isHardware(value)) damaged(path, "what a VM is made of has another form");
-  return value;
 }
 
 function isHardware(value: unknown): value is KnownHardware {
