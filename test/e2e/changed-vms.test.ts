@@ -91,17 +91,38 @@ test("a disk that went back in its history is copied in full, whatever vSphere a
   const early = await vm.createSnapshot({ name: "by hand", description: "", quiesced: false });
   await vm.randomWrites(2000, { seed: 10, writes: 20 });
   lab.vcenter.faults.add({ name: "laterIdAnswered" });
+  await migrateBesideSnapshot(vm);
+  await vm.revertTo(early.moref, { keepTracking: true });
+  await vm.write(2000, mebibyte, Buffer.alloc(512, "new"));
+  const again = await migrateBesideSnapshot(vm);
+  lab.vcenter.faults.clear();
+  assert.match(again.reason, /went back in its history/);
+});
+
+test("a revert that kept the history and counted past the stored number is seen by the content", async () => {
+  const vm = await syncedVm("counted-past", 1);
+  const early = await vm.createSnapshot({ name: "by hand", description: "", quiesced: false });
+  await vm.write(2000, mebibyte, Buffer.alloc(2 * mebibyte, "what the revert undoes"));
+  assert.equal((await migrateBesideSnapshot(vm)).sync_type, "incremental");
+  await vm.revertTo(early.moref, { keepTracking: true });
+  for (let count = 0; count < 5; count++) {
+    const { moref } = await vm.createSnapshot({ name: "x", description: "", quiesced: false });
+    vm.removeSnapshot(moref);
+  }
+  await vm.write(2000, 0, Buffer.alloc(512, "new"));
+  const disk = await migrateBesideSnapshot(vm);
+  assert.equal(disk.sync_type, "full");
+  assert.match(disk.reason, /source differs at offset \d+ .* lists no change there/);
+  assert.equal((await migrateBesideSnapshot(vm)).sync_type, "incremental");
+});
+
+/** Of a VM with one disk, which has a snapshot of its own. */
+async function migrateBesideSnapshot(vm: LabVm): Promise<Summary["disks"][number]> {
   const run = await lab.migrate(vm, { extra: ["--json"] });
   assert.equal(run.code, 0, run.stderr);
   await assertEqualTargets(lab, vm);
-  await vm.revertTo(early.moref, { keepTracking: true });
-  await vm.write(2000, mebibyte, Buffer.alloc(512, "new"));
-  const again = await lab.migrate(vm, { extra: ["--json"] });
-  lab.vcenter.faults.clear();
-  assert.equal(again.code, 0, again.stderr);
-  await assertEqualTargets(lab, vm);
-  assert.match((JSON.parse(again.stdout) as Summary).disks[0]!.reason, /went back in its history/);
-});
+  return (JSON.parse(run.stdout) as Summary).disks[0]!;
+}
 
 test("a VM that moved to another host and datastore goes on incrementally", async () => {
   const vm = await syncedVm("moved", 1);

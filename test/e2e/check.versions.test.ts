@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { type Lab, startLab } from "../lab/start-lab.ts";
 import { nfcPort } from "./cli-commands.ts";
+import { assertFailure } from "./migrate-checks.ts";
 import { preflightHere } from "./preflight.ts";
 
 const vm = {
@@ -105,6 +106,7 @@ for (const row of rows) {
     const { findings, code } = await preflightHere(["check", ...args], {
       MIGRATEKIT_VDDK_NFC_PORT: nfcPort(lab),
     });
+    await assertSameOfRun(lab, nbdkit, row);
     const found = findings.filter(
       ({ level, message }) => level !== "ok" && /\bversion \d|VDDK \d/.test(message),
     );
@@ -117,6 +119,23 @@ for (const row of rows) {
     assert.match(finding?.message ?? "", row.wanted);
     assert.match(finding?.remedy ?? "", row.remedy ?? /6\.5/);
   });
+}
+
+/** `migrate` refuses what `check` calls a problem, before it touches the VM, and warns where it warns. */
+async function assertSameOfRun(lab: Lab, nbdkit: string, row: Row): Promise<void> {
+  lab.vcenter.log.clear();
+  const run = await lab.migrate(lab.vm("vm01"), { extra: ["--nbdkit", nbdkit] });
+  const [line] = run.stderr.split("\n").filter((text) => / is version \d/.test(text));
+  if (row.level === "problem") {
+    assertFailure(run, 3, row.wanted!, row.remedy ?? /6\.5/);
+    const changes = lab.vcenter.log.calls.filter(({ method }) => method.endsWith("_Task"));
+    assert.deepEqual(changes, []);
+    return;
+  }
+  assert.equal(run.code, 0, run.stderr);
+  if (row.wanted === undefined) return assert.equal(line, undefined);
+  assert.match(line!, row.wanted);
+  assert.match(line!, row.remedy!);
 }
 
 test("where the host's version may not be read, its vCenter's stands for it", async () => {

@@ -1,6 +1,7 @@
 // What a run that was killed had sent on its way arrives after its end, over what the next one wrote.
 
 import assert from "node:assert/strict";
+import { open } from "node:fs/promises";
 import { after, before, beforeEach, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Relay } from "../lab/relay.ts";
@@ -40,11 +41,16 @@ interface Started extends CliRun {
 }
 
 function start(vm: LabVm, ...extra: string[]): Started {
+  return startAs("migrate", vm, extra);
+}
+
+function startAs(command: string, vm: LabVm, extra: string[]): Started {
   const [target] = lab.targets.disksOf(vm);
   const uri = target!.exportUri.replace(`:${lab.targets.port}/`, `:${relay.port}/`);
   let log = "";
+  const [, ...args] = lab.migrateArgs(vm, { extra: ["--nbd-targets", `${key}:${uri}`, ...extra] });
   const run = startCli({
-    args: lab.migrateArgs(vm, { extra: ["--nbd-targets", `${key}:${uri}`, ...extra] }),
+    args: [command, ...args],
     onStderrLine: (line) => {
       log += `${line}\n`;
     },
@@ -84,8 +90,8 @@ const dropTime = ["--target-drop-time", "8s"];
 const impatient = ["--stall-timeout", "1s", "--flush-timeout", "1s"];
 
 /** A run meets the late writes, succeeds, and leaves the right bytes. */
-async function meetLateWrites(vm: LabVm): Promise<void> {
-  const run = start(vm, ...dropTime);
+async function meetLateWrites(vm: LabVm, ...extra: string[]): Promise<void> {
+  const run = start(vm, ...dropTime, ...extra);
   await run.logged(waiting);
   await relay.release();
   const log = await succeed(run);
@@ -189,4 +195,50 @@ test("a run that was stopped beyond every limit keeps others off, and does no ha
   assert.ok(code === 0 || code === 5, stderr);
   if (code === 0) await assertEqualTargets(lab, vm);
   await meetLateWrites(vm);
+});
+
+/** Somebody writes over part of the target. */
+async function spoilTarget(vm: LabVm): Promise<void> {
+  const { targetFile } = lab.targets.disksOf(vm)[0]!;
+  await using file = await open(targetFile, "r+");
+  const bytes = Buffer.alloc(writtenBytes - mib, 9);
+  await file.write(bytes, 0, bytes.length, mib);
+}
+
+test("a repair that is killed with writes under way is reckoned with by the next run", async () => {
+  const vm = await addMachine();
+  await overwrite(vm, 1);
+  await succeed(start(vm));
+  await spoilTarget(vm);
+  relay.hold();
+  const repair = startAs("verify", vm, ["--repair"]);
+  await until("held", () => relay.heldBytes >= heldBytes || repair.child.exitCode !== null);
+  repair.child.kill("SIGKILL");
+  await repair.result;
+  relay.pass();
+  await overwrite(vm, 2);
+  await meetLateWrites(vm, "--on-target-mismatch", "full");
+});
+
+test("a repair after an interrupted run leaves the looking for late writes to the next run", async () => {
+  const vm = await addMachine();
+  await overwrite(vm, 1);
+  await succeed(start(vm));
+  await overwrite(vm, 2);
+  await killMidway(vm);
+  await succeed(startAs("verify", vm, ["--repair"]));
+  await overwrite(vm, 3);
+  await meetLateWrites(vm);
+  assert.doesNotMatch(await succeed(start(vm, ...dropTime)), /waiting/, "once is enough");
+});
+
+test("a repair that ends well leaves nothing to wait for", async () => {
+  const vm = await addMachine();
+  await overwrite(vm, 1);
+  await succeed(start(vm));
+  await spoilTarget(vm);
+  assert.match((await startAs("verify", vm, ["--repair"]).result).stdout, /repaired/);
+  await overwrite(vm, 2);
+  assert.doesNotMatch(await succeed(start(vm, ...dropTime)), /waiting/);
+  await assertEqualTargets(lab, vm);
 });

@@ -128,6 +128,23 @@ test("one VM from two state directories at once: the second run is refused befor
   await assertHolds(file, vm);
 });
 
+test("what another appliance writes to a volume later, the owner's next run sees and does not write over", async () => {
+  const [one, two] = [await newVm("owner"), await newVm("of-another-appliance")];
+  const { uri, file } = targetOf(one);
+  await migrateWell(lab, one);
+  // Nothing that lasts is kept on a VM or a target: an appliance that is new to both cannot know.
+  const elsewhere = ["--state-dir", join(lab.dir, "another-appliance")];
+  const foreign = await migrate(two, uri, ...elsewhere).result;
+  assert.equal(foreign.code, 0, foreign.stderr);
+  await one.randomWrites(2000, { seed: 6, writes: 3 });
+  assertFailure(
+    await migrate(one, uri).result,
+    5,
+    /\[target-mismatch\].*not what the last run left/,
+  );
+  await assertHolds(file, two);
+});
+
 test("a killed run's target is free for the same disk at once, and for no other", async () => {
   const [one, two] = [await newVm("killed"), await newVm("waiting")];
   const { uri, file } = targetOf(one);

@@ -129,3 +129,29 @@ test("the journal of a run that died is not believed where its volume forgot", a
   assert.equal((JSON.parse(next.stdout) as Summary).disks[0]!.resumed, false);
   assert.ok(await machine.isEqual());
 });
+
+test("what an interrupted run may have sent late is copied again three times, then nothing is believed of the volume", async () => {
+  await using machine = await machineWithServer("late01", {});
+  const { vm } = machine;
+  assert.equal((await machine.migrate()).code, 0);
+  await vm.randomWrites(2000, { seed: 5, writes: 40, maximumBytes: 262_144, zeroRatio: 0 });
+  const args = lab.migrateArgs(vm, { extra: [...machine.extra, "--max-rate", "512K"] });
+  const run = startCli({ args });
+  await until("a copy is under way", () => journalOf(vm) !== undefined);
+  run.child.kill("SIGKILL");
+  await run.result;
+  await vm.write(2000, 5 << 20, Buffer.alloc(8192, "newer than what is late"));
+  await machine.change(copyOnWrite);
+
+  const after = await machine.migrate();
+  assertFailure(after, 5, /\[target-forgets\].* though that was copied again 3 times/, remedy);
+  const repairs = after.stderr.match(/arrived late over newer ones; they are copied again/g) ?? [];
+  assert.equal(repairs.length, 3);
+  assert.equal(storedChangeId(vm), undefined);
+  assertNoSnapshot(vm);
+  await machine.change({});
+  const next = await machine.migrate();
+  assert.equal(next.code, 0, next.stderr);
+  assert.equal((JSON.parse(next.stdout) as Summary).disks[0]!.sync_type, "full");
+  assert.ok(await machine.isEqual());
+});

@@ -163,6 +163,26 @@ test("a change ID from elsewhere is used only onto a target that agrees with wha
   assert.equal(third.disks[0]!.sync_type, "full");
 });
 
+test("a change ID from elsewhere is checked in the data also where vSphere calls everything allocated", async () => {
+  const env = { MIGRATEKIT_JOB_ID: "blind" };
+  const machine = await lab.addVm({ name: "blind01", disks: [{ capacityBytes: 256 * block }] });
+  // Nothing in the first and last MiB, nor at the beginning of any 64th part.
+  for (let at = 18 * block; at < 230 * block; at += 4 * block) {
+    await machine.write(2000, at, Buffer.alloc(block, "data"));
+  }
+  await migrateWell(lab, machine, {}, env);
+  const { targetFile } = lab.targets.disksOf(machine)[0]!;
+  lab.vcenter.faults.add({ name: "starWholeDisk" });
+  const elsewhere = (number: number) => ["--state-dir", `${lab.dir}/blind-${number}`];
+  const agreed = await migrateWell(lab, machine, { extra: elsewhere(1) }, env);
+  assert.match(agreed.disks[0]!.reason, /from elsewhere/);
+  await truncate(targetFile, 0);
+  await truncate(targetFile, 256 * block);
+  const refused = await lab.migrate(machine, { extra: elsewhere(2) }, env);
+  lab.vcenter.faults.clear();
+  assertFailure(refused, 5, /\[target-mismatch\].*from what did not change since/, remedy);
+});
+
 test("after a copy that died, a target that lost what was finished is copied in full", async () => {
   await migrateWell(lab, vm, { extra: ["--full"] });
   await lab.vddk.setFaults({ delay_us: 200_000, aio_threads: 1 });

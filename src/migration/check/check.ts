@@ -1,15 +1,17 @@
 /** Everything that a run needs, looked at together; nothing is changed, here or in vSphere. */
 import type { Logger } from "pino";
 import type { Config } from "../../config.ts";
+import { MigratekitError } from "../../errors.ts";
 import { inspectNbdkit, type NbdkitInspection } from "../../nbd/nbdkit/inspect.ts";
 import { State } from "../../state/state.ts";
 import type { VmIdentity } from "../../state/vm-identity.ts";
 import { UndoStack } from "../../undo.ts";
 import type { VmDetails } from "../../vmware/vm-details.ts";
 import type { VsphereClient } from "../../vmware/vmware.ts";
+import { hostVersionTrouble } from "../versions.ts";
 import { checkDisks, checkSkipped } from "./disks.ts";
 import { findVm } from "./endpoint.ts";
-import { type Finding, inOrder, probe, problem, withoutRepeats } from "./finding.ts";
+import { type Finding, inOrder, probe, problem, warning, withoutRepeats } from "./finding.ts";
 import { checkHost } from "./host.ts";
 import {
   checkEngine,
@@ -23,7 +25,6 @@ import { checkOwnership } from "./ownership.ts";
 import { type DiskForecast, type Estimate, makePlan } from "./plan.ts";
 import { checkPrivileges } from "./privileges.ts";
 import { checkAllTargets } from "./targets.ts";
-import { checkHostVersion } from "./versions.ts";
 import { checkCutOver, checkLock, checkSnapshots, checkSpace, checkVm } from "./vm.ts";
 
 export interface PreflightContext {
@@ -113,7 +114,10 @@ async function checkVersions(
   source: Promise<NbdkitInspection>,
 ): Promise<Finding[]> {
   const inspection = await source.catch(() => undefined);
-  return checkHostVersion(client.about, vm.host, inspection?.vddkLibraryVersion);
+  const trouble = hostVersionTrouble(client.about, vm.host, inspection?.vddkLibraryVersion);
+  if (trouble === undefined) return [];
+  if (trouble instanceof MigratekitError) return [problem("host", trouble)];
+  return [warning("host", trouble.message, trouble.remedy)];
 }
 
 async function checkFoundVm(

@@ -7,10 +7,10 @@ import type { VmIdentity } from "../../state/vm-identity.ts";
 import type { UndoStack } from "../../undo.ts";
 import type { VmDetails } from "../../vmware/vm-details.ts";
 import { VsphereClient } from "../../vmware/vmware.ts";
+import { oldEndpoint } from "../versions.ts";
 import { locateVm } from "../vm/locate.ts";
 import { connectOptions } from "../vm/site.ts";
 import { type Finding, ok, problem, warning, warningsOf } from "./finding.ts";
-import { checkEndpointVersion } from "./versions.ts";
 
 export interface FoundVm {
   readonly findings: Finding[];
@@ -97,7 +97,8 @@ async function checkEndpoint(client: VsphereClient, endpoint: string): Promise<F
   } else {
     found.push(ok("vsphere", `certificate trusted by ${trust}: SHA-256 ${sha256}`));
   }
-  found.push(...checkEndpointVersion(about));
+  const tooOld = oldEndpoint(about);
+  if (tooOld) found.push(problem("vsphere", tooOld));
   // Most accounts may not see licences; that is no finding.
   const editions = await client.readLicenseEditions().catch(() => []);
   if (editions.length > 0 && editions.every((edition) => edition === "esxBasic")) {

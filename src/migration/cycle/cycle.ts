@@ -53,7 +53,7 @@ async function sync(given: Run, undo: UndoStack): Promise<CycleSummary> {
   const { config, logger, signal, reporter, site, identity } = run;
   const startedAt = new Date().toISOString();
   const startedMs = performance.now();
-  const inspection = await inspectSource(config, signal);
+  const inspection = await inspectSource(run);
   const found = await findDisks(run, undo);
   await holdTargets(run, found);
   reportGoneDisks(run);

@@ -4,7 +4,7 @@
  */
 import { MigratekitError } from "../../errors.ts";
 import type { Engine } from "../../nbd/copy-engine/copy-engine.ts";
-import { complement, intersect, merge, subtract, union } from "../../ranges.ts";
+import { complement, intersect, merge, subtract, totalBytes, union, whole } from "../../ranges.ts";
 import type { TargetSample } from "../../state/disk-records.ts";
 import {
   type CheckedTarget,
@@ -40,10 +40,16 @@ export async function guardTarget(
 ): Promise<CopyPlan> {
   const { diskId, plan } = disk;
   if (consent.full) return plan;
-  const difference = await findDifference(engine, query, disk).catch(async (error: unknown) => {
+  const explain = async (error: unknown): Promise<never> => {
     throw await explainEngineError(error, disk, disk.source.nbdkit);
-  });
-  if (difference === undefined) return plan;
+  };
+  const difference = await findDifference(engine, query, disk).catch(explain);
+  if (difference === undefined) {
+    const unlisted = await findUnlistedChange(engine, query, disk).catch(explain);
+    if (unlisted === undefined) return plan;
+    query.logger.warn({ disk: diskId }, `${unlisted}; copying everything`);
+    return await planFullInstead(query, disk, unlisted);
+  }
   const { type } = plan.decision;
   const foreign = !wasInterrupted(disk) || (type === "full" && plan.decision.targetMismatch);
   if (foreign && consent.onTargetMismatch === "fail") {
@@ -85,6 +91,34 @@ async function findDifference(
   // Samples of the record speak of the time before the interrupted run; a full copy voids them.
   const untouched = untouchedSamples(record?.samples ?? [], plan.touched);
   return otherThanLeft(target, await findChangedSample(target.endpoint, untouched, signal));
+}
+
+/**
+ * The target is what we left: is the source that, too, wherever vSphere lists no change? Not where its list
+ * leaves something out: after a revert that kept the tracking history and then counted past the stored
+ * number, after some consolidations of old hosts, with tracking that others turned on over snapshots.
+ */
+async function findUnlistedChange(
+  engine: Engine,
+  { signal }: AreaQuery,
+  disk: PreparedDisk,
+): Promise<string | undefined> {
+  const { plan, record, frozen } = disk;
+  if (plan.syncType !== "incremental" || plan.plannedAreas === undefined) return undefined;
+  if (plan.decision.type === "incremental" && plan.decision.guard === "source") return undefined;
+  const listed = plan.plannedAreas;
+  // What vSphere has not told yet lies behind what it has.
+  const toldBytes = plan.rest ? endOf(listed) : frozen.capacityBytes;
+  const samples = untouchedSamples(record?.samples ?? [], plan.touched);
+  const ranges = merge(samples.map(({ offset, length }) => Float64Array.of(offset, length)));
+  const looked = subtract(intersect(ranges, whole(toldBytes)), listed);
+  const offset = await firstDifference(engine, disk, looked, signal);
+  if (offset === undefined) return undefined;
+  return `the source differs at offset ${offset} from what was copied, though vSphere lists no change there`;
+}
+
+function endOf(ranges: Float64Array): number {
+  return (ranges.at(-2) ?? 0) + (ranges.at(-1) ?? 0);
 }
 
 /** Whether a run of ours may have written to the target after its record was made. */
@@ -137,10 +171,13 @@ async function findChangeElsewhere(
 ): Promise<number | undefined> {
   const { capacityBytes } = disk.frozen;
   const unchanged = complement(changed, capacityBytes);
-  const allocated = (await allocatedAreas(query, disk)) ?? unchanged;
-  const probes = spreadProbes(intersect(unchanged, allocated), capacityBytes);
-  const telling = await readTellingRanges(disk.target.endpoint, capacityBytes, query.signal);
-  const looked = union(probes, intersect(telling, unchanged));
+  const allocated = await allocatedAreas(query, disk);
+  // Some datastores and hosts call everything allocated, or tell nothing: most of it may be holes then.
+  const telling = allocated !== undefined && totalBytes(allocated) < capacityBytes;
+  const count = telling ? probeCount : blindProbeCount;
+  const probes = spreadProbes(intersect(unchanged, allocated ?? unchanged), capacityBytes, count);
+  const mounted = await readTellingRanges(disk.target.endpoint, capacityBytes, query.signal);
+  const looked = union(probes, intersect(mounted, unchanged));
   return await firstDifference(engine, disk, looked, query.signal);
 }
 
@@ -182,11 +219,17 @@ export async function firstDifference(
 }
 
 const probeCount = 64;
+/** Where nothing tells data from holes: 32 MiB, of which a disk that is a tenth full holds some fifty in data. */
+const blindProbeCount = 512;
 const probeBytes = 64 * 1024;
 
-/** At most 64 blocks out of `areas`, one for each equal slice of the disk that has any. */
-function spreadProbes(areas: Float64Array, capacityBytes: number): Float64Array {
-  const sliceBytes = Math.max(probeBytes, Math.ceil(capacityBytes / probeCount / 512) * 512);
+/** At most `count` blocks out of `areas`, one for each equal slice of the disk that has any. */
+function spreadProbes(
+  areas: Float64Array,
+  capacityBytes: number,
+  count = probeCount,
+): Float64Array {
+  const sliceBytes = Math.max(probeBytes, Math.ceil(capacityBytes / count / 512) * 512);
   const probes: number[] = [];
   for (let start = 0; start < capacityBytes; start += sliceBytes) {
     const slice = Float64Array.of(start, Math.min(sliceBytes, capacityBytes - start));

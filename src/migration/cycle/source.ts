@@ -1,6 +1,5 @@
 /** The source: nbdkit with VDDK, a process for each disk, started and opened once. */
 import type { Logger } from "pino";
-import type { Config } from "../../config.ts";
 import { MigratekitError, messageOf } from "../../errors.ts";
 import { NbdError, probeExport } from "../../nbd/copy-engine/copy-engine.ts";
 import { patiently } from "../../nbd/copy-engine/patience.ts";
@@ -9,6 +8,7 @@ import { inspectNbdkit, type NbdkitInspection } from "../../nbd/nbdkit/inspect.t
 import { type NbdkitExport, startNbdkit } from "../../nbd/nbdkit/nbdkit.ts";
 import type { UndoStack } from "../../undo.ts";
 import type { FrozenDisk, ServedSource } from "../disk.ts";
+import { hostVersionTrouble, oldEndpoint } from "../versions.ts";
 import type { SiteContext } from "../vm/held-vm.ts";
 
 /** What reading any disk of one snapshot takes. */
@@ -22,15 +22,24 @@ export interface SnapshotSource {
 }
 
 /**
- * Is everything there that reading a disk takes? Asked once, before the VM is touched.
- * @throws MigratekitError `source-…`
+ * Is everything there that reading a disk takes, and of versions that get on? Asked once, before the VM is
+ * touched. @throws MigratekitError `source-…`, `vsphere-too-old`
  */
-export async function inspectSource(
-  config: Config,
-  signal: AbortSignal,
-): Promise<NbdkitInspection> {
+export async function inspectSource({
+  config,
+  site,
+  logger,
+  signal,
+}: SiteContext): Promise<NbdkitInspection> {
   const { nbdkit, vddkPlugin: plugin, vddkLibdir: libdir } = config;
-  return await inspectNbdkit({ nbdkit, plugin, libdir, signal });
+  const { about } = site.client;
+  const tooOld = oldEndpoint(about);
+  if (tooOld) throw tooOld;
+  const inspection = await inspectNbdkit({ nbdkit, plugin, libdir, signal });
+  const trouble = hostVersionTrouble(about, site.vm.host, inspection.vddkLibraryVersion);
+  if (trouble instanceof MigratekitError) throw trouble;
+  if (trouble) logger.warn(`${trouble.message}; ${trouble.remedy}`);
+  return inspection;
 }
 
 /**

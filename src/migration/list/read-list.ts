@@ -40,9 +40,6 @@ const ofTheWholeRun: readonly OptionName[] = [
   "metrics-file",
   "json",
   "progress",
-  "color",
-  "quiet",
-  "verbose",
   "debug",
 ];
 

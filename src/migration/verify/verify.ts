@@ -58,7 +58,7 @@ async function verifyVm(
   const run = { ...given, signal: await watchSpace(given, undo) };
   const { config, reporter, site, identity, state, runId, logger, signal } = run;
   const startedMs = performance.now();
-  const inspection = await inspectSource(config, signal);
+  const inspection = await inspectSource(run);
   const found = await findDisks(run, undo);
   if (config.repair) await holdTargets(run, found);
   const { parallelDisks, sourceConnections } = await reserveConnections(run, found.length, undo);

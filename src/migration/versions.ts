@@ -1,8 +1,7 @@
-/** Which vSphere this program and this VDDK get on with. */
-import { MigratekitError } from "../../errors.ts";
-import type { HostDetails } from "../../vmware/vm-details.ts";
-import type { About } from "../../vmware/wire/service-content.ts";
-import { type Finding, problem, warning } from "./finding.ts";
+/** Which vSphere this program and this VDDK get on with: asked by `check`, and by a run before it touches the VM. */
+import { MigratekitError } from "../errors.ts";
+import type { HostDetails } from "../vmware/vm-details.ts";
+import type { About } from "../vmware/wire/service-content.ts";
 
 /** In order; 6.5 and 6.7 count as releases, and from 7 on all of a major version is one. */
 const releases = ["older", "6.5", "6.7", "7.0", "8.0", "9.0", "newer"] as const;
@@ -19,60 +18,65 @@ const vddkReads = [
   { vddk: "6", from: "older", to: "7.0" },
 ] as const;
 
-/** The endpoint alone, before the VM is known. `version` as `about` has it: `6.7.0`. */
-export function checkEndpointVersion({ apiType, version }: About): Finding[] {
+/** Only a doubt: reading may work all the same. */
+export interface VersionDoubt {
+  readonly message: string;
+  readonly remedy: string;
+}
+
+/**
+ * Why no run can be made through this endpoint; of it alone, before the VM is known. `version` as `about`
+ * has it: `6.7.0`.
+ */
+export function oldEndpoint({ apiType, version }: About): MigratekitError | undefined {
   const what = apiType === "HostAgent" ? "the ESXi host" : "the vCenter";
-  return releaseOf(version) === "older" ? [tooOld("vsphere", what, version)] : [];
+  return releaseOf(version) === "older" ? tooOld(what, version) : undefined;
 }
 
 /**
  * The host that the data comes from: its version counts, where it may be read, not its vCenter's.
- * `vddk` is the major version of the library, as its name has it.
+ * `vddk` is the major version of the library, as its name has it. Undefined: nothing to say, or said of the
+ * endpoint already.
  */
-export function checkHostVersion(
+export function hostVersionTrouble(
   about: About,
   host: HostDetails,
   vddk: string | undefined,
-): Finding[] {
+): MigratekitError | VersionDoubt | undefined {
   const version = host.version === "" ? about.version : host.version;
   const what =
     host.version === "" ? "the vCenter" : `the ESXi host ${host.name || "that holds the VM"}`;
-  if (releaseOf(version) !== "older") return vddkFindings(what, version, vddk);
-  // Said of the endpoint already.
-  return releaseOf(about.version) === "older" ? [] : [tooOld("host", what, version)];
+  if (releaseOf(version) !== "older") return vddkDoubt(what, version, vddk);
+  if (releaseOf(about.version) === "older") return undefined;
+  return tooOld(what, version, {
+    remedy:
+      "Data comes from the host, whatever its vCenter is: move the VM to a newer one, or upgrade it.",
+  });
 }
 
-function tooOld(area: "vsphere" | "host", what: string, version: string): Finding {
-  const error = new MigratekitError(
-    "vsphere-too-old",
-    `${what} is version ${version}, older than 6.5`,
-    area === "vsphere"
-      ? {}
-      : {
-          remedy:
-            "Data comes from the host, whatever its vCenter is: move the VM to a newer one, or upgrade it.",
-        },
-  );
-  return problem(area, error);
+function tooOld(what: string, version: string, options: { remedy?: string } = {}): MigratekitError {
+  const message = `${what} is version ${version}, older than 6.5`;
+  return new MigratekitError("vsphere-too-old", message, options);
 }
 
-function vddkFindings(what: string, version: string, vddk: string | undefined): Finding[] {
+function vddkDoubt(
+  what: string,
+  version: string,
+  vddk: string | undefined,
+): VersionDoubt | undefined {
   const row = vddkReads.find((entry) => entry.vddk === vddk);
-  if (row === undefined) return [];
+  if (row === undefined) return undefined;
   const release = releaseOf(version);
-  if (reads(row, release)) return [];
+  if (reads(row, release)) return undefined;
   const limit =
     releases.indexOf(release) < releases.indexOf(row.from)
       ? `begins at ${row.from}`
       : `ends at ${row.to}`;
   const fitting = vddkReads.filter((entry) => entry.vddk !== "6" && reads(entry, release));
-  return [
-    warning(
-      "host",
-      `VDDK ${row.vddk} ${limit}, and ${what} is version ${version}: reading may fail`,
-      `Take VDDK ${fitting.map((entry) => entry.vddk).join(" or ")}, and give its directory with --vddk-libdir.`,
-    ),
-  ];
+  return {
+    message: `VDDK ${row.vddk} ${limit}, and ${what} is version ${version}: reading may fail`,
+    remedy: `Take VDDK ${fitting.map((entry) => entry.vddk).join(" or ")}, and give its directory with --vddk-libdir.`,
+  };
 }
 
 function reads({ from, to }: { from: Release; to: Release }, release: Release): boolean {
