@@ -124,7 +124,7 @@ async function runCommand(invocation: Invocation, signal: AbortSignal): Promise<
   using view = new LogView(config);
   voice.speakThrough(view);
   const logger = createLogger({
-    level: config.debug ? "debug" : "info",
+    level: levelOf(config),
     pretty: config.logFormat === "auto" ? view.isTerminal : config.logFormat === "pretty",
     colour: view.colour,
     destination: view,
@@ -135,6 +135,18 @@ async function runCommand(invocation: Invocation, signal: AbortSignal): Promise<
   if (account) logger.info(`going on as ${account}, the owner of ${systemStateDir}`);
   const { operands, flags } = invocation;
   return await command.run({ config, logger, view, signal, operands, flags });
+}
+
+/** @throws MigratekitError `usage` for both more and less than usual */
+function levelOf({ quiet, verbose, debug }: Config): "warn" | "debug" | "info" {
+  if (quiet && (verbose || debug)) {
+    throw new MigratekitError(
+      "usage",
+      `--quiet and --${debug ? "debug" : "verbose"} exclude each other`,
+    );
+  }
+  if (quiet) return "warn";
+  return verbose || debug ? "debug" : "info";
 }
 
 /** At a terminal a password that is missing is asked for. */

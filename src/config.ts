@@ -37,7 +37,7 @@ export interface Config extends Settings {
   readonly command: CommandName;
   readonly stateDir: string;
   readonly vddkLibdir: string;
-  /** False with NO_COLOR (https://no-color.org) and on a dumb terminal. */
+  /** Where `--color` leaves it open: false with NO_COLOR (https://no-color.org) and on a dumb terminal. */
   readonly colour: boolean;
   /** False where the locale names another character set than UTF-8: C, POSIX, de_DE.ISO-8859-1. */
   readonly unicode: boolean;
@@ -70,7 +70,10 @@ export function resolveConfig(
 ): Config {
   const sources = sourcesOf(flags, environment, systemFile, list);
   const warnings: string[] = unknownVariables(environment);
-  const settings: Record<string, unknown> & { stateDir?: string; vddkLibdir?: string } = {};
+  const settings: Record<string, unknown> & {
+    stateDir?: string;
+    vddkLibdir?: string;
+  } = {};
   for (const [name, spec] of entries()) {
     settings[camelCase(name)] = settingOf(name, spec, sources);
   }
@@ -83,7 +86,7 @@ export function resolveConfig(
     vmwarePassword: password,
     stateDir: settings.stateDir ?? defaultStateDir(environment),
     vddkLibdir: settings.vddkLibdir ?? defaultVddkLibdir(),
-    colour: !environment.NO_COLOR && environment.TERM !== "dumb",
+    colour: settings.color === "auto" && !environment.NO_COLOR && environment.TERM !== "dumb",
     unicode: isUnicode(environment),
     cursor: environment.TERM !== "dumb",
     warnings: Object.freeze(warnings),

@@ -280,6 +280,28 @@ export const catalogue = {
     meaning: "A program or file that a conversion needs is not installed here.",
     remedy: "Install the package that the message names.",
   },
+  "guest-unsupported": {
+    exit: "guest",
+    meaning: "The guest is of a kind that cannot be converted.",
+    remedy:
+      "Install virtio drivers in the guest by hand while it runs at VMware, then copy it without converting.",
+  },
+  "conversion-failed": {
+    exit: "guest",
+    meaning: "The conversion broke off; the targets are as they were.",
+    remedy: "Run again with --debug, which shows the whole log of the program that failed.",
+  },
+  "conversion-timeout": {
+    exit: "guest",
+    meaning: "The conversion did not end within --convert-timeout; the targets are as they were.",
+    remedy:
+      "Run with --debug to see where it stands still; allow more with --convert-timeout if it is only slow.",
+  },
+  "overlay-too-large": {
+    exit: "guest",
+    meaning: "The conversion would change more of the disks than is allowed.",
+    remedy: "Find out with --debug what writes so much in the guest.",
+  },
   "work-folder-unusable": {
     exit: "guest",
     meaning: "The folder for temporary files cannot be used, or is full.",

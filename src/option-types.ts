@@ -161,3 +161,20 @@ export const inventoryPath: Parser<string> = (value) => {
   }
   return value.replace(/\/+$/, "");
 };
+
+/** Where progress is shown: bars or log lines, log lines always, or JSON lines on a descriptor. */
+export type ProgressForm =
+  | { readonly kind: "auto" | "lines" }
+  | { readonly kind: "json"; readonly fd: number };
+
+/** `auto`, `lines`, `json` (on stderr), `json:3`; a switch of old means the first two. */
+export const progressForm: Parser<ProgressForm> = Object.assign(
+  (value: string): ProgressForm => {
+    if (/^(auto|1|true|yes|on)$/i.test(value)) return { kind: "auto" };
+    if (/^(lines|0|false|no|off|)$/i.test(value)) return { kind: "lines" };
+    const json = /^json(?::(\d{1,6}))?$/.exec(value);
+    if (json) return { kind: "json", fd: Number(json[1] ?? 2) };
+    throw new InvalidValue(`is "${value}"; it takes auto, lines, json or json:DESCRIPTOR`);
+  },
+  { allowed: ["auto", "lines", "json"] },
+);

@@ -48,6 +48,8 @@ export interface OptionSpec<T = unknown> {
   readonly noOwnVariable?: true;
   /** Set where a `--no-…` form exists. */
   readonly negatable?: true;
+  /** Help of the `--no-…` form, where that of a switch would not do. */
+  readonly describeOff?: string;
   /** A setting without a flag: variable and configuration field only. */
   readonly noFlag?: true;
   /** One letter, for people who type. */
@@ -658,11 +660,14 @@ export const options = {
   progress: define(
     {
       group: "report",
-      describe: "show live progress when stderr is a terminal",
+      value: "FORM",
+      describe:
+        "auto (bars where stderr is a terminal), lines (in the log), or json: one object a line on stderr, json:3 on descriptor 3",
       commands: ["migrate", "verify", "cutover"],
-      parse: type.flag,
-      fallback: "true",
+      parse: type.progressForm,
+      fallback: "auto",
       negatable: true,
+      describeOff: "as --progress lines",
     },
     "defaulted",
   ),
@@ -674,6 +679,39 @@ export const options = {
       commands: settled,
       parse: type.oneOf("auto", "pretty", "json"),
       fallback: "auto",
+    },
+    "defaulted",
+  ),
+  color: define(
+    {
+      group: "report",
+      value: "WHEN",
+      describe: "auto: on a terminal that can and without NO_COLOR",
+      commands: settled,
+      parse: type.oneOf("auto", "always", "never"),
+      fallback: "auto",
+    },
+    "defaulted",
+  ),
+  quiet: define(
+    {
+      group: "report",
+      short: "q",
+      describe: "log only warnings and errors, show no progress",
+      commands: settled,
+      parse: type.flag,
+      fallback: "false",
+    },
+    "defaulted",
+  ),
+  verbose: define(
+    {
+      group: "report",
+      short: "v",
+      describe: "log every step",
+      commands: settled,
+      parse: type.flag,
+      fallback: "false",
     },
     "defaulted",
   ),
@@ -724,7 +762,7 @@ export const options = {
   debug: define(
     {
       group: "general",
-      describe: "log every step, and stack traces",
+      describe: "log every step, with stack traces of errors",
       commands: settled,
       parse: type.flag,
       fallback: "false",

@@ -151,6 +151,7 @@ export function buildProgram(onInvocation: (invocation: Invocation) => void): Co
     .helpOption("-h, --help", "this help; every command has its own")
     .showSuggestionAfterError()
     .configureOutput(quietErrors)
+    .configureHelp({ minWidthToWrap: 20 })
     .exitOverride();
   for (const name of commandNames) program.addCommand(buildCommand(name, onInvocation));
   program.addHelpText("after", `\n${topicsText()}`);
@@ -166,6 +167,7 @@ function buildCommand(name: CommandName, onInvocation: (invocation: Invocation) 
     .helpOption("-h, --help", "this help")
     .allowExcessArguments(false)
     .configureOutput(quietErrors)
+    .configureHelp({ minWidthToWrap: 20 })
     .exitOverride();
   if (text.operand !== undefined) command.argument(text.operand);
   for (const [option, spec] of optionsOf(name)) {
@@ -204,10 +206,14 @@ export function optionsOf(command: CommandName): [OptionName, OptionSpec][] {
 function flagsOf(name: OptionName, spec: OptionSpec): Option[] {
   const note = spec.value === undefined ? undefined : (spec.fallbackNote ?? spec.fallback);
   const text = note === undefined ? spec.describe : `${spec.describe} [${note}]`;
-  if (spec.value !== undefined) return [new Option(`--${name} <${spec.value}>`, text)];
-  const on = new Option(`--${name}`, text);
-  if (!spec.negatable) return [on];
-  return [on.hideHelp(), new Option(`--no-${name}`, `do not ${spec.describe}`)];
+  const short = spec.short === undefined ? "" : `-${spec.short}, `;
+  const off = () => new Option(`--no-${name}`, spec.describeOff ?? `do not ${spec.describe}`);
+  if (spec.value !== undefined) {
+    const valued = new Option(`--${name} <${spec.value}>`, text);
+    return spec.negatable ? [valued, off()] : [valued];
+  }
+  const on = new Option(`${short}--${name}`, text);
+  return spec.negatable ? [on.hideHelp(), off()] : [on];
 }
 
 function givenFlags(command: Command, name: CommandName): GivenFlags {

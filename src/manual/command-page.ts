@@ -48,6 +48,7 @@ export function synopsisOf(name: CommandName): string[] {
 
 export function flagEntry(flag: Flag): string[] {
   const value = flag.value === undefined ? "" : ` \\fI${roff(flag.value)}\\fR`;
+  const short = flag.short === undefined ? "" : `\\fB${roff(flag.short)}\\fR, `;
   const fallback = flag.fallback === undefined ? "" : ` [${flag.fallback}]`;
-  return [".TP", `\\fB${roff(flag.name)}\\fR${value}`, prose(`${flag.help}${fallback}`)];
+  return [".TP", `${short}\\fB${roff(flag.name)}\\fR${value}`, prose(`${flag.help}${fallback}`)];
 }

@@ -31,7 +31,7 @@ function operandLines(command: CommandName): string[] {
 function flagLines(command: CommandName): string[] {
   return flagsOf(command).map(
     (flag) =>
-      `complete -c migratekit -n '__fish_seen_subcommand_from ${command}' -l ${flag.name.slice(2)}${valueText(flag)} -d ${quote(flag.help)}`,
+      `complete -c migratekit -n '__fish_seen_subcommand_from ${command}' ${flag.short === undefined ? "" : `-s ${flag.short.slice(1)} `}-l ${flag.name.slice(2)}${valueText(flag)} -d ${quote(flag.help)}`,
   );
 }
 

@@ -5,6 +5,8 @@ import { optionsOf } from "../program.ts";
 export interface Flag {
   /** `--nbd-port`; `--no-…` for what is on unless told otherwise. */
   readonly name: string;
+  /** `-q` */
+  readonly short?: string;
   readonly option: OptionName;
   readonly group: keyof typeof groups;
   /** Name of its value; absent for a switch. */
@@ -19,21 +21,37 @@ export interface Flag {
 
 /** The flags of a command, in the order of the table. */
 export function flagsOf(command: CommandName): Flag[] {
-  return optionsOf(command).map(([option, spec]) => flagOf(option, spec));
+  return optionsOf(command).flatMap(([option, spec]) => [
+    ...(spec.negatable && spec.value === undefined ? [] : [flagOf(option, spec)]),
+    ...(spec.negatable ? [offFlagOf(option, spec)] : []),
+  ]);
 }
 
 function flagOf(option: OptionName, spec: OptionSpec): Flag {
   const choices = spec.parse.allowed ?? [];
   const fallback = spec.fallbackNote ?? spec.fallback;
   return {
-    name: spec.negatable ? `--no-${option}` : `--${option}`,
+    name: `--${option}`,
+    ...(spec.short === undefined ? {} : { short: `-${spec.short}` }),
     option,
     group: spec.group,
     ...(spec.value === undefined ? {} : { value: spec.value }),
     choices,
     completes: completionOf(spec.value, choices),
-    help: spec.negatable ? `do not ${spec.describe}` : spec.describe,
+    help: spec.describe,
     ...(spec.value === undefined || fallback === undefined ? {} : { fallback }),
+  };
+}
+
+/** The `--no-…` form. */
+function offFlagOf(option: OptionName, spec: OptionSpec): Flag {
+  return {
+    name: `--no-${option}`,
+    option,
+    group: spec.group,
+    choices: [],
+    completes: "nothing",
+    help: spec.describeOff ?? `do not ${spec.describe}`,
   };
 }
 

@@ -1,7 +1,7 @@
 /** Live progress of several VMs on one terminal: a line for each VM at work, and one for all. */
 import type { Logger } from "pino";
 import type { ListContext } from "../migration/list/list.ts";
-import { PlainProgress } from "../progress/plain.ts";
+import type { ProgressForm } from "../option-types.ts";
 import {
   type DiskProgress,
   type ProgressSnapshot,
@@ -45,19 +45,19 @@ export class ListProgress {
 
   /** Where it shows itself: here on a terminal, in log lines of its own elsewhere. */
   #viewOf(name: string): ProgressView {
-    let plain: PlainProgress | undefined;
+    let other: ReturnType<LogView["notLive"]> | undefined;
     return {
-      follow: (snapshot: () => ProgressSnapshot, logger: Logger, live: boolean) => {
-        if (live && this.#view.isLive) {
+      follow: (snapshot: () => ProgressSnapshot, logger: Logger, form: ProgressForm) => {
+        if (form.kind === "auto" && this.#view.isLive) {
           this.#vms.set(name, { snapshot, state: "running" });
           this.#follow(logger);
         } else {
-          plain = new PlainProgress({ logger });
-          plain.start(snapshot);
+          other = this.#view.notLive(logger, name);
+          other.start(snapshot);
         }
       },
-      stageChanged: () => plain?.stageChanged(),
-      stop: () => plain?.stop(),
+      stageChanged: () => other?.stageChanged(),
+      stop: () => other?.stop(),
     };
   }
 
@@ -72,7 +72,7 @@ export class ListProgress {
   #follow(logger: Logger): void {
     if (this.#following) return;
     this.#following = true;
-    this.#view.follow(() => this.snapshot(), logger, true);
+    this.#view.follow(() => this.snapshot(), logger, { kind: "auto" });
   }
 
   /** A VM stands where one run has its disks. */

@@ -8,6 +8,7 @@ const packages: Readonly<Record<string, readonly [debian: string, el: string]>> 
   "qemu-system-x86_64": ["qemu-system-x86", "qemu-kvm"],
   nbdkit: ["nbdkit", "nbdkit-basic-plugins"],
   OVMF: ["ovmf", "edk2-ovmf"],
+  rhsrvany: ["rhsrvany", "virt-v2v"],
 };
 
 /** "virt-v2v (apt-get install virt-v2v; on Enterprise Linux dnf install virt-v2v)" */

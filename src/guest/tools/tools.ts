@@ -9,7 +9,13 @@ export function cannotStart(program: string, error: unknown): MigratekitError {
 /** Something that is not there, by the name of what is looked up in the list of packages. */
 export function missing(message: string, tool: string): MigratekitError {
   return new MigratekitError("guest-tool-missing", message, {
-    remedy: `Install ${packageOf(tool)}.`,
+    remedy: remedies[tool] ?? `Install ${packageOf(tool)}.`,
     context: { tool },
   });
 }
+
+/** What is no package of Debian's. */
+const remedies: Readonly<Record<string, string>> = {
+  "virtio-win":
+    "Give virtio-win's ISO or folder with --virtio-win; on Enterprise Linux dnf install virtio-win.",
+};

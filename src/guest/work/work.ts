@@ -70,7 +70,7 @@ export async function makeWorkFolder(options: WorkFolderOptions): Promise<WorkFo
  */
 function environmentIn(path: string): Record<string, string> {
   // biome-ignore lint/style/noProcessEnv: handed on to children, not a setting of ours
-  const { PATH, LIBGUESTFS_CACHEDIR, LIBGUESTFS_PATH } = process.env;
+  const { PATH, LIBGUESTFS_CACHEDIR, LIBGUESTFS_PATH, VIRT_TOOLS_DATA_DIR } = process.env;
   const temporary = join(path, "t");
   return {
     PATH: PATH ?? "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -81,6 +81,7 @@ function environmentIn(path: string): Record<string, string> {
     VIRT_V2V_TMPDIR: temporary,
     LIBGUESTFS_CACHEDIR: LIBGUESTFS_CACHEDIR ?? "/var/tmp",
     ...(LIBGUESTFS_PATH === undefined ? {} : { LIBGUESTFS_PATH }),
+    ...(VIRT_TOOLS_DATA_DIR === undefined ? {} : { VIRT_TOOLS_DATA_DIR }),
     LIBGUESTFS_BACKEND: "direct",
     [folderVariable]: path,
   };

@@ -40,6 +40,9 @@ const ofTheWholeRun: readonly OptionName[] = [
   "metrics-file",
   "json",
   "progress",
+  "color",
+  "quiet",
+  "verbose",
   "debug",
 ];
 

@@ -1,0 +1,125 @@
+/** One conversion, from empty overlays to a verdict. */
+import type { Logger } from "pino";
+import { MigratekitError } from "../errors.ts";
+import { findAccelerator } from "./boot/accelerator.ts";
+import { checkGuest } from "./checks/checks.ts";
+import { type Conversion, type Finding, verdictOf } from "./conversion.ts";
+import { Guestfish } from "./guestfish/guestfish.ts";
+import { inspectGuest } from "./inspect/inspect.ts";
+import { readStaticInterfaces, staticMacs } from "./inspect/static-addresses.ts";
+import type { GuestHardware, Overlay } from "./machine.ts";
+import { repairGuest } from "./repairs/repairs.ts";
+import { requireGuestTools } from "./tools/presence.ts";
+import { findingOf, refusalOf } from "./v2v/classify.ts";
+import { runV2v } from "./v2v/v2v.ts";
+import { type Limits, watchLimits } from "./work/watch.ts";
+import type { WorkFolder } from "./work/work.ts";
+
+export interface ConvertOptions extends Limits {
+  readonly work: WorkFolder;
+  readonly logger: Logger;
+  readonly signal?: AbortSignal;
+  /** `single`, `first`, or a device of the guest. [single] */
+  readonly root?: string;
+  /** Drivers for Windows: the ISO or a folder. [virt-v2v's own place] */
+  readonly virtioWin?: string;
+}
+
+/** What the steps hand on. */
+interface Work extends ConvertOptions {
+  readonly overlays: readonly Overlay[];
+  readonly hardware: GuestHardware;
+  readonly signal: AbortSignal;
+  readonly forceTcg: boolean;
+}
+
+/**
+ * virt-v2v on the overlays, our repairs, our checks. A guest that would not boot is a verdict, and so is
+ * one that virt-v2v refuses for its present state. Nothing but the overlays is written to.
+ * @throws MigratekitError `guest-tool-missing`, `guest-unsupported`, `conversion-failed`,
+ *   `conversion-timeout`, `overlay-too-large`, `work-folder-unusable`; the signal's reason
+ */
+export async function convertGuest(
+  overlays: readonly Overlay[],
+  hardware: GuestHardware,
+  options: ConvertOptions,
+): Promise<Conversion> {
+  const startMs = performance.now();
+  const windows = isWindows(hardware);
+  await requireGuestTools({ windows, ...pick(options) });
+  using watch = watchLimits(options.work, overlays, options, options.signal);
+  const forceTcg = await needsTcg(options, watch.signal);
+  const work: Work = { ...options, overlays, hardware, signal: watch.signal, forceTcg };
+  const macs = windows ? await macsOfWindows(work) : [];
+  const outcome = await runV2v(overlays, hardware, { ...work, macs, keys: [] });
+  await watch.check();
+  const said = outcome.messages.flatMap((message) => findingOf(message) ?? []);
+  const result =
+    outcome.exitCode === 0
+      ? await finish(work, said)
+      : refused(work, said, refusalOf(outcome.messages));
+  await watch.check();
+  return { ...result, durationMs: Math.round(performance.now() - startMs) };
+}
+
+const pick = ({ virtioWin }: ConvertOptions) => (virtioWin === undefined ? {} : { virtioWin });
+
+/** By vSphere's name of the guest; windows9_64Guest, windows2019srv_64Guest, winNetEnterpriseGuest. */
+export function isWindows({ guestId = "" }: GuestHardware): boolean {
+  return /^win/i.test(guestId);
+}
+
+async function needsTcg({ work, logger }: ConvertOptions, signal: AbortSignal): Promise<boolean> {
+  const qemu = "qemu-system-x86_64";
+  const accelerator = await findAccelerator({ folder: work.path, env: work.env, qemu, signal });
+  if (accelerator === "tcg")
+    logger.info("KVM runs no guests here; the conversion is slower without");
+  return accelerator === "tcg";
+}
+
+async function macsOfWindows(work: Work): Promise<string[]> {
+  await using guestfish = await Guestfish.open(work.overlays, { ...work, readOnly: true });
+  const inspected = await inspectGuest(guestfish, work.root);
+  const interfaces = await readStaticInterfaces(guestfish, inspected);
+  return staticMacs(interfaces, work.hardware.nics);
+}
+
+/** Repairs and checks, in one start of the appliance. */
+async function finish(
+  work: Work,
+  said: readonly Finding[],
+): Promise<Omit<Conversion, "durationMs">> {
+  const { hardware, logger } = work;
+  await using guestfish = await Guestfish.open(work.overlays, work);
+  const inspected = await inspectGuest(guestfish, work.root);
+  const repairs = await repairGuest({ guestfish, inspected, hardware, logger });
+  const checked = await checkGuest(guestfish, inspected, hardware);
+  await guestfish.close();
+  const findings = [...said, ...checked.findings];
+  return {
+    ...{ verdict: verdictOf(findings), hardware: checked.hardware, guest: inspected.system },
+    ...{ repairs, findings },
+  };
+}
+
+/** virt-v2v has ended with an error. */
+function refused(
+  { hardware }: Work,
+  said: readonly Finding[],
+  { kind, text }: ReturnType<typeof refusalOf>,
+): Omit<Conversion, "durationMs"> {
+  if (kind === "unsupported") throw new MigratekitError("guest-unsupported", `virt-v2v: ${text}`);
+  if (kind === "unknown") throw new MigratekitError("conversion-failed", `virt-v2v: ${text}`);
+  const { firmware, secureBoot, nics } = hardware;
+  const finding: Finding = { level: "will-not-boot", source: "virt-v2v", text };
+  return {
+    verdict: "will-not-boot",
+    hardware: {
+      ...{ controller: "sata", firmware, secureBoot, machine: firmware === "uefi" ? "q35" : "pc" },
+      nics: nics.map(({ mac }) => ({ mac, model: "e1000" })),
+    },
+    guest: { os: isWindows(hardware) ? "windows" : "unknown" },
+    repairs: [],
+    findings: [...said, finding],
+  };
+}
