@@ -282,7 +282,8 @@ bool deliverEvents(Copier& copier, Napi::Env env, Napi::Function callback) {
 class EngineObject : public Napi::ObjectWrap<EngineObject> {
  public:
   static Napi::Function define(Napi::Env env) {
-    return DefineClass(env, "Engine", {InstanceMethod("start", &EngineObject::start)});
+    return DefineClass(env, "Engine", {InstanceMethod("start", &EngineObject::start),
+                                       InstanceMethod("limitRate", &EngineObject::limitRate)});
   }
 
   // memoryBytes, maxBytesPerSecond (0: none)
@@ -290,6 +291,12 @@ class EngineObject : public Napi::ObjectWrap<EngineObject> {
       : ObjectWrap(info), shared_(std::make_shared<Shared>(bytesOf(info[0]), bytesOf(info[1]))) {}
 
  private:
+  // maxBytesPerSecond (0: none), for what is under way too.
+  Napi::Value limitRate(const Napi::CallbackInfo& info) {
+    shared_->rate.change(bytesOf(info[0]));
+    return info.Env().Undefined();
+  }
+
   // options, callback(type, value). Gives { abort(), push(pairs): boolean, end() }.
   Napi::Value start(const Napi::CallbackInfo& info) {
     Napi::Env env = info.Env();

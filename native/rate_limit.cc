@@ -11,10 +11,11 @@ constexpr milliseconds kBurst{50};
 }  // namespace
 
 TimePoint RateLimit::reserve(uint64_t bytes) {
-  if (!limited()) return TimePoint{};
+  const uint64_t rate = bytesPerSecond();
+  if (rate == 0) return TimePoint{};
   TimePoint now = Clock::now();
   auto cost = std::chrono::nanoseconds(
-      static_cast<int64_t>(static_cast<double>(bytes) / bytesPerSecond_ * 1e9));
+      static_cast<int64_t>(static_cast<double>(bytes) / rate * 1e9));
   std::lock_guard lock(mutex_);
   next_ = std::max(next_, now - kBurst);
   TimePoint start = std::max(next_, now);
@@ -23,9 +24,17 @@ TimePoint RateLimit::reserve(uint64_t bytes) {
   return start;
 }
 
+void RateLimit::change(uint64_t bytesPerSecond) {
+  std::lock_guard lock(mutex_);
+  bytesPerSecond_.store(bytesPerSecond, std::memory_order_relaxed);
+  // What the old rate would have cost is no debt of the new one.
+  next_ = std::min(next_, Clock::now());
+}
+
 uint64_t RateLimit::smoothRequestBytes(uint64_t wanted) const {
-  if (!limited()) return wanted;
-  uint64_t slice = alignDown(bytesPerSecond_ / 20, 4 * kKiB);
+  const uint64_t rate = bytesPerSecond();
+  if (rate == 0) return wanted;
+  uint64_t slice = alignDown(rate / 20, 4 * kKiB);
   return std::min(wanted, std::max<uint64_t>(slice, 4 * kKiB));
 }
 

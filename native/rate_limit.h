@@ -14,9 +14,11 @@ class RateLimit {
   // 0: no limit
   explicit RateLimit(uint64_t bytesPerSecond) : bytesPerSecond_(bytesPerSecond) {}
 
-  bool limited() const { return bytesPerSecond_ != 0; }
-  uint64_t bytesPerSecond() const { return bytesPerSecond_; }
-  // How many have been let go so far; 0 without a limit.
+  bool limited() const { return bytesPerSecond() != 0; }
+  uint64_t bytesPerSecond() const { return bytesPerSecond_.load(std::memory_order_relaxed); }
+  // From now on; what was given its moment already keeps it. Any thread.
+  void change(uint64_t bytesPerSecond);
+  // How many a limit has let go so far.
   uint64_t passedBytes() const { return passedBytes_.load(std::memory_order_relaxed); }
   // The moment from which `bytes` may go; without a limit long past.
   TimePoint reserve(uint64_t bytes);
@@ -24,7 +26,7 @@ class RateLimit {
   uint64_t smoothRequestBytes(uint64_t wanted) const;
 
  private:
-  const uint64_t bytesPerSecond_;
+  std::atomic<uint64_t> bytesPerSecond_;
   std::mutex mutex_;
   TimePoint next_{};
   std::atomic<uint64_t> passedBytes_{0};

@@ -1,5 +1,7 @@
 /** Turns the text of one flag, variable or configuration field into a value, or says what is wrong. */
 
+import type { RatePlan, RateStep } from "./rate-plan.ts";
+
 /** Thrown by a parser; config.ts adds the name of the flag, variable or line that held the text. */
 export class InvalidValue extends Error {}
 
@@ -75,14 +77,48 @@ function bytesOf(value: string, form: RegExp): number | undefined {
   return Math.floor(Number(match[1]) * 1024 ** power);
 }
 
-/** Bytes per second such as `500M`, `1.5G`, `800000`; K, M and G are powers of 1024. */
-export const byteRate: Parser<number> = (value) => {
+/** Bytes per second such as `500M`, `1.5G`, `800000`; K, M and G are powers of 1024; `off` is 0. */
+function byteRate(value: string): number | undefined {
+  if (value === "off") return 0;
   const bytes = bytesOf(value, /^(\d+(?:\.\d+)?)([KMGT])?(?:i?B)?(?:\/s)?$/i) ?? 0;
-  if (bytes < 4096) {
-    throw new InvalidValue(`is "${value}"; it takes bytes per second such as 200M, at least 4K`);
+  return bytes < 4096 ? undefined : bytes;
+}
+
+const rateForm = "bytes per second such as 200M, at least 4K, or off";
+
+/** A rate, or rates with the times of the day from which they hold: `08:00,50M 19:00,off`. */
+export const ratePlan: Parser<RatePlan> = (value) => {
+  const words = value.split(/[\s,]+/).filter(Boolean);
+  if (!words.some((word) => word.includes(":"))) {
+    const bytesPerSecond = byteRate(value.trim());
+    if (bytesPerSecond !== undefined) return [{ minute: 0, bytesPerSecond }];
+    throw new InvalidValue(
+      `is "${value}"; it takes ${rateForm}, or a timetable such as "08:00,50M 19:00,off"`,
+    );
   }
-  return bytes;
+  const steps: RateStep[] = [];
+  for (let at = 0; at < words.length; at += 2) {
+    steps.push(rateStep(words[at]!, words[at + 1]));
+    const { minute } = steps.at(-1)!;
+    if (steps.some((step, other) => other < at / 2 && step.minute === minute)) {
+      throw new InvalidValue(`has ${words[at]} twice`);
+    }
+  }
+  return steps.sort((a, b) => a.minute - b.minute);
 };
+
+function rateStep(time: string, rate: string | undefined): RateStep {
+  const [, hours, minutes] = /^(\d{1,2}):(\d\d)$/.exec(time) ?? [];
+  if (hours === undefined || Number(hours) > 23 || Number(minutes) > 59) {
+    throw new InvalidValue(`has "${time}"; it takes a time of the day from 00:00 to 23:59 there`);
+  }
+  const bytesPerSecond = rate === undefined ? undefined : byteRate(rate);
+  if (bytesPerSecond === undefined) {
+    const what = rate === undefined ? "no rate" : `"${rate}"`;
+    throw new InvalidValue(`has ${what} for ${time}; it takes ${rateForm}`);
+  }
+  return { minute: Number(hours) * 60 + Number(minutes), bytesPerSecond };
+}
 
 /** A span such as `90s`, `5m`, `2h`; a bare number is seconds. Gives milliseconds. */
 export const duration: Parser<number> = (value) => {

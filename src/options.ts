@@ -516,9 +516,10 @@ export const options = {
   "max-rate": define({
     group: "copy",
     value: "RATE",
-    describe: "limit of all disks together, bytes/s with K, M or G",
+    describe:
+      'limit of all disks together, bytes/s with K, M or G; or by local time: "08:00,50M 19:00,off"',
     commands: copying,
-    parse: type.byteRate,
+    parse: type.ratePlan,
   }),
   "stall-timeout": define(
     {

@@ -1,13 +1,58 @@
+import type { Logger } from "pino";
 import type { Config } from "../config.ts";
 import { Engine } from "../nbd/copy-engine/copy-engine.ts";
+import { minuteOfDay, type RatePlan, rateAt } from "../rate-plan.ts";
+import { formatRate } from "../text.ts";
 
-/** For all disks of a run; `maxRate` in bytes per second, undefined: no limit. @throws `native-missing` */
+/** How late a change of the rate may come. */
+const lookIntervalMs = 5000;
+
+/** The day's clock, for tests that do not wait for it. */
+export interface DayClock {
+  readonly minuteNow: () => number;
+  readonly lookMs: number;
+}
+
+const localClock: DayClock = {
+  minuteNow: () => minuteOfDay(new Date()),
+  lookMs: lookIntervalMs,
+};
+
+/** For all disks of a run, at the rate that the hour allows. @throws `native-missing` */
 export function openEngine(
   config: Pick<Config, "maxRate" | "stallTimeout" | "flushTimeout">,
+  logger?: Logger,
+  clock: DayClock = localClock,
 ): Engine {
-  return new Engine({
-    maxBytesPerSecond: config.maxRate,
-    stallTimeoutMs: config.stallTimeout,
-    flushTimeoutMs: config.flushTimeout,
+  const { maxRate, stallTimeout, flushTimeout } = config;
+  const engine = new Engine({
+    maxBytesPerSecond: maxRate && rateAt(maxRate, clock.minuteNow()),
+    stallTimeoutMs: stallTimeout,
+    flushTimeoutMs: flushTimeout,
   });
+  if (maxRate !== undefined && maxRate.length > 1) followPlan(engine, maxRate, logger, clock);
+  return engine;
+}
+
+/** Until the engine is closed. */
+function followPlan(
+  engine: Engine,
+  plan: RatePlan,
+  logger: Logger | undefined,
+  { minuteNow, lookMs }: DayClock,
+): void {
+  let rate = rateAt(plan, minuteNow());
+  logger?.info(`--max-rate: ${rateText(rate)} at this time of the day`);
+  const timer = setInterval(() => {
+    const now = rateAt(plan, minuteNow());
+    if (engine.closed) clearInterval(timer);
+    if (engine.closed || now === rate) return;
+    rate = now;
+    engine.limitRate(rate);
+    logger?.info(`--max-rate: ${rateText(rate)} from now on`);
+  }, lookMs).unref();
+}
+
+function rateText(bytesPerSecond: number): string {
+  return bytesPerSecond === 0 ? "no limit" : formatRate(bytesPerSecond);
 }

@@ -27,7 +27,7 @@ test("the machine's file is the weakest: --config, variables and flags each beat
   const environment = { MIGRATEKIT_NBD_HOST: "three" };
   const config = resolveConfig("migrate", flags, environment, undefined, system);
   assert.deepEqual(
-    [config.nbdPort, config.nbdHost, config.maxRate, config.parallelDisks],
+    [config.nbdPort, config.nbdHost, config.maxRate?.[0]?.bytesPerSecond, config.parallelDisks],
     [4, "three", 2 * 1024 ** 2, 1],
   );
 });

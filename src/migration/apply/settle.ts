@@ -41,7 +41,7 @@ export async function endUnended(context: SettleContext): Promise<StoredConversi
   logger.warn(unendedText(stored));
   await withUndo(logger, async (undo) => {
     const work = undo.use("clear the work folder", await makeWorkFolder({ logger }));
-    const engine = undo.use("stop the copy engine", openEngine(config));
+    const engine = undo.use("stop the copy engine", openEngine(config, logger));
     return await restoreTargets({ ...context, work, engine });
   });
   return undefined;

@@ -84,7 +84,7 @@ async function sync(given: Run, undo: UndoStack): Promise<CycleSummary> {
   }
 
   reporter.stage("StartExports");
-  const engine = run.shared?.engine ?? undo.use("stop the copy engine", openEngine(config));
+  const engine = run.shared?.engine ?? undo.use("stop the copy engine", openEngine(config, logger));
   const exports = undo.use("stop nbdkit", new UndoStack(logger));
   const from = snapshotSource(run, snapshot.moref, inspection, sourceConnections, exports);
   const prepared: PreparedDisk[] = [];

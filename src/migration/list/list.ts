@@ -41,7 +41,7 @@ export async function runList(
   vms: readonly ListedVm[],
 ): Promise<readonly VmResult[]> {
   const { config } = context;
-  using engine = openEngine(config);
+  using engine = openEngine(config, context.logger);
   const shared: SharedResources = {
     engine,
     hosts: new HostConnections(config.hostConnections, Math.min(config.parallelVms, vms.length)),

@@ -88,7 +88,7 @@ async function verifyVm(
   }
 
   reporter.stage("StartExports");
-  const engine = undo.use("stop the copy engine", openEngine(config));
+  const engine = undo.use("stop the copy engine", openEngine(config, logger));
   const exports = undo.use("stop nbdkit", new UndoStack(logger));
   const from = snapshotSource(run, snapshot.moref, inspection, sourceConnections, exports);
   const ready: (PlannedComparison | ServedComparison)[] = [];

@@ -297,6 +297,16 @@ export class Engine implements Disposable {
     }
   }
 
+  get closed(): boolean {
+    return this.#native === undefined;
+  }
+
+  /** Another rate limit, 0 for none, from now on; copies that run keep to it. Nothing once closed. */
+  limitRate(maxBytesPerSecond: number): void {
+    checkRange(Float64Array.of(0, maxBytesPerSecond));
+    this.#native?.limitRate(maxBytesPerSecond);
+  }
+
   /** Copies that still run are aborted. */
   [Symbol.dispose](): void {
     this.#native = undefined;

@@ -44,6 +44,7 @@ export interface NativeCopy extends NativeTask {
 }
 
 export interface NativeEngine {
+  limitRate(maxBytesPerSecond: number): void;
   start(options: NativeCopyOptions, callback: NativeCallback): NativeCopy;
 }
 
