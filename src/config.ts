@@ -211,6 +211,13 @@ export function defaultStateDir(environment: Environment = process.env): string 
   return join(environment.XDG_STATE_HOME || join(homedir(), ".local/state"), "migratekit");
 }
 
+/** What a program of the operator's needs to find its way; our settings, among them secrets, stay here. */
+export function plainEnvironment(environment: Environment = process.env): Record<string, string> {
+  const wanted = /^(PATH|HOME|USER|LOGNAME|SHELL|TMPDIR|TZ|LANG|LC_[A-Z]+)$/;
+  const given = Object.entries(environment).filter(([name]) => wanted.test(name));
+  return Object.fromEntries(given.map(([name, value = ""]) => [name, value]));
+}
+
 /** The first that is set counts: locale(7). None at all, as in a container, says nothing against it. */
 function isUnicode({ LC_ALL, LC_CTYPE, LANG }: Environment): boolean {
   const locale = LC_ALL || LC_CTYPE || LANG;

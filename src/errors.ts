@@ -349,6 +349,11 @@ export const catalogue = {
     remedy:
       "Stop what still runs this (disable the timer, remove the cron line). To copy the VM again, run with --reopen: what was written to the volumes since the cutover is then lost.",
   },
+  "hook-failed": {
+    exit: "usage",
+    meaning: "The program of --hook-before failed, or was not done in time: nothing was begun.",
+    remedy: "See what it printed in the log; it gets the run as JSON on stdin and must end with 0.",
+  },
   "downtime-exceeded": {
     exit: "usage",
     meaning: "The last sync would take longer than --max-downtime, after all passes.",

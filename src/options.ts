@@ -716,6 +716,32 @@ export const options = {
     },
     "defaulted",
   ),
+  "hook-before": define({
+    group: "report",
+    value: "PROGRAM",
+    describe: "run this first, with the run as JSON on stdin; where it fails nothing is begun",
+    commands: ["migrate", "verify", "cutover"],
+    parse: type.text,
+  }),
+  "hook-after": define({
+    group: "report",
+    value: "PROGRAM",
+    describe:
+      "run this at the end, whatever the ending, with the run and its ending as JSON on stdin",
+    commands: ["migrate", "verify", "cutover"],
+    parse: type.text,
+  }),
+  "hook-timeout": define(
+    {
+      group: "report",
+      value: "TIME",
+      describe: "how long a hook may take",
+      commands: ["migrate", "verify", "cutover"],
+      parse: type.patience,
+      fallback: "1m",
+    },
+    "defaulted",
+  ),
   "metrics-file": define({
     group: "report",
     value: "FILE",

@@ -7,7 +7,11 @@ import { stopProcess } from "./stop-process.ts";
 export interface RunOptions {
   /** The whole environment of the program. */
   readonly env: Readonly<Record<string, string>>;
+  /** Given on stdin; absent: none. */
+  readonly input?: string;
   readonly timeoutMs?: number;
+  /** How long after its end its output is waited for, should another process hold that open [all the time]. */
+  readonly closeTimeoutMs?: number;
   readonly signal?: AbortSignal;
   /** [256 Ki]; what is past it is dropped. */
   readonly outputCharsMax?: number;
@@ -22,7 +26,7 @@ export interface ProgramResult {
 }
 
 /**
- * Runs a program without a shell and without input. It is stopped when it takes too long.
+ * Runs a program without a shell. It is stopped when it takes too long.
  * @throws the system's own error (ENOENT, EACCES …) when it cannot be started, or the signal's reason.
  */
 export async function runProgram(
@@ -35,14 +39,21 @@ export async function runProgram(
   const child = spawn(program, args, {
     detached: true,
     env: options.env,
-    stdio: ["ignore", "pipe", "pipe"],
+    stdio: ["pipe", "pipe", "pipe"],
   });
+  // It need not read what it is given.
+  child.stdin.on("error", () => {});
+  child.stdin.end(options.input);
   const stdout = collect(child.stdout, outputCharsMax);
   const stderr = collect(child.stderr, outputCharsMax);
   let timedOut = false;
   const stop = () => void stopProcess(child, { termTimeoutMs: 500 }).then(dropPipes);
   // A grandchild may hold the pipes open: `close` would never come.
   const dropPipes = () => [child.stdout, child.stderr].map((stream) => stream.destroy());
+  const { closeTimeoutMs } = options;
+  if (closeTimeoutMs !== undefined) {
+    child.once("exit", () => setTimeout(dropPipes, closeTimeoutMs).unref());
+  }
   const timer = setTimeout(() => {
     timedOut = true;
     stop();

@@ -47,7 +47,7 @@ async function migrateList(context: CommandContext, path: string): Promise<numbe
   // Those of a single VM repeat what the list's own say.
   const warnings = new Set(vms.flatMap((vm) => vm.config.warnings));
   for (const warning of warnings) if (!config.warnings.includes(warning)) logger.warn(warning);
-  const progress = new ListProgress(view, vms.length);
+  const progress = new ListProgress(view, vms.length, signal);
   const startedMs = performance.now();
   const results = await runList({ config, logger, signal, report: progress.report }, vms);
   view.stop();

@@ -21,12 +21,14 @@ interface VmEntry {
 export class ListProgress {
   readonly #view: LogView;
   readonly #vmCount: number;
+  readonly #signal: AbortSignal;
   readonly #vms = new Map<string, VmEntry>();
   readonly #startedMs = performance.now();
   #percentShown = 0;
   #following = false;
 
-  constructor(view: LogView, vmCount: number) {
+  constructor(view: LogView, vmCount: number, signal: AbortSignal) {
+    this.#signal = signal;
     this.#view = view;
     this.#vmCount = vmCount;
   }
@@ -34,7 +36,10 @@ export class ListProgress {
   /** One VM's cycle under a reporter of its own. */
   readonly report: ListContext["report"] = async ({ name, config }, logger, cycle) => {
     try {
-      const summary = await reported({ config, logger, view: this.#viewOf(name) }, cycle);
+      const summary = await reported(
+        { config, logger, signal: this.#signal, view: this.#viewOf(name) },
+        cycle,
+      );
       this.#end(name, "completed");
       return summary;
     } catch (error) {

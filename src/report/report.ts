@@ -7,16 +7,32 @@ import { ProgressTracker, type Stage } from "../progress/progress.ts";
 import { VmaClient } from "../progress/vma/vma.ts";
 import { reportOnly } from "../report-only.ts";
 import type { CommandContext } from "./context.ts";
+import { withHooks } from "./hooks/hooks.ts";
 import type { ProgressView } from "./log-view.ts";
 import { writeMetrics } from "./metrics-file.ts";
 
 /** What a report needs: settings and logger of its run, and where to show it. */
-export type ReportContext = Pick<CommandContext, "config" | "logger"> & {
+export type ReportContext = Pick<CommandContext, "config" | "logger" | "signal"> & {
   readonly view: ProgressView;
 };
 
 /** Does `work`, which tells the reporter how far it is. Gives what it gives, throws what it throws. */
 export async function reported<T>(
+  context: ReportContext,
+  work: (reporter: Reporter) => Promise<T>,
+): Promise<T> {
+  return await withHooks(context, (before) =>
+    toldOf(context, async (reporter) => {
+      if (context.config.hookBefore !== undefined) {
+        reporter.stage("Discover", "waiting for --hook-before");
+      }
+      await before();
+      return await work(reporter);
+    }),
+  );
+}
+
+async function toldOf<T>(
   context: ReportContext,
   work: (reporter: Reporter) => Promise<T>,
 ): Promise<T> {

@@ -11,7 +11,10 @@ import { endOf, runStart } from "./run.ts";
  * who looks there must see that nothing came through since. Where the VM is not known, or the state
  * is what failed, nothing is recorded; a mistake in the flags, another run at work and a cutover done are no failures.
  */
-export function recordEarlyFailure(context: CycleContext, error: unknown): void {
+export function recordEarlyFailure(
+  context: Pick<CycleContext, "config" | "logger">,
+  error: unknown,
+): void {
   const { config, logger } = context;
   if (
     ["usage", "locked", "cut-over", "converted", "state-unusable", "interrupted"].includes(
