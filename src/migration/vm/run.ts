@@ -17,15 +17,18 @@ export interface Run extends HeldVm {
   readonly runId: string;
 }
 
+/** A VM that is held for a run, be it without a session at its vCenter. */
+type Runnable = Omit<HeldVm, "site">;
+
 /**
  * One run in the history of a held VM. Whatever `work` put on the undo stack has been given back
  * when this ends, well or not; the run is `completed` only after that.
  * @throws whatever `work` throws (after a signal: its reason), else the first undo's failure;
  *   MigratekitError `state-unusable`
  */
-export async function withRun<T>(
-  held: HeldVm,
-  work: (run: Run, undo: UndoStack) => Promise<T>,
+export async function withRun<T, Held extends Runnable>(
+  held: Held,
+  work: (run: Held & { readonly runId: string }, undo: UndoStack) => Promise<T>,
 ): Promise<T> {
   const { config, lock, identity, reporter, signal } = held;
   const { runs } = held.state;
@@ -62,7 +65,13 @@ export function runStart({ command, jobId }: Config, lockToken: string): RunStar
 const liveIntervalMs = 1000;
 
 /** Tells other processes of this machine, from now to its disposal, how far the run is. */
-function tellProgress({ runId, reporter, config, identity, logger }: Run): Disposable {
+function tellProgress({
+  runId,
+  reporter,
+  config,
+  identity,
+  logger,
+}: Runnable & { readonly runId: string }): Disposable {
   const { stateDir } = config;
   const { instanceUuid } = identity;
   const attempt = (what: () => void) => {
