@@ -1,6 +1,6 @@
 /**
- * Makes what operators install, in dist/: the Debian package, the tarball for everything else, and
- * SHA256SUMS of both. Run by the pinned Node after set-up (`npm run package`). The same commit gives
+ * Makes what operators install, in dist/: the Debian package, the RPM, the tarball for everything else,
+ * and SHA256SUMS of them. Run by the pinned Node after set-up (`npm run package`). The same commit gives
  * the same bytes: every date is the commit's (or SOURCE_DATE_EPOCH), names are sorted, owners are
  * root, and compressors run on one thread.
  *
@@ -15,6 +15,7 @@ import { bundledParts } from "./package/bundled-parts.mjs";
 import { buildDeb } from "./package/deb.mjs";
 import { licenceTexts } from "./package/licences.mjs";
 import { manualFiles } from "./package/manual.mjs";
+import { buildRpm } from "./package/rpm.mjs";
 import { runTool } from "./package/run-tool.mjs";
 import { billOfMaterials } from "./package/sbom.mjs";
 import { buildTarball } from "./package/tarball.mjs";
@@ -36,7 +37,7 @@ async function main() {
       licences: licenceTexts(parts),
       sbom: billOfMaterials(release, parts),
     };
-    const made = [buildDeb(contents, work, output), buildTarball(contents, work, output)];
+    const made = [buildDeb, buildRpm, buildTarball].map((make) => make(contents, work, output));
     report(output, made);
   } finally {
     rmSync(work, { recursive: true });

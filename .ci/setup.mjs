@@ -4,7 +4,7 @@
  * what the laboratory, the tests and the benchmark stand on. Does nothing, quickly, when nothing is
  * to be done. Plain JavaScript without dependencies: any Node >= 20 runs it before npm has run.
  *
- *   node .ci/setup.mjs [--lab] [--test] [--bench] [--guests]
+ *   node .ci/setup.mjs [--lab] [--test] [--bench] [--guests] [--package]
  */
 import { spawnSync } from "node:child_process";
 import { mkdirSync } from "node:fs";
@@ -19,6 +19,7 @@ const groupsOfFlag = {
   "--test": ["lab", "test"],
   "--bench": ["lab", "bench"],
   "--guests": ["lab", "guests"],
+  "--package": ["lab", "package"],
 };
 const lockedVariable = "MIGRATEKIT_SETUP_LOCKED";
 

@@ -8,7 +8,7 @@ import { Tree } from "./tree.mjs";
 
 const files = underRoot(".ci/package/files");
 const documentation = "usr/share/doc/migratekit";
-const maintainer = "The migratekit maintainers <migratekit@example.invalid>";
+export const maintainer = "The migratekit maintainers <migratekit@example.invalid>";
 
 /** @returns {string} the package's path */
 export function buildDeb(contents, work, output) {
@@ -27,7 +27,8 @@ export function buildDeb(contents, work, output) {
 /** One thread: xz on several cuts the data elsewhere. */
 const compression = ["-Zxz", "-z2", "--threads-max=1"];
 
-function layOut(tree, { release, manual, licences, sbom }) {
+/** What a package has in its place on every distribution. */
+export function layOutShared(tree, { release, manual, licences, sbom }) {
   tree.copy("usr/bin/migratekit", release.executable, 0o755);
   for (const unit of ["migratekit@.service", "migratekit@.timer"]) {
     tree.copy(`usr/lib/systemd/system/${unit}`, join(files, unit));
@@ -38,22 +39,22 @@ function layOut(tree, { release, manual, licences, sbom }) {
   tree.folder("etc/migratekit/vms");
   tree.folder("etc/migratekit/credentials", 0o700);
   tree.folder("var/lib/migratekit", 0o700);
-  tree.copy("usr/share/lintian/overrides/migratekit", join(files, "lintian-overrides"));
-  layOutManual(tree, manual);
-  tree.copy(`${documentation}/copyright`, join(files, "copyright"));
+  for (const [name, page] of manual.manPages) tree.writeGzipped(`usr/share/man/man1/${name}`, page);
+  tree.write("usr/share/bash-completion/completions/migratekit", manual.bash);
+  tree.write("usr/share/fish/vendor_completions.d/migratekit.fish", manual.fish);
   tree.copy(`${documentation}/examples/vm.yaml`, join(files, "vm.yaml"));
   tree.copy(`${documentation}/examples/cron`, join(files, "cron"));
   tree.copyAll(`${documentation}/manual`, underRoot("docs"));
   tree.write(`${documentation}/sbom.cdx.json`, sbom);
   tree.writeGzipped(`${documentation}/third-party-licences.txt`, licences);
-  tree.writeGzipped(`${documentation}/changelog`, changelog(release));
 }
 
-function layOutManual(tree, { manPages, bash, zsh, fish }) {
-  for (const [name, page] of manPages) tree.writeGzipped(`usr/share/man/man1/${name}`, page);
-  tree.write("usr/share/bash-completion/completions/migratekit", bash);
-  tree.write("usr/share/zsh/vendor-completions/_migratekit", zsh);
-  tree.write("usr/share/fish/vendor_completions.d/migratekit.fish", fish);
+function layOut(tree, contents) {
+  layOutShared(tree, contents);
+  tree.write("usr/share/zsh/vendor-completions/_migratekit", contents.manual.zsh);
+  tree.copy("usr/share/lintian/overrides/migratekit", join(files, "lintian-overrides"));
+  tree.copy(`${documentation}/copyright`, join(files, "copyright"));
+  tree.writeGzipped(`${documentation}/changelog`, changelog(contents.release));
 }
 
 function describe(tree, release) {

@@ -1,7 +1,7 @@
 /**
  * The units under a real systemd: boots a minimal Debian 12 with the package installed in a
  * container, and has it sync a VM of the lab by `migratekit@lab.service` and then by its timer. Needs
- * root, systemd-container, `npm run package` before, and the roots of try-in-root.mjs.
+ * root, and `npm run package` before.
  *
  *   .ci/node .ci/package/try-units.mjs
  */
@@ -12,6 +12,7 @@ import {
   globSync,
   mkdirSync,
   mkdtempSync,
+  readFileSync,
   rmSync,
   writeFileSync,
 } from "node:fs";
@@ -22,10 +23,12 @@ import { BootedRoot } from "./booted-root.mjs";
 import { expect, minimalRoot, Root, say, title } from "./minimal-root.mjs";
 
 const vm = "MyVM";
+/** Wherever this clone lies: the unit has /tmp and /var/tmp to itself, and sees nothing of /home and /root. */
+const places = "/srv";
 
 async function main() {
-  // Not below /tmp or /var/tmp: the unit has those to itself.
-  const work = mkdtempSync(underRoot(".lab/try-units-"));
+  mkdirSync(places, { recursive: true });
+  const work = mkdtempSync(join(places, "migratekit-try-"));
   chmodSync(work, 0o755);
   const root = new Root(join(work, "root"));
   await using stack = new AsyncDisposableStack();
@@ -34,13 +37,13 @@ async function main() {
   prepare(root);
   const lab = await startLab(join(work, "lab"), stack);
   configure(root.path, lab);
-  const booted = await BootedRoot.boot(root.path, [underRoot(".lab")]);
+  const booted = await BootedRoot.boot(root.path, [join(work, "lab")]);
   stack.defer(() => booted.stop());
   await syncByService(booted, lab);
   await syncByTimer(booted, lab);
   await cutOver(booted);
   lookForSecrets(booted, lab);
-  removeWhileBooted(booted);
+  removeWhileBooted(booted, work);
   console.log("The units: all is well");
 }
 
@@ -79,11 +82,22 @@ async function startLab(folder, stack) {
     text += chunk;
     if (text.includes("\n")) break;
   }
-  const lab = JSON.parse(text);
+  const lab = bringParts(JSON.parse(text), folder);
   // What stands for VMware's library runs as the unit's account, and reads the lab's files.
   chmodSync(lab.dir, 0o755);
   chmodSync(join(lab.dir, "vddk/credentials"), 0o644);
   return lab;
+}
+
+/** What the lab links to in this clone lies in its own folder then. */
+function bringParts(lab, folder) {
+  const library = join(lab.vddkLibdir, "lib64/libvixDiskLib.so.8");
+  const copied = readFileSync(library);
+  rmSync(library);
+  writeFileSync(library, copied, { mode: 0o755 });
+  const vddkPlugin = join(folder, "nbdkit-vddk-plugin.so");
+  copyFileSync(lab.vddkPlugin, vddkPlugin);
+  return { ...lab, vddkPlugin };
 }
 
 function configure(root, lab) {
@@ -169,7 +183,7 @@ function lookForSecrets(booted, lab) {
   expect(!seen, "the password is neither in the unit nor in the journal");
 }
 
-function removeWhileBooted(booted) {
+function removeWhileBooted(booted, work) {
   title("apt-get purge");
   booted.run("systemctl", "start", "migratekit@lab.timer");
   const purged = booted.run("apt-get", "purge", "-y", "-q", "migratekit");
@@ -178,7 +192,7 @@ function removeWhileBooted(booted) {
   expect(units === "", `no unit is left ${units}`);
   const find =
     "find / -xdev -path /proc -prune -o -path \"$0\" -prune -o -name '*migratekit*' -print";
-  const left = booted.run("sh", "-c", find, underRoot(".lab")).output;
+  const left = booted.run("sh", "-c", find, work).output;
   expect(left === "", `no file is left ${left}`);
 }
 

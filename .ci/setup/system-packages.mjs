@@ -42,6 +42,11 @@ const packages = [
   ["grub-efi-amd64-bin", "/usr/lib/grub/x86_64-efi", "the same with UEFI", ["test", "guests"]],
   ["grub-common", "grub-mkimage", "puts the boot loader together", ["test", "guests"]],
   ["mtools", "mformat", "makes a guest's EFI partition", ["test", "guests"]],
+  ["rpm", "rpmbuild", "makes the RPM, and installs it in a test", ["test", "package"]],
+  ["systemd", "systemd-analyze", "judges the units", ["test"]],
+  ["rpmlint", "rpmlint", "looks over the RPM", ["test"]],
+  ["debootstrap", "debootstrap", "minimal roots to install the packages in", ["package"]],
+  ["systemd-container", "systemd-nspawn", "boots such a root with systemd", ["package"]],
   ["tmux", "tmux", "a real terminal for the tests of progress bars", ["test"]],
 ].map(([name, probe, purpose, groups]) => ({ name, probe, purpose, groups }));
 

@@ -15,6 +15,7 @@ after(() => rmSync(folder, { recursive: true, force: true }));
 /** Runs in a process of its own: with another umask, zone and language than the next one's. */
 const script = `
   import { buildDeb } from "${packaging}/deb.mjs";
+  import { buildRpm } from "${packaging}/rpm.mjs";
   import { buildTarball } from "${packaging}/tarball.mjs";
   import { bundledParts } from "${packaging}/bundled-parts.mjs";
   import { licenceTexts } from "${packaging}/licences.mjs";
@@ -28,9 +29,16 @@ const script = `
   const licences = licenceTexts(parts);
   const contents = { release, manual: manualFiles(release), licences, sbom };
   console.log(buildDeb(contents, work, output));
-  console.log(buildTarball(contents, work, output));`;
+  console.log(buildTarball(contents, work, output));
+  console.log(buildRpm(contents, work, output));`;
 
-function build(name: string, env: Record<string, string>): { deb: string; tarball: string } {
+interface Packages {
+  deb: string;
+  tarball: string;
+  rpm: string;
+}
+
+function build(name: string, env: Record<string, string>): Packages {
   const output = join(folder, name);
   const work = join(output, "work");
   mkdirSync(work, { recursive: true });
@@ -40,8 +48,8 @@ function build(name: string, env: Record<string, string>): { deb: string; tarbal
     env: { ...process.env, ...env },
   });
   assert.equal(result.status, 0, result.stderr);
-  const [deb = "", tarball = ""] = result.stdout.trim().split("\n");
-  return { deb, tarball };
+  const [deb = "", tarball = "", rpm = ""] = result.stdout.trim().split("\n");
+  return { deb, tarball, rpm };
 }
 
 function run(command: string, ...args: string[]): string {
@@ -54,7 +62,7 @@ function hashOf(file: string): string {
   return createHash("sha256").update(readFileSync(file)).digest("hex");
 }
 
-let first: { deb: string; tarball: string };
+let first: Packages;
 before(() => {
   writeFileSync(join(folder, "executable"), "#!/bin/sh\necho stand-in\n");
   first = build("first", { UMASK: String(0o022), TZ: "UTC", LC_ALL: "C" });
@@ -68,6 +76,7 @@ test("the same commit gives the same bytes, whatever the umask, time zone and la
   });
   assert.equal(hashOf(second.deb), hashOf(first.deb));
   assert.equal(hashOf(second.tarball), hashOf(first.tarball));
+  assert.equal(hashOf(second.rpm), hashOf(first.rpm));
 });
 
 suite("the Debian package", () => {
@@ -118,6 +127,80 @@ suite("the Debian package", () => {
     run("dpkg-deb", "--raw-extract", first.deb, tree);
     const check = spawnSync("md5sum", ["--check", "--quiet", "DEBIAN/md5sums"], { cwd: tree });
     assert.equal(check.status, 0, String(check.stdout));
+  });
+});
+
+suite("the RPM", () => {
+  /** As an unprivileged user, too: rpm changes its root, and makes files root's. */
+  const asRoot = process.getuid?.() === 0 ? [] : ["unshare", "--map-root-user"];
+  const rpm = (...args: string[]) => {
+    const [command = "", ...rest] = [...asRoot, "rpm", ...args];
+    return run(command, ...rest);
+  };
+
+  test("has the Debian package's files, root's, with the same modes", () => {
+    const format = "[%{FILEMODES:perms} %{FILEUSERNAME}:%{FILEGROUPNAME} %{FILENAMES}\n]";
+    const listed = rpm("-qp", "--queryformat", format, first.rpm).trim().split("\n");
+    const files = new Map(listed.map((line) => [line.split(" ")[2]!, line]));
+    const foreign = /doc\/migratekit\/(copyright|changelog)|lintian|vendor-completions\/_/;
+    const list = run("dpkg-deb", "--contents", first.deb).trim().split("\n");
+    const own = list.filter((line) => line.startsWith("-") && !foreign.test(line));
+    assert.ok(own.length > 30);
+    for (const line of own) {
+      const [mode, , , , , path = ""] = line.split(/\s+/);
+      assert.equal(files.get(path.slice(1)), `${mode} root:root ${path.slice(1)}`);
+    }
+    assert.match(files.get("/etc/migratekit/credentials")!, /^drwx------ root:root /);
+    assert.match(files.get("/var/lib/migratekit")!, /^drwx------ migratekit:migratekit /);
+    assert.ok(files.has("/usr/share/zsh/site-functions/_migratekit"));
+    assert.equal(rpm("-qp", "--configfiles", first.rpm), "/etc/migratekit/config.yaml\n");
+  });
+
+  test("asks for what the program needs, in a form that EL 8 reads, and its scripts are well-formed", () => {
+    const needs = rpm("-qp", "--requires", first.rpm);
+    assert.match(needs, /^libnbd\.so\.0\(LIBNBD_1\.12\)\(64bit\)$/m);
+    assert.match(needs, /^\(nbdkit-server >= 1\.32 or nbdkit >= 1\.32\)$/m);
+    assert.doesNotMatch(needs, /Zstd/);
+    for (const kind of ["PREIN", "POSTIN", "PREUN", "POSTUN"]) {
+      const path = join(folder, kind);
+      writeFileSync(path, rpm("-qp", "--queryformat", `%{${kind}}`, first.rpm));
+      run("sh", "-n", path);
+      assert.ok(readFileSync(path, "utf8").length > 20, kind);
+    }
+    const lint = spawnSync(
+      "rpmlint",
+      ["--config", join(packaging, "files/rpmlint.toml"), first.rpm],
+      {
+        encoding: "utf8",
+      },
+    );
+    const said = lint.stdout.split("\n").filter((line) => /^migratekit\S*: [EW]: /.test(line));
+    // The stand-in for the executable is a script, and small beside the manual.
+    const ofStandIn = /: no-binary$|: package-with-huge-docs/;
+    assert.deepEqual(
+      said.filter((line) => !ofStandIn.test(line)),
+      [],
+    );
+    assert.match(lint.stdout, /packages: 1/);
+  });
+
+  test("is installed into a root, verifies there, and is removed without a trace but settings", () => {
+    const root = join(folder, "rpm-root");
+    mkdirSync(root);
+    // The scripts need a shell and an account's tools in there; what they do, dpkg's do, too.
+    const into = ["--root", root, "--nodeps", "--noscripts"];
+    rpm("--install", ...into, first.rpm);
+    assert.match(run(join(root, "usr/bin/migratekit")), /stand-in/);
+    assert.equal(rpm("--verify", ...into, "--nouser", "--nogroup", "migratekit"), "");
+    writeFileSync(join(root, "etc/migratekit/config.yaml"), "changed: true\n");
+    rpm("--erase", ...into, "migratekit");
+    const left = run("find", root, "-name", "*migratekit*").trim().split("\n");
+    assert.deepEqual(
+      left.map((path) => path.slice(root.length)),
+      ["/etc/migratekit"],
+    );
+    const saved = join(root, "etc/migratekit/config.yaml.rpmsave");
+    assert.equal(readFileSync(saved, "utf8"), "changed: true\n");
   });
 });
 
