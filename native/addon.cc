@@ -217,7 +217,8 @@ JobOptions jobOptionsOf(const Napi::Object& object) {
   return options;
 }
 
-Napi::Object resultOf(Napi::Env env, const JobResult& result, const Stats& stats) {
+// What a job has done so far; all of it once it has ended, well or not.
+Napi::Object figuresOf(Napi::Env env, const Stats& stats) {
   Napi::Object object = Napi::Object::New(env);
   object.Set("readBytes", number(stats.readBytes));
   object.Set("writtenBytes", number(stats.writtenBytes));
@@ -226,6 +227,11 @@ Napi::Object resultOf(Napi::Env env, const JobResult& result, const Stats& stats
   object.Set("targetReadBytes", number(stats.targetReadBytes));
   object.Set("comparedBytes", number(stats.comparedBytes));
   object.Set("retries", number(stats.retries));
+  return object;
+}
+
+Napi::Object resultOf(Napi::Env env, const JobResult& result, const Stats& stats) {
+  Napi::Object object = figuresOf(env, stats);
   object.Set("sourceConnections", number(result.sourceConnections));
   object.Set("targetConnections", number(result.targetConnections));
   object.Set("zeroMethod", result.zeroMethod);
@@ -297,7 +303,7 @@ class EngineObject : public Napi::ObjectWrap<EngineObject> {
     return info.Env().Undefined();
   }
 
-  // options, callback(type, value). Gives { abort(), push(pairs): boolean, end() }.
+  // options, callback(type, value). Gives { abort(), push(pairs): boolean, end(), figures() }.
   Napi::Value start(const Napi::CallbackInfo& info) {
     Napi::Env env = info.Env();
     struct State {
@@ -347,6 +353,12 @@ class EngineObject : public Napi::ObjectWrap<EngineObject> {
                              return Napi::Boolean::New(info.Env(), copier->hungry());
                            },
                            "push"));
+    handle.Set("figures", Napi::Function::New(
+                              env,
+                              [copier](const Napi::CallbackInfo& info) {
+                                return figuresOf(info.Env(), copier->stats());
+                              },
+                              "figures"));
     handle.Set("end", Napi::Function::New(
                           env, [copier](const Napi::CallbackInfo&) { copier->endExtents(); }, "end"));
     return handle;

@@ -59,7 +59,7 @@ struct Stats {
   std::atomic<uint64_t> writtenBytes{0};
   std::atomic<uint64_t> zeroedBytes{0};
   std::atomic<uint64_t> skippedBytes{0};
-  std::atomic<uint64_t> targetReadBytes{0};  // to see what is zero there already
+  std::atomic<uint64_t> targetReadBytes{0};
   std::atomic<uint64_t> comparedBytes{0};
   std::atomic<uint64_t> retries{0};
   // Of all requests: microseconds to the answer, times KiB.

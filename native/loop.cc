@@ -114,6 +114,9 @@ void Loop::finishUp() {
     }
   };
   pump(kDrain, [](Connection& connection) { return connection.inFlight() > 0; });
+  for (const Command* command : completed_)
+    if (command->window == nullptr) count(*command);
+  completed_.clear();
   for (Connections& list : connections_)
     for (auto& connection : list)
       if (connection->inFlight() == 0 && connection->state() == Connection::State::ready)

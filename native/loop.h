@@ -87,6 +87,7 @@ class Loop final : public Waker {
   void startPending(uint8_t* buffer, size_t bytes);
   void reap();
   void finished(Command& command);
+  void count(const Command& command);
   void advance(Task& task);
   void writeWaiting();
   void writeOut(Task& task);

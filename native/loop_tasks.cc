@@ -115,21 +115,18 @@ void Loop::finished(Command& command) {
   if (command.trial)
     job_.zeroProof_.answered(command.proof ? ZeroProof::Way::read : ZeroProof::Way::write,
                              command.length);
+  count(command);
   if (command.proof && !command.lost) {
     proofAnswer(task, command);
   } else if (command.error == 0) {
     if (command.op == Op::read && command.side == Side::source) {
-      job_.stats_.readBytes += command.length;
-      job_.stats_.reads++;
       job_.health_[0].success();
       job_.sawLatency(Side::source, Clock::now() - command.issuedAt, command.length);
     } else if (command.op == Op::write) {
-      job_.stats_.writtenBytes += command.length;
       task.writtenBytes += command.length;
       job_.sawLatency(Side::target, Clock::now() - command.issuedAt, command.length);
-    } else if (command.op == Op::zero) {
-      job_.stats_.zeroedBytes += command.length;
-      if (!command.fastZero) task.writtenBytes += command.length;
+    } else if (command.op == Op::zero && !command.fastZero) {
+      task.writtenBytes += command.length;
     }
   } else if (command.op == Op::zero && !command.lost && zeroRefused(task, command)) {
     return;
@@ -153,6 +150,23 @@ void Loop::finished(Command& command) {
   }
   assert(task.pending > 0);
   if (--task.pending == 0) advance(task);
+}
+
+// Every request that a server has carried out counts, once, whatever becomes of its piece: of a job that
+// fails or is aborted, too.
+void Loop::count(const Command& command) {
+  if (command.error != 0) return;
+  Stats& stats = job_.stats_;
+  if (command.op == Op::read && command.side == Side::source) {
+    stats.readBytes += command.length;
+    stats.reads++;
+  } else if (command.op == Op::read) {
+    stats.targetReadBytes += command.length;
+  } else if (command.op == Op::write) {
+    stats.writtenBytes += command.length;
+  } else if (command.op == Op::zero) {
+    stats.zeroedBytes += command.length;
+  }
 }
 
 // All requests of the task's stage have been answered.

@@ -184,7 +184,6 @@ void Loop::proofAnswer(Task& task, Command& command) {
   const Range range = {command.offset, command.length};
   if (command.error == 0) {
     job_.sawProofLatency(Clock::now() - command.issuedAt);
-    job_.stats_.targetReadBytes += range.length;
     const bool zero = isZero(command.buffer, range.length);
     job_.zeroProof_.found(zero);
     if (zero) {

@@ -19,8 +19,6 @@ const commands: Record<CommandName, () => Promise<CommandModule>> = {
   check: () => import("./commands/check.ts"),
   verify: () => import("./commands/verify.ts"),
   cutover: () => import("./commands/cutover.ts"),
-  convert: () => import("./commands/convert.ts"),
-  rollback: () => import("./commands/rollback.ts"),
   cleanup: () => import("./commands/cleanup.ts"),
   list: () => import("./commands/list.ts"),
   status: () => import("./commands/status.ts"),
@@ -49,9 +47,10 @@ async function main(argv: readonly string[]): Promise<number> {
   } catch (error) {
     const found = typeof invocation === "object" ? invocation : undefined;
     const flags = found?.flags ?? glimpse(argv);
-    await printDocument(error, flags);
+    const told = await printDocument(error, flags);
     if (!found) await speakAsAsked(flags);
-    await voice.ended(error, found?.command, flags.get("debug") === true);
+    const debug = flags.get("debug") === true;
+    await voice.ended(error, found?.command, { debug, told });
     if (error instanceof Interruption) dieBySignal(error);
     return exitCodeOf(error);
   }
@@ -75,12 +74,16 @@ async function printTopic([name, ...more]: readonly string[]): Promise<boolean> 
   return true;
 }
 
-/** With `--json` every failure is a document, whether or not the command had come to print one. */
-async function printDocument(error: unknown, flags: GivenFlags): Promise<void> {
+/**
+ * With `--json` every failure is a document, whether or not the command had come to print one. Gives
+ * whether it had told how it ended.
+ */
+async function printDocument(error: unknown, flags: GivenFlags): Promise<boolean> {
   const { printFailure, wasTold } = await import("./report/json/json.ts");
-  if (wasTold(error)) return;
+  if (wasTold(error)) return true;
   const { wantsJson } = await import("./config.ts");
   if (wantsJson(flags)) printFailure(error);
+  return false;
 }
 
 async function speakAsAsked(flags: GivenFlags): Promise<void> {

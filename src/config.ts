@@ -43,6 +43,8 @@ export interface Config extends Settings {
   readonly unicode: boolean;
   /** False on a dumb terminal (TERM=dumb), which writes what is to move its cursor. */
   readonly cursor: boolean;
+  /** The flags as they were typed, without a password; for the next command to type. */
+  readonly typed: GivenFlags;
   /** Things the operator should know about how the settings were given; log them once. */
   readonly warnings: readonly string[];
 }
@@ -83,6 +85,7 @@ export function resolveConfig(
   return Object.freeze({
     ...(settings as unknown as Settings),
     command,
+    typed: new Map([...flags].filter(([name]) => name !== "vmware-password")),
     vmwarePassword: password,
     stateDir: settings.stateDir ?? defaultStateDir(environment),
     vddkLibdir: settings.vddkLibdir ?? defaultVddkLibdir(),

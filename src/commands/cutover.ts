@@ -3,7 +3,7 @@ import { exitCodes } from "../errors.ts";
 import { type CutoverSummary, type OnEarlyEnd, runCutover } from "../migration/cutover/cutover.ts";
 import { confirm } from "../report/ask.ts";
 import type { CommandContext } from "../report/context.ts";
-import { printFailure, printJson } from "../report/json/json.ts";
+import { tellEnding } from "../report/ending/ending.ts";
 import { reported } from "../report/report.ts";
 import { counted, formatDuration } from "../text.ts";
 
@@ -23,19 +23,18 @@ export async function run(context: CommandContext): Promise<number> {
     power = found;
     logger.warn({ powerState: found.state }, found.text);
   };
-  try {
-    const summary = await reported(context, (reporter) =>
-      runCutover({ config, logger, signal, reporter }, onEarlyEnd),
-    );
-    if (config.json) printJson({ status: "completed", exit_code: exitCodes.success, ...summary });
-    else for (const line of summaryLines(summary)) logger.info(line);
-    return exitCodes.success;
-  } catch (error) {
-    if (config.json) {
-      printFailure(error, power && { power_state: power.state, power: power.text });
-    }
-    throw error;
-  }
+  await reported(
+    context,
+    (reporter) => runCutover({ config, logger, signal, reporter }, onEarlyEnd),
+    (outcome) => {
+      const { result, earlier } = outcome;
+      const early = { ...(power && { power_state: power.state, power: power.text }) };
+      const facts = result ?? { ...early, ...(earlier.length > 0 && { passes: earlier }) };
+      tellEnding(context, outcome, { facts });
+      if (result && !config.json) for (const line of summaryLines(result)) logger.info(line);
+    },
+  );
+  return exitCodes.success;
 }
 
 function summaryLines({ vm, passes, downtime_ms, forced }: CutoverSummary): string[] {

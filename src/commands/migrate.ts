@@ -2,38 +2,25 @@ import { exitCodes } from "../errors.ts";
 import { Interruption } from "../interruption.ts";
 import { addSecret } from "../logger.ts";
 import { runCycle } from "../migration/cycle/cycle.ts";
-import { type CycleSummary, copiedBytes } from "../migration/cycle/summary.ts";
 import { exitCodeOf, runList } from "../migration/list/list.ts";
 import { readVmList } from "../migration/list/read-list.ts";
 import type { CommandContext } from "../report/context.ts";
-import { markTold, printFailure, printJson } from "../report/json/json.ts";
+import { tellEnding } from "../report/ending/ending.ts";
+import { markTold, printJson } from "../report/json/json.ts";
 import { ListProgress } from "../report/list-progress.ts";
 import { listDocument, listText } from "../report/list-text.ts";
 import { reported } from "../report/report.ts";
-import { counted, formatBytes, formatDuration } from "../text.ts";
 
 /** `migratekit migrate`: one cycle for one VM, or for every VM of a list. */
 export async function run(context: CommandContext): Promise<number> {
   const { config, logger, signal } = context;
   if (config.vms !== undefined) return await migrateList(context, config.vms);
-  try {
-    const summary = await reported(context, (reporter) =>
-      runCycle({ config, logger, signal, reporter }),
-    );
-    if (config.json) printJson({ status: "completed", exit_code: exitCodes.success, ...summary });
-    else logger.info({ runId: summary.run_id }, summaryLine(summary));
-    return exitCodes.success;
-  } catch (error) {
-    if (config.json) printFailure(error);
-    throw error;
-  }
-}
-
-function summaryLine(summary: CycleSummary): string {
-  return (
-    `${summary.vm.path}: ${summary.sync_type} sync of ${counted(summary.disks.length, "disk")} complete, ` +
-    `${formatBytes(copiedBytes(summary))} copied in ${formatDuration(summary.duration_ms / 1000)}`
+  await reported(
+    context,
+    (reporter) => runCycle({ config, logger, signal, reporter }),
+    (outcome) => tellEnding(context, outcome),
   );
+  return exitCodes.success;
 }
 
 /**

@@ -9,8 +9,9 @@
  *     copied     what became of it                             cycle/copy.ts
  */
 import type { Logger } from "pino";
+import type { Verification } from "../ending.ts";
 import { MigratekitError } from "../errors.ts";
-import type { CopyResult, ExportInfo, NbdEndpoint } from "../nbd/copy-engine/copy-engine.ts";
+import type { ExportInfo, NbdEndpoint } from "../nbd/copy-engine/copy-engine.ts";
 import type { NbdkitExport } from "../nbd/nbdkit/nbdkit.ts";
 import type { TargetNames } from "../nbd/target/names.ts";
 import type { DiskRecord } from "../state/disk-records.ts";
@@ -18,6 +19,7 @@ import type { Journal } from "../state/journal.ts";
 import type { State } from "../state/state.ts";
 import type { VmIdentity } from "../state/vm-identity.ts";
 import type { VirtualDisk } from "../vmware/virtual-disk.ts";
+import type { Tally } from "./tally.ts";
 
 export interface FoundDisk {
   /** `disk-2000` */
@@ -25,6 +27,8 @@ export interface FoundDisk {
   /** As the VM has it now. */
   readonly disk: VirtualDisk;
   readonly target: CheckedTarget;
+  /** What is done for it in this run. */
+  readonly tally: Tally;
 }
 
 /** The export that takes a disk, looked at before the first byte. */
@@ -60,6 +64,8 @@ export interface PreparedDisk extends PlannedDisk {
 
 export interface CopiedDisk extends PreparedDisk {
   readonly outcome: CopyOutcome;
+  /** `--verify` */
+  readonly verification?: Verification | undefined;
   /** Allocated (full) or changed (incremental), as far as vSphere has told. */
   readonly plannedBytes: number;
   readonly durationMs: number;
@@ -110,13 +116,8 @@ export interface ServedSource {
 }
 
 export type CopyOutcome =
-  | { readonly status: "completed"; readonly result: CopyResult }
-  | {
-      readonly status: "failed" | "interrupted";
-      readonly error: unknown;
-      /** How much was zeroed is not known of a copy that did not end well. */
-      readonly done: Pick<CopyResult, "writtenBytes" | "retries">;
-    };
+  | { readonly status: "completed" }
+  | { readonly status: "failed" | "interrupted"; readonly error: unknown };
 
 /** What is known of a VM's disks before they are frozen, and where it is kept. */
 export interface Knowledge {
@@ -169,15 +170,17 @@ export function freezeDisk(
   return { ...found, frozen, targetIsZero, storedChangeId, record, journal };
 }
 
-/** Both sides of a prepared disk, as the engine's operations take them. */
+/** Both sides of a prepared disk, as the engine's comparisons take them; a copy tells `tally.copied`. */
 export function sidesOf({
   frozen,
   target,
   source,
+  tally,
 }: FrozenDisk & { readonly source: ServedSource }) {
   return {
     source: source.endpoint,
     target: target.endpoint,
     capacityBytes: frozen.capacityBytes,
+    onFigures: tally.compared,
   };
 }

@@ -1,7 +1,7 @@
 /** Progress in pipes and log files: one line per stage and one per minute. */
 import type { Logger } from "pino";
 import { reportOnly } from "../report-only.ts";
-import { formatBytes, formatBytesOf, formatDuration, formatRate } from "../text.ts";
+import { formatBytesOf, formatDuration, formatRate } from "../text.ts";
 import type { ProgressSnapshot, Stage } from "./progress.ts";
 
 interface PlainOptions {
@@ -52,7 +52,14 @@ export class PlainProgress implements Disposable {
   #log(state: ProgressSnapshot): void {
     const { transferredBytes, totalBytes, percent, throughputBps } = state.total;
     const amounts =
-      state.disks.length === 0 ? {} : { percent, transferredBytes, totalBytes, throughputBps };
+      state.disks.length === 0
+        ? {}
+        : {
+            percent,
+            doneBytes: transferredBytes,
+            plannedBytes: totalBytes,
+            rateBps: throughputBps,
+          };
     this.#logger.info({ stage: state.stage, ...amounts }, plainText(state));
   }
 }
@@ -66,8 +73,6 @@ function plainText(state: ProgressSnapshot): string {
     parts.push(`${percent} %`, formatBytesOf(transferredBytes, totalBytes));
     if (throughputBps > 0) parts.push(formatRate(throughputBps));
     if (etaSeconds !== undefined) parts.push(`about ${formatDuration(etaSeconds)} left`);
-  } else if (state.stage === "Complete") {
-    parts.push(`${formatBytes(transferredBytes)} copied`);
   }
   return parts.length === 0 ? state.stage : `${state.stage}: ${parts.join(", ")}`;
 }

@@ -26,7 +26,7 @@ export interface Amounts {
   readonly totalBytes: number;
   /** 0–100 with one decimal; never goes down, and stays below 100 until all is really over. */
   readonly percent: number;
-  /** Bytes a second over the last ten seconds. */
+  /** Bytes read from the source a second, over the last ten: what --max-rate limits. Holes are not read. */
   readonly throughputBps: number;
   /** Undefined while there is no rate to tell from. */
   readonly etaSeconds: number | undefined;
@@ -39,6 +39,7 @@ export interface DiskProgress extends Amounts {
   readonly reason: string | undefined;
   /** What is going on right now, for people: "copying", "retry 2: connection lost". */
   readonly note: string | undefined;
+  readonly doing: "copying" | "comparing";
   readonly finished: boolean;
   /** Nothing more is copied of it in this run: it failed, or was interrupted. */
   readonly stopped: boolean;
@@ -65,6 +66,8 @@ export interface DiskToCopy {
   /** How much of the planned areas an earlier run did, which this one will not report again. */
   readonly alreadyDoneBytes?: number;
   readonly reason?: string;
+  /** What is done with it [copying] */
+  readonly doing?: "copying" | "comparing";
 }
 
 interface TrackerOptions {
@@ -72,6 +75,8 @@ interface TrackerOptions {
   readonly now?: () => number;
 }
 
+/** The kind of a chunk that was not read: the source said that it is zero. */
+const holeKind = 2;
 const rateWindowMs = 10_000;
 /** Longer than the window of the rate shown: an estimate that jumps about helps nobody. */
 const etaWindowMs = 60_000;
@@ -153,12 +158,15 @@ export class ProgressTracker {
     const disk = this.#disk(diskId);
     if (disk.finished) return;
     let addedBytes = 0;
+    let readBytes = 0;
     for (let i = 0; i + 2 < triples.length; i += 3) {
       const offset = triples[i]!;
       const end = offset + triples[i + 1]!;
       addedBytes += disk.done.add(disk.space.positionOf(offset), disk.space.positionOf(end));
+      if (triples[i + 2] !== holeKind) readBytes += end - offset;
     }
-    this.#advance(disk, Math.min(addedBytes, disk.space.totalBytes - disk.transferredBytes));
+    const leftBytes = disk.space.totalBytes - disk.transferredBytes;
+    this.#advance(disk, Math.min(addedBytes, leftBytes), readBytes);
   }
 
   /** What goes on with one disk, for people; undefined: nothing worth a word. */
@@ -210,13 +218,12 @@ export class ProgressTracker {
     };
   }
 
-  #advance(disk: Disk, bytes: number): void {
-    if (bytes <= 0) return;
+  /** The rate tells what is read, the time left how the plan gets on. */
+  #advance(disk: Disk, doneBytes: number, readBytes: number): void {
     const nowMs = this.#now();
-    disk.transferredBytes += bytes;
-    for (const window of [disk.rate, disk.etaRate, this.#rate, this.#etaRate]) {
-      window.add(bytes, nowMs);
-    }
+    disk.transferredBytes += doneBytes;
+    for (const window of [disk.rate, this.#rate]) window.add(readBytes, nowMs);
+    for (const window of [disk.etaRate, this.#etaRate]) window.add(doneBytes, nowMs);
   }
 
   #disk(diskId: string): Disk {
@@ -236,6 +243,7 @@ function diskProgress(disk: Disk, nowMs: number): DiskProgress {
     syncType: disk.plan.syncType,
     reason: disk.plan.reason,
     note: disk.note,
+    doing: disk.plan.doing ?? "copying",
     finished,
     stopped,
     transferredBytes,

@@ -96,7 +96,7 @@ function diskLines(
 }
 
 function diskRow(disk: DiskProgress): ProgressRow {
-  const waiting = disk.transferredBytes === 0 ? "waiting" : "copying";
+  const waiting = disk.transferredBytes === 0 ? "waiting" : disk.doing;
   return {
     name: disk.diskId,
     kind: disk.syncType === "full" ? "full" : "incr",

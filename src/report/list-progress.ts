@@ -34,12 +34,10 @@ export class ListProgress {
   }
 
   /** One VM's cycle under a reporter of its own. */
-  readonly report: ListContext["report"] = async ({ name, config }, logger, cycle) => {
+  readonly report: ListContext["report"] = async ({ name, config }, logger, cycle, tell) => {
     try {
-      const summary = await reported(
-        { config, logger, signal: this.#signal, view: this.#viewOf(name) },
-        cycle,
-      );
+      const context = { config, logger, signal: this.#signal, view: this.#viewOf(name) };
+      const summary = await reported(context, cycle, ({ ending }) => tell(ending));
       this.#end(name, "completed");
       return summary;
     } catch (error) {
@@ -120,6 +118,7 @@ function vmRow(name: string, state: VmState, last: ProgressSnapshot): DiskProgre
     diskId: name,
     syncType: last.syncType ?? "full",
     reason: undefined,
+    doing: "copying",
     note: running ? doing : state === "failed" ? "failed" : undefined,
     finished: !running,
     stopped: false,

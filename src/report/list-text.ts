@@ -1,7 +1,6 @@
 /** The end of a list of VMs, for people and as the one document of `--json`. */
 import { MigratekitError, messageOf } from "../errors.ts";
 import { redact } from "../logger.ts";
-import { copiedBytes } from "../migration/cycle/summary.ts";
 import { exitCodeOf, type VmResult } from "../migration/list/list.ts";
 import { counted, formatBytes, formatDuration } from "../text.ts";
 import { errorDocument } from "./json/json.ts";
@@ -25,27 +24,34 @@ export function listDocument(results: readonly VmResult[], durationMs: number) {
       exit_code: exitCodeOf(result),
       duration_ms: result.durationMs,
       ...(result.error === undefined ? {} : { error: errorDocument(result.error) }),
-      ...(result.summary === undefined ? {} : { summary: result.summary }),
+      ...(result.ending?.run_id === undefined ? {} : { summary: result.ending }),
     })),
   };
 }
 
 /** A row for each VM; cause and remedy of each failure under it; how many of each at the end. */
 export function listText(results: readonly VmResult[], durationMs: number): string {
-  const rows = results.map(({ vm, status, summary, error, durationMs: ms }) => [
+  const rows = results.map(({ vm, status, ending, error, durationMs: ms }) => [
     vm.name,
     status === "failed" ? `failed [${errorDocument(error).code}]` : status.replace("_", " "),
-    summary?.sync_type ?? "",
-    summary === undefined ? "" : `${summary.disks.length}`,
-    summary === undefined ? "" : formatBytes(copiedBytes(summary)),
+    ending?.sync_type ?? "",
+    ending?.disks === undefined ? "" : `${ending.disks.length}`,
+    ...bytesOf(ending),
     status === "not_started" ? "" : formatDuration(ms / 1000),
   ]);
   const failures = results.filter(({ status }) => status === "failed").map(failureText);
   const completed = results.filter(({ status }) => status === "completed").length;
   return redact(
-    `${table(["VM", "ending", "sync", "disks", "copied", "time"], rows)}${failures.join("")}` +
+    `${table(["VM", "ending", "sync", "disks", ...words, "time"], rows)}${failures.join("")}` +
       `${completed} of ${counted(results.length, "VM")} completed in ${formatDuration(durationMs / 1000)}\n`,
   );
+}
+
+const words = ["planned", "read", "written", "zeroed", "unchanged"] as const;
+
+function bytesOf(ending: VmResult["ending"]): string[] {
+  const total = ending?.total;
+  return words.map((word) => (total === undefined ? "" : formatBytes(total[`${word}_bytes`])));
 }
 
 function failureText({ vm, error }: VmResult): string {

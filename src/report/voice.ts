@@ -38,16 +38,26 @@ export class Voice {
   }
 
   /** The last words of a command that threw `error`. */
-  async ended(error: unknown, command: CommandName | undefined, debug: boolean): Promise<void> {
-    if (error instanceof Interruption) this.#interrupted(error, command);
+  async ended(
+    error: unknown,
+    command: CommandName | undefined,
+    { debug, told }: { debug: boolean; told: boolean },
+  ): Promise<void> {
+    if (error instanceof Interruption) this.#interrupted(error, command, told);
     else if (error instanceof MigratekitError) await this.#failed(error, debug);
     else await this.bug(error);
   }
 
-  #interrupted({ message, signal }: Interruption, command: CommandName | undefined): void {
+  /** `told`: the closing summary stands there already, with what to type next. */
+  #interrupted(
+    { message, signal }: Interruption,
+    command: CommandName | undefined,
+    told: boolean,
+  ): void {
     const next = command && nextSteps[command];
     const text = `${command ?? "migratekit"} was ${message}`;
     if (this.#log) this.#log.warn({ code: "interrupted", signal, next }, text);
+    else if (told) this.#write(`${text}\n`);
     else if (next !== undefined) this.#write(`${text}\n  next: ${next}\n`);
   }
 

@@ -1,3 +1,4 @@
+import type { NextStep, RunEnding } from "../ending.ts";
 import type { StateDatabase } from "./database/database.ts";
 import type { Row } from "./database/row.ts";
 
@@ -20,6 +21,11 @@ export interface RunResult {
   readonly status: Exclude<RunStatus, "running">;
   readonly errorCode?: string;
   readonly message?: string;
+}
+
+/** What was told when the run ended. */
+export interface RecordedEnding extends RunEnding {
+  readonly next: readonly NextStep[];
 }
 
 /** One disk's part of a run. Bytes; written when its copy ends, well or not. */
@@ -66,6 +72,8 @@ export interface RunRecord extends RunStart {
   readonly disks: readonly (RunDisk & { readonly deviceKey: number })[];
   /** Snapshots not yet known to be removed. */
   readonly snapshots: readonly RecordedSnapshot[];
+  /** Absent for runs that are under way or died, and for those of older versions. */
+  readonly ending?: RecordedEnding;
 }
 
 /** Inside a view or transaction, as it reads the rows that belong to the run. */
@@ -74,6 +82,7 @@ export function toRunRecord(db: StateDatabase, row: Row): RunRecord {
   const durationMs = row.optionalNumber("duration_ms");
   const errorCode = row.optionalText("error_code");
   const message = row.optionalText("message");
+  const ending = row.optionalText("ending");
   const progressJob = row.optionalText("progress_job");
   return {
     runId: row.text("id"),
@@ -92,6 +101,7 @@ export function toRunRecord(db: StateDatabase, row: Row): RunRecord {
     stages: db.all(selectStages, sequence).map(toStage),
     disks: db.all(selectDisks, sequence).map(toDisk),
     snapshots: db.all(selectSnapshots, sequence).map(toSnapshot),
+    ...(ending === undefined ? {} : { ending: JSON.parse(ending) as RecordedEnding }),
   };
 }
 

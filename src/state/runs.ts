@@ -1,7 +1,9 @@
 import { randomUUID } from "node:crypto";
 import { hostname } from "node:os";
+import { redact } from "../logger.ts";
 import type { StateDatabase } from "./database/database.ts";
 import {
+  type RecordedEnding,
   type RecordedSnapshot,
   type RunDisk,
   type RunRecord,
@@ -120,16 +122,17 @@ export class RunStore {
   }
 
   /** Ends a run once; a second call changes nothing. */
-  finishRun(runId: string, end: RunResult): void {
+  finishRun(runId: string, end: RunResult, ending?: RecordedEnding): void {
     const startedMs = this.#startedMs.get(runId);
     this.#db.transaction("Recording the end of the run", () => {
       const changed = this.#db.run(
-        `UPDATE run SET status = ?, error_code = ?, message = ?, duration_ms = ?
+        `UPDATE run SET status = ?, error_code = ?, message = ?, duration_ms = ?, ending = ?
          WHERE id = ? AND status = 'running'`,
         end.status,
         end.errorCode ?? null,
         end.message ?? null,
         startedMs === undefined ? null : performance.now() - startedMs,
+        ending === undefined ? null : JSON.stringify(ending, withoutSecrets),
         runId,
       );
       if (changed > 0 && (end.status === "failed" || end.status === "died")) {
@@ -196,6 +199,11 @@ export class RunStore {
       maxRunsPerVm,
     );
   }
+}
+
+/** A peer may have put into a message what it was sent. */
+function withoutSecrets(_: string, value: unknown): unknown {
+  return typeof value === "string" ? redact(value) : value;
 }
 
 function isLive(run: RunRecord, holder: { readonly token: string } | undefined): boolean {

@@ -44,12 +44,12 @@ test("past runs are listed newest first with bytes, rate, reason, and a sparklin
   assert.match(lines[0]!, /^\/Datacenter\/vm\/web01 at 127\.0\.0\.1:\d+ \([0-9a-f-]{36}\)$/);
   assert.match(
     lines[1]!,
-    /^start \(UTC\) +command +sync +ending +planned +copied +time +rate +why$/,
+    /^start \(UTC\) +command +sync +ending +planned +read +written +zeroed +unchanged +time +rate +why$/,
   );
   assert.equal(lines.length, 2 + 5 + 1);
   assert.match(lines[2]!, /migrate +failed \[target-refused\].*missing/);
   for (const line of lines.slice(3, 6)) assert.match(line, /migrate +incremental +completed .*\/s/);
-  assert.match(lines[6]!, /migrate +full +completed +[\d.]+ MiB +[\d.]+ MiB +\d:\d\d +.*\/s +\S/);
+  assert.match(lines[6]!, /migrate +full +completed( +[\d.]+ (MiB|B)){5} +\d:\d\d +.*\/s +\S/);
   assert.match(lines[7]!, /^changed \(up to .*\): [▁▂▃▄▅▆▇]█[▁▂▃▄▅▆▇]$/);
 });
 

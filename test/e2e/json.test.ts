@@ -82,7 +82,6 @@ test("what fails when a command is under way is a document, too", async () => {
   const expected: [args: string[], code: string][] = [
     [["history", "--state-dir", stateDir], "usage"],
     [["status", "x", "--vma-url", `http://${nowhere}`], "vma-unavailable"],
-    [["status"], "usage"],
     [["cleanup", ...login, "--state-dir", stateDir], "vsphere-unreachable"],
     [["migrate", ...login, "--state-dir", stateDir], "vsphere-unreachable"],
     [["cutover", ...login, "--state-dir", stateDir], "usage"],

@@ -128,7 +128,10 @@ test("for people there is a table with each failure's cause and remedy, and log 
   const path = await writeList([entry(good!), entry(other!, { "nbd-export-name": "missing" })]);
   const run = await start(path).result;
   assert.equal(run.code, 5, run.stderr);
-  assert.match(run.stdout, /^VM +ending +sync +disks +copied +time$/m);
+  assert.match(
+    run.stdout,
+    /^VM +ending +sync +disks +planned +read +written +zeroed +unchanged +time$/m,
+  );
   assert.match(run.stdout, /^vm00 +completed +incremental +2 +/m);
   assert.match(run.stdout, /^vm01 +failed \[target-refused\]/m);
   assert.match(run.stdout, /^vm01 \[target-refused\]: .*missing.*\n {2}fix: \S/m);

@@ -66,7 +66,7 @@ export function table(headings: string[], rows: string[][]): string {
 }
 
 export function closingTable(rows: DemoRow[]): string {
-  const headings = ["disk", "sync type", "capacity", "to copy", "copied", "zeroed", "time", "cmp"];
+  const headings = ["disk", "sync type", "capacity", "planned", "written", "zeroed", "time", "cmp"];
   const cells = rows.map(({ disk, identical }) => [
     disk.disk_id,
     disk.sync_type,
@@ -77,6 +77,6 @@ export function closingTable(rows: DemoRow[]): string {
     `${(disk.duration_ms / 1000).toFixed(1)} s`,
     identical ? "identical" : "DIFFERS",
   ]);
-  const note = "to copy: allocated bytes in a full sync, changed ones in an incremental one";
+  const note = "planned: allocated bytes in a full sync, changed ones in an incremental one";
   return `${table(headings, cells)}\n${dim(note)}`;
 }

@@ -3,6 +3,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { breachesOf, schemaOf } from "./json-schema.ts";
 
 const root = join(import.meta.dirname, "../..");
 
@@ -48,6 +49,15 @@ function cleanEnvironment(): Record<string, string | undefined> {
   return Object.fromEntries(kept);
 }
 
+/** Every document that a test makes is held against its schema, where the command has one. */
+function jsonBreaches([command = "", ...args]: readonly string[], stdout: string): string[] {
+  if (!args.includes("--json") || schemaOf(command) === undefined) return [];
+  return stdout
+    .split("\n")
+    .filter((line) => line.startsWith("{"))
+    .flatMap((line) => breachesOf(command, JSON.parse(line)));
+}
+
 export function startCli(options: CliOptions): CliRun {
   const startedAt = performance.now();
   const [program, ...first] = [...(options.within ?? []), ...cliCommand];
@@ -76,9 +86,12 @@ export function startCli(options: CliOptions): CliRun {
   }
   const result = new Promise<CliResult>((resolve, reject) => {
     child.on("error", reject);
-    child.on("close", (code, signal) =>
-      resolve({ code, signal, stdout, stderr, durationMs: performance.now() - startedAt }),
-    );
+    child.on("close", (code, signal) => {
+      const breaches = jsonBreaches(options.args, stdout);
+      if (breaches.length > 0)
+        reject(new Error(`${options.args[0]} --json: ${breaches.join("; ")}`));
+      resolve({ code, signal, stdout, stderr, durationMs: performance.now() - startedAt });
+    });
   });
   return { child, result };
 }

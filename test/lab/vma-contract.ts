@@ -23,6 +23,18 @@ const fields = new Set([
   "sync_type",
   "sync_reason",
   "error_message",
+  // Additions to the last update: what the closing summary says.
+  "read_bytes",
+  "written_bytes",
+  "zeroed_bytes",
+  "unchanged_bytes",
+  "compared_bytes",
+  "rate_bps",
+  "verification",
+  "snapshot",
+  "journal_bytes",
+  "exit_code",
+  "next",
 ]);
 const ends = new Set(["completed", "failed"]);
 

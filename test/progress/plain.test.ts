@@ -32,7 +32,7 @@ test("In a pipe there is one line for each stage, however often its detail chang
       "Snapshot: creating the snapshot, 10 %",
       "Transfer: 0 %, 0.0/1.0 KiB",
       "Finalize",
-      "Complete: 1.0 KiB copied",
+      "Complete",
     ],
   );
   assert.equal(lines[2]!.totalBytes, 1024);

@@ -15,7 +15,6 @@ export const areas = [
   "change-ids",
   "privileges",
   "host",
-  "guest",
   "progress",
 ] as const;
 export type Area = (typeof areas)[number];

@@ -1,11 +1,13 @@
 /** The copy of a run's disks: engine, journal, checkpoints, and what became of each. */
 import type { Config } from "../../config.ts";
+import type { Verification } from "../../ending.ts";
 import { exitCodes, MigratekitError, messageOf } from "../../errors.ts";
 import { mapLimited } from "../../map-limited.ts";
-import { type CopyResult, chunkKind, type Engine } from "../../nbd/copy-engine/copy-engine.ts";
-import { intersect, union } from "../../ranges.ts";
+import { digestRanges, type Engine } from "../../nbd/copy-engine/copy-engine.ts";
+import { intersect, union, whole } from "../../ranges.ts";
 import { reportOnly } from "../../report-only.ts";
 import type { State } from "../../state/state.ts";
+import type { RunAccount } from "../account/account.ts";
 import { type CopiedDisk, type CopyOutcome, type PreparedDisk, sidesOf } from "../disk.ts";
 import type { Reporter } from "../vm/held-vm.ts";
 import { type AreaQuery, changesUnavailable, isUnavailable, joinPages } from "./areas.ts";
@@ -17,7 +19,7 @@ import { announcePlan, planFullInstead } from "./plan.ts";
 import { readTellingRanges, SamplePicker } from "./samples.ts";
 import { assertSnapshotThere } from "./snapshot.ts";
 import { explainEngineError } from "./source.ts";
-import { runDiskOf } from "./summary.ts";
+import { runDiskOf, summarizeDisk } from "./summary.ts";
 
 /** How often what is copied becomes durable; so much copying is lost at most by a death. */
 const checkpointIntervalMs = 1000;
@@ -29,6 +31,7 @@ export interface Transfer extends JournalContext {
   readonly query: AreaQuery;
   readonly state: State;
   readonly reporter: Reporter;
+  readonly account: RunAccount;
   readonly config: Pick<Config, "verify" | "changeIdJob" | "targetDropTime">;
 }
 
@@ -50,53 +53,46 @@ async function transferDisk(context: Transfer, prepared: PreparedDisk): Promise<
   const { query, reporter, state, runId, logger, signal } = context;
   const { diskId } = prepared;
   const startedMs = performance.now();
-  const done = new DoneSoFar();
   let disk = prepared;
+  let verification: Verification | undefined;
   let outcome: CopyOutcome;
   try {
     signal.throwIfAborted();
     await disk.source.nbdkit.wake(signal);
     using writer = new TargetWriter(context, disk, disk.frozen.changeId);
-    const result = await copyDisk(context, disk, writer, done).catch(async (error: unknown) => {
+    verification = await copyDisk(context, disk, writer).catch(async (error: unknown) => {
       // vSphere lost track of the changes while it was still listing them: all is copied.
       if (!isUnavailable(error)) throw error;
       const plan = await planFullInstead(query, disk, changesUnavailable(error));
       disk = { ...disk, plan };
       announcePlan(disk, reporter.tracker, logger);
-      return await copyDisk(context, disk, writer, done);
+      return await copyDisk(context, disk, writer);
     });
-    outcome = { status: "completed", result };
+    outcome = { status: "completed" };
     reporter.tracker.finishDisk(diskId);
   } catch (error) {
-    outcome = { status: signal.aborted ? "interrupted" : "failed", error, done };
+    outcome = { status: signal.aborted ? "interrupted" : "failed", error };
+    if (error instanceof Mismatch) verification = error.verification;
     reporter.tracker.stopDisk(diskId, outcome.status);
     if (outcome.status === "failed") logger.error({ disk: diskId }, messageOf(error));
   }
   // Its connections to the ESXi host are closed before those of the next disk are made.
   await disk.source.nbdkit.stop();
   const plannedBytes = reporter.tracker.plannedBytes(diskId);
-  const copied = { ...disk, outcome, plannedBytes, durationMs: performance.now() - startedMs };
+  const durationMs = performance.now() - startedMs;
+  const copied = { ...disk, outcome, verification, plannedBytes, durationMs };
+  const ending = summarizeDisk(copied);
+  context.account.disk(ending);
+  context.account.copied(disk.tally);
   reportOnly(logger, `${diskId} is not in the history`, () =>
-    state.runs.recordDisk(runId, disk.frozen.key, runDiskOf(copied)),
+    state.runs.recordDisk(runId, disk.frozen.key, runDiskOf(ending)),
   );
   return copied;
 }
 
-/** Counts what a copy did, for one that fails before the engine gives its own figures. */
-class DoneSoFar {
-  writtenBytes = 0;
-  retries = 0;
-
-  observe(chunks: Float64Array): void {
-    for (let i = 0; i + 2 < chunks.length; i += 3) {
-      if (chunks[i + 2] === chunkKind.data) this.writtenBytes += chunks[i + 1]!;
-    }
-  }
-}
-
 /**
  * Copies what the plan says, journaling as it goes. Once all is flushed and seen to be there, the change
- * ID becomes true.
+ * ID becomes true. Gives what `--verify` found.
  * @throws MigratekitError `source-…`, `target-io`, `target-forgets`, `state-unusable`; the signal's
  *   reason
  */
@@ -104,8 +100,7 @@ async function copyDisk(
   context: Transfer,
   disk: PreparedDisk,
   writer: TargetWriter,
-  done: DoneSoFar,
-): Promise<CopyResult> {
+): Promise<Verification | undefined> {
   const { engine, config, logger, signal } = context;
   const { tracker } = context.reporter;
   const { diskId, plan } = disk;
@@ -113,8 +108,9 @@ async function copyDisk(
   const picker = new SamplePicker(disk.frozen.capacityBytes);
   picker.observeFinished(intersect(plan.finished, plan.plannedAreas ?? plan.finished));
   try {
-    const result = await engine.copy({
+    await engine.copy({
       ...sidesOf(disk),
+      onFigures: disk.tally.copied,
       extents: plan.rest
         ? joinPages(plan.extents!, plan.rest, (page) => tracker.extendPlan(diskId, page))
         : plan.extents,
@@ -122,7 +118,6 @@ async function copyDisk(
       signal,
       checkpointIntervalMs,
       onChunks: (chunks) => {
-        done.observe(chunks);
         picker.observe(chunks);
         checkpoints?.observe(chunks);
         tracker.onChunks(diskId, chunks);
@@ -134,7 +129,6 @@ async function copyDisk(
       },
       onRetry: (retry) => {
         writer.onRetry(retry);
-        done.retries++;
         const note = `${retry.side}: ${retry.message} (attempt ${retry.attempt})`;
         logger.warn({ disk: diskId, ...retry }, `trying again: ${note}`);
         tracker.setDiskNote(diskId, note);
@@ -142,11 +136,11 @@ async function copyDisk(
     });
     await shutOutLateWrites(context, disk, writer);
     const remembered = await proveWritten(context, disk, picker);
-    if (config.verify) await verifyDisk(context, disk);
+    const verification = config.verify ? await verifyDisk(context, disk) : undefined;
     await assertSnapshotThere(context.query);
     await recordChangeId(context, disk, remembered);
     writer.end();
-    return result;
+    return verification;
   } catch (error) {
     const explained = await explainEngineError(error, disk, disk.source.nbdkit);
     // Nothing more can be read of a snapshot that is gone, whatever VDDK says of it.
@@ -189,17 +183,53 @@ async function proveWritten(
   );
 }
 
-/** `--verify`: reads both sides again, before the change ID becomes true. */
+/** A `--verify` that found differences: what it found is told as well. */
+class Mismatch extends MigratekitError {
+  readonly verification: Verification;
+
+  constructor(message: string, verification: Verification) {
+    const remedy = "Run again with --full, and look into the target's storage.";
+    super("verification-mismatch", message, { remedy });
+    this.verification = verification;
+  }
+}
+
+/**
+ * `--verify`: reads both sides again, before the change ID becomes true, and beside it the target alone for
+ * its digest, which anybody can check.
+ * @throws MigratekitError `verification-mismatch`; NbdError; the signal's reason
+ */
 async function verifyDisk(
   { engine, reporter, signal }: Transfer,
   disk: PreparedDisk,
-): Promise<void> {
-  reporter.tracker.setDiskNote(disk.diskId, "verifying");
-  const { differences, differingBytes } = await engine.compare({ ...sidesOf(disk), signal });
-  if (differences.length === 0) return;
-  throw new MigratekitError(
-    "verification-mismatch",
-    `${disk.diskId}: ${differingBytes} bytes differ from the snapshot, the first at offset ${differences[0]}`,
-    { remedy: "Run again with --full, and look into the target's storage." },
-  );
+): Promise<Verification> {
+  const { diskId, frozen, target, tally } = disk;
+  reporter.tracker.setDiskNote(diskId, "verifying");
+  const startedMs = performance.now();
+  const controller = new AbortController();
+  const digesting = digestRanges(target.endpoint, whole(frozen.capacityBytes), {
+    signal: AbortSignal.any([signal, controller.signal]),
+  }).catch((error: unknown) => ({ error }));
+  try {
+    const found = await engine.compare({ ...sidesOf(disk), signal, onFigures: tally.compared });
+    const verification: Verification = {
+      result: found.differences.length === 0 ? "equal" : "different",
+      compared: "the whole disk with its snapshot",
+      compared_bytes: found.comparedBytes,
+      differing_bytes: found.differingBytes,
+      duration_ms: Math.round(performance.now() - startedMs),
+    };
+    if (verification.result === "different") {
+      const first = found.differences[0];
+      const message = `${diskId}: ${found.differingBytes} bytes differ from the snapshot, the first at offset ${first}`;
+      throw new Mismatch(message, verification);
+    }
+    const digests = await digesting;
+    if ("error" in digests) throw digests.error;
+    const duration_ms = Math.round(performance.now() - startedMs);
+    return { ...verification, digest: `sha256:${digests[0]}`, duration_ms };
+  } finally {
+    controller.abort();
+    await digesting;
+  }
 }

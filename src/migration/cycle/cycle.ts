@@ -23,7 +23,7 @@ import { guardTarget } from "./guard.ts";
 import { announcePlan, planCopy } from "./plan.ts";
 import { claimVm, enableChangeTracking, snapshotVm, type VmSnapshot } from "./snapshot.ts";
 import { inspectSource, snapshotSource, startSource } from "./source.ts";
-import { type CycleSummary, ofRun, summarizeDisk, syncTypeOf } from "./summary.ts";
+import { type CycleSummary, plannedEnding } from "./summary.ts";
 
 /**
  * Brings every target up to the VM's present state.
@@ -51,8 +51,6 @@ export async function syncVm(held: HeldVm): Promise<CycleSummary> {
 async function sync(given: Run, undo: UndoStack): Promise<CycleSummary> {
   const run = { ...given, signal: await watchSpace(given, undo) };
   const { config, logger, signal, reporter, site, identity } = run;
-  const startedAt = new Date().toISOString();
-  const startedMs = performance.now();
   const inspection = await inspectSource(run);
   const found = await findDisks(run, undo);
   await holdTargets(run, found);
@@ -95,6 +93,8 @@ async function sync(given: Run, undo: UndoStack): Promise<CycleSummary> {
     if (prepared.length >= parallelDisks) await served.source.nbdkit.rest();
     prepared.push({ ...served, plan });
     announcePlan({ ...served, plan }, reporter.tracker, logger);
+    const plannedBytes = reporter.tracker.plannedBytes(disk.diskId);
+    run.account.disk(plannedEnding({ ...served, plan }, plannedBytes));
   }
 
   reporter.stage("Transfer");
@@ -110,15 +110,8 @@ async function sync(given: Run, undo: UndoStack): Promise<CycleSummary> {
 
   for (const { outcome } of copied) if (outcome.status !== "completed") throw outcome.error;
   if (removal !== undefined) throw removal.error;
-  const disks = copied.map(summarizeDisk);
-  return {
-    ...ofRun(run),
-    sync_type: syncTypeOf(disks),
-    quiesced: snapshot.quiesced,
-    started_at: startedAt,
-    duration_ms: Math.round(performance.now() - startedMs),
-    disks,
-  };
+  const facts = run.account.facts();
+  return { ...facts, sync_type: facts.sync_type ?? "full", quiesced: snapshot.quiesced };
 }
 
 /** A disk that came after the VM was read has no target yet, and the snapshot holds it. */

@@ -136,7 +136,7 @@ export async function shutOutLateWrites(
       `${diskId}: ${differingBytes} bytes of an interrupted run arrived late over newer ones; they are copied again`,
     );
     const again = truncated ? extents : differences;
-    await engine.copy({ ...sides, ...(again && { extents: again }) });
+    await engine.copy({ ...sides, onFigures: disk.tally.copied, ...(again && { extents: again }) });
   }
 }
 

@@ -41,7 +41,16 @@ export interface VmSnapshot {
 /** The part of a run that its snapshot takes. */
 export type SnapshotContext = Pick<
   Run,
-  "site" | "identity" | "state" | "lock" | "runId" | "config" | "reporter" | "logger" | "signal"
+  | "site"
+  | "identity"
+  | "state"
+  | "lock"
+  | "runId"
+  | "account"
+  | "config"
+  | "reporter"
+  | "logger"
+  | "signal"
 >;
 
 /**
@@ -162,10 +171,12 @@ export async function assertSnapshotThere(query: AreaQuery): Promise<void> {
 }
 
 /** Takes the run's snapshot; its moref is in the state before anything uses it. */
-async function takeSnapshot({ site, runId, state, config, reporter, signal }: SnapshotContext) {
+async function takeSnapshot(context: SnapshotContext) {
+  const { site, runId, state, account, config, reporter, signal } = context;
   const { client, vm } = site;
   const name = snapshotName(runId);
   state.runs.recordSnapshot(runId, { name });
+  account.snapshot({ name, state: "left" });
   const created = await client.createSnapshot(
     vm.moref,
     {
@@ -175,6 +186,7 @@ async function takeSnapshot({ site, runId, state, config, reporter, signal }: Sn
     },
     { signal, onProgress: (percent) => reporter.stage("Snapshot", `${percent} %`) },
   );
+  account.snapshot({ name, moref: created.moref, state: "left" }, created.quiesced);
   state.runs.recordSnapshot(runId, { name, moref: created.moref });
   return { ...created, disks: await client.readSnapshotDisks(created.moref) };
 }
@@ -191,7 +203,8 @@ async function dropSnapshot(context: SnapshotContext): Promise<void> {
       (node) => node.name === snapshotName(runId),
     );
   let consolidationNeeded = false;
-  for (const snapshot of await ours()) {
+  const found = await ours();
+  for (const snapshot of found) {
     const removed = await client.removeSnapshot(snapshot.moref, { vmMoref: vm.moref, hurry });
     consolidationNeeded ||= removed.consolidationNeeded;
   }
@@ -204,6 +217,7 @@ async function dropSnapshot(context: SnapshotContext): Promise<void> {
     );
   }
   noteRemoval(state.runs, runId, logger);
+  context.account.snapshotGone(found.length > 0);
   if (consolidationNeeded) {
     logger.warn("vSphere says that the VM's disks need consolidation: do it in the vSphere client");
   }

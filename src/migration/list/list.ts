@@ -1,13 +1,13 @@
 /** The VMs of a list, some at a time; one that fails does not stop the others. */
 import type { Logger } from "pino";
 import type { Config } from "../../config.ts";
+import type { Ending } from "../../ending.ts";
 import { exitCodes, messageOf } from "../../errors.ts";
 import { codeOf, exitCodeOf as codeToExitWith, Interruption } from "../../interruption.ts";
 import { redact } from "../../logger.ts";
 import { mapLimited } from "../../map-limited.ts";
-import { formatBytes } from "../../text.ts";
 import { runCycle } from "../cycle/cycle.ts";
-import { type CycleSummary, copiedBytes } from "../cycle/summary.ts";
+import type { CycleSummary } from "../cycle/summary.ts";
 import { openEngine } from "../engine.ts";
 import type { Reporter, SharedResources } from "../vm/held-vm.ts";
 import { HostConnections } from "../vm/host-connections.ts";
@@ -23,6 +23,7 @@ export interface ListContext {
     vm: ListedVm,
     logger: Logger,
     cycle: (reporter: Reporter) => Promise<CycleSummary>,
+    tell: (ending: Ending) => void,
   ) => Promise<CycleSummary>;
 }
 
@@ -31,7 +32,8 @@ export interface VmResult {
   /** `not_started`: a signal came first. */
   readonly status: "completed" | "failed" | "interrupted" | "not_started";
   readonly durationMs: number;
-  readonly summary?: CycleSummary;
+  /** Of its run, however that ended; absent where none was begun. */
+  readonly ending?: Ending;
   readonly error?: unknown;
 }
 
@@ -60,20 +62,25 @@ async function runOne(
   const logger = parent.child({ vm: vm.name });
   const startedMs = performance.now();
   const spent = () => Math.round(performance.now() - startedMs);
+  let ending: Ending | undefined;
+  const known = () => (ending ? { ending } : {});
   try {
-    const summary = await report(vm, logger, (reporter) =>
-      runCycle({ config, logger, signal, reporter, shared }),
+    await report(
+      vm,
+      logger,
+      (reporter) => runCycle({ config, logger, signal, reporter, shared }),
+      (told) => {
+        ending = told;
+      },
     );
-    const copied = formatBytes(copiedBytes(summary));
-    logger.info(`${vm.name}: completed, ${summary.sync_type}, ${copied} copied`);
-    return { vm, status: "completed", summary, durationMs: spent() };
+    return { vm, status: "completed", ...known(), durationMs: spent() };
   } catch (error) {
     const status = error instanceof Interruption ? "interrupted" : "failed";
     const code = codeOf(error);
     logger.error({ code }, `${vm.name}: ${status}: ${redact(messageOf(error))}`);
     // A bug's stack is all there is to go by.
     if (code === "bug") logger.error({ error });
-    return { vm, status, error, durationMs: spent() };
+    return { vm, status, error, ...known(), durationMs: spent() };
   }
 }
 

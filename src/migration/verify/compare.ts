@@ -107,6 +107,10 @@ async function compareSides(context: Comparing, disk: ServedComparison): Promise
   for (let left = comparison.expected; left.length > 0; ) {
     const result = await engine.compare({
       ...sidesOf(disk),
+      onFigures: (figures) => {
+        disk.tally.compared(figures);
+        disk.tally.took(figures);
+      },
       signal,
       extents: left,
       differencesMaximum: listedMax,

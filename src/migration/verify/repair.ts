@@ -32,7 +32,11 @@ export async function repairRanges(
   const { engine, reporter, signal } = context;
   const ranges = { ...sidesOf(disk), signal, extents: differences };
   reporter.tracker.setDiskNote(disk.diskId, "repairing");
-  await engine.copy({ ...ranges, onRetry: (retry) => writer.onRetry(retry) });
+  await engine.copy({
+    ...ranges,
+    onFigures: disk.tally.copied,
+    onRetry: (retry) => writer.onRetry(retry),
+  });
   const again = await engine.compare(ranges);
   if (again.differences.length > 0) {
     throw new MigratekitError(

@@ -1,6 +1,8 @@
 /** What a verification found: the document, and what the exit code says of it. */
+import { type DiskEnding, type Figures, noFigures, rateOf } from "../../ending.ts";
 import { MigratekitError, messageOf } from "../../errors.ts";
 import { totalBytes } from "../../ranges.ts";
+import type { Tally } from "../tally.ts";
 import {
   type Comparison,
   type ComparisonPlan,
@@ -15,7 +17,7 @@ export interface ByteRange {
 }
 
 /** What became of one disk; part of `--json`, so names and units are an interface. */
-export interface DiskVerification {
+export interface DiskVerification extends Figures {
   readonly disk_id: string;
   readonly target: string;
   readonly status: "equal" | "different" | "repaired" | "unverifiable" | "failed";
@@ -23,7 +25,6 @@ export interface DiskVerification {
   readonly reason: string;
   readonly error?: string;
   readonly capacity_bytes: number;
-  readonly compared_bytes: number;
   readonly differing_bytes: number;
   readonly repaired_bytes: number;
   /** In steps of 512 bytes, the lowest first, at most 1000. */
@@ -66,18 +67,18 @@ export function verdict(disks: readonly DiskVerification[]): MigratekitError | u
 
 /** For `--json`; a disk that failed says why. */
 export function verificationOf(
-  { diskId, target, frozen, comparison }: PlannedComparison,
+  { diskId, target, frozen, comparison, tally }: PlannedComparison,
   found: Comparison | { readonly error: unknown },
   durationMs: number,
 ): DiskVerification {
   const result = "error" in found ? nothingFound : found;
   return {
+    ...figuresOf(tally, comparison),
     disk_id: diskId,
     target: target.identity,
     status: "error" in found ? "failed" : statusOf(comparison, found),
     reason: comparison.basis.reason,
     capacity_bytes: frozen.capacityBytes,
-    compared_bytes: result.comparedBytes,
     differing_bytes: result.differingBytes,
     repaired_bytes: result.repairedBytes,
     differences: rangesOf(result.differences),
@@ -86,6 +87,44 @@ export function verificationOf(
     newer: rangesOf(comparison.newer),
     duration_ms: Math.round(durationMs),
     ...("error" in found ? { error: messageOf(found.error) } : {}),
+  };
+}
+
+/** What was compared, read for that, and written by a repair. */
+function figuresOf(tally: Tally, { expected }: ComparisonPlan): Figures {
+  const readBytes = tally.readBytes + tally.comparedReadBytes;
+  return {
+    ...noFigures,
+    planned_bytes: totalBytes(expected),
+    read_bytes: readBytes,
+    written_bytes: tally.writtenBytes,
+    zeroed_bytes: tally.zeroedBytes,
+    unchanged_bytes: tally.unchangedBytes,
+    compared_bytes: tally.comparedBytes,
+    rate_bps: rateOf(readBytes, tally.spanMs),
+  };
+}
+
+/** As the history and the closing summary have it. */
+export function verifiedEnding(
+  disk: PlannedComparison,
+  found: DiskVerification,
+  status: DiskEnding["status"],
+): DiskEnding {
+  return {
+    ...figuresOf(disk.tally, disk.comparison),
+    disk_id: found.disk_id,
+    target: found.target,
+    sync_type: disk.comparison.basis.type === "unchanged" ? "incremental" : "full",
+    resumed: false,
+    reason: found.reason,
+    status,
+    ...(found.error === undefined ? {} : { error: found.error }),
+    capacity_bytes: found.capacity_bytes,
+    copied_bytes: found.written_bytes,
+    skipped_bytes: found.unchanged_bytes,
+    retries: disk.tally.retries,
+    duration_ms: found.duration_ms,
   };
 }
 

@@ -1,5 +1,6 @@
 /** Verification of a VM's targets: a snapshot, a comparison of what must be equal, a repair if asked. */
 import type { Logger } from "pino";
+import type { DiskEnding } from "../../ending.ts";
 import { MigratekitError, messageOf } from "../../errors.ts";
 import { mapLimited } from "../../map-limited.ts";
 import type { ProgressTracker } from "../../progress/progress.ts";
@@ -8,25 +9,31 @@ import { UndoStack } from "../../undo.ts";
 import { openChangeIdStore, readChangeIds } from "../cycle/change-ids.ts";
 import { claimVm, snapshotVm } from "../cycle/snapshot.ts";
 import { inspectSource, snapshotSource, startSource } from "../cycle/source.ts";
-import { ofRun } from "../cycle/summary.ts";
 import { freezeDisk } from "../disk.ts";
 import { openEngine } from "../engine.ts";
 import type { CycleContext } from "../vm/held-vm.ts";
 import { reserveConnections } from "../vm/host-connections.ts";
 import { diskTarget, holdTargets } from "../vm/ownership.ts";
-import { type Run, withRun } from "../vm/run.ts";
+import { type Run, vmOfRun, withRun } from "../vm/run.ts";
 import { watchSpace } from "../vm/space.ts";
 import { findDisks } from "../vm/targets.ts";
 import { withVm } from "../vm/vm.ts";
 import {
   type Comparing,
+  type Comparison,
   compareDisk,
   nothingFound,
   type PlannedComparison,
   planComparison,
   type ServedComparison,
 } from "./compare.ts";
-import { type DiskVerification, type VerifySummary, verdict, verificationOf } from "./summary.ts";
+import {
+  type DiskVerification,
+  type VerifySummary,
+  verdict,
+  verificationOf,
+  verifiedEnding,
+} from "./summary.ts";
 
 /**
  * Compares every target with the VM as it is now. `onSummary` is told the result before anything
@@ -99,6 +106,8 @@ async function verifyVm(
     // As many nbdkit stay as disks are compared at a time; the others are started again in their turn.
     if (ready.length > parallelDisks) await source?.nbdkit.rest();
     announceComparison(disk, reporter.tracker, logger);
+    const nothingYet = verificationOf(disk, nothingFound, 0);
+    run.account.disk(verifiedEnding(disk, nothingYet, "not_started"));
   }
 
   reporter.stage("Transfer");
@@ -111,7 +120,8 @@ async function verifyVm(
   const removal = await snapshot.remove().catch((error: unknown) => ({ error }));
   const error = outcomes.find((outcome) => outcome.error !== undefined)?.error ?? removal?.error;
   const summary = {
-    ...ofRun(run),
+    vm: vmOfRun(site),
+    run_id: runId,
     sampled: config.sample,
     quiesced: snapshot.quiesced,
     duration_ms: Math.round(performance.now() - startedMs),
@@ -144,27 +154,36 @@ function announceComparison(
     plannedAreas: expected,
     capacityBytes: frozen.capacityBytes,
     reason: basis.reason,
+    doing: "comparing",
   });
 }
 
 /** A disk whose comparison fails does not stop the others. */
 async function verifyDisk(
-  context: Comparing,
+  context: Comparing & Pick<Run, "account">,
   disk: PlannedComparison | ServedComparison,
 ): Promise<{ verification: DiskVerification; error?: unknown }> {
   const { reporter, logger, signal } = context;
   signal.throwIfAborted();
   const startedMs = performance.now();
+  const told = (found: Comparison | { readonly error: unknown }, status: DiskEnding["status"]) => {
+    const verification = verificationOf(disk, found, performance.now() - startedMs);
+    context.account.disk(verifiedEnding(disk, verification, status));
+    context.account.copied(disk.tally);
+    return verification;
+  };
   try {
     if ("source" in disk) await disk.source.nbdkit.wake(signal);
     const found = "source" in disk ? await compareDisk(context, disk) : nothingFound;
     reporter.tracker.finishDisk(disk.diskId);
-    return { verification: verificationOf(disk, found, performance.now() - startedMs) };
+    return { verification: told(found, "completed") };
   } catch (error) {
-    reporter.tracker.stopDisk(disk.diskId, signal.aborted ? "interrupted" : "failed");
+    const status = signal.aborted ? "interrupted" : "failed";
+    reporter.tracker.stopDisk(disk.diskId, status);
+    const verification = told({ error }, status);
     if (signal.aborted) throw error;
     logger.error({ disk: disk.diskId }, messageOf(error));
-    return { verification: verificationOf(disk, { error }, performance.now() - startedMs), error };
+    return { verification, error };
   } finally {
     // Its connections to the ESXi host are closed before those of the next disk are made.
     if ("source" in disk) await disk.source.nbdkit.stop();

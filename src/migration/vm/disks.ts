@@ -8,6 +8,11 @@ export function diskIdOf(disk: { readonly key: number }): string {
   return `disk-${disk.key}`;
 }
 
+/** The device key in `disk-2000`. */
+export function keyOf(diskId: string): number {
+  return Number(diskId.slice("disk-".length));
+}
+
 /**
  * The disks that take part.
  * @throws MigratekitError `vm-unsuitable` naming the disk that a snapshot would not hold

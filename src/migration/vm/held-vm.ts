@@ -7,6 +7,7 @@ import type { VmLock } from "../../state/lock/lock.ts";
 import type { TargetLocks } from "../../state/lock/target-lock.ts";
 import type { State } from "../../state/state.ts";
 import type { VmIdentity } from "../../state/vm-identity.ts";
+import type { Account } from "../account/account.ts";
 import type { HostConnections } from "./host-connections.ts";
 import type { Site } from "./site.ts";
 
@@ -15,6 +16,8 @@ export interface Reporter {
   /** Enters a stage, or changes the detail of the present one. */
   stage(stage: Stage, detail?: string): void;
   readonly tracker: ProgressTracker;
+  /** What is known of the command's runs so far. */
+  readonly account: Account;
 }
 
 /** What the runs of several VMs in one process share. */

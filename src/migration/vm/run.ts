@@ -2,23 +2,27 @@
 import type { Logger } from "pino";
 import { buildInfo } from "../../build-info.ts";
 import type { Config } from "../../config.ts";
+import type { JournalEnding, VmOfRun } from "../../ending.ts";
 import { MigratekitError, messageOf } from "../../errors.ts";
 import { Interruption } from "../../interruption.ts";
 import { redact } from "../../logger.ts";
 import type { ProgressTracker, Stage } from "../../progress/progress.ts";
+import { totalBytes } from "../../ranges.ts";
 import { reportOnly } from "../../report-only.ts";
 import { removeLiveProgress, writeLiveProgress } from "../../state/lock/live-progress.ts";
 import type { RunResult, RunStart } from "../../state/run-record.ts";
 import type { RunStore } from "../../state/runs.ts";
 import { type UndoStack, withUndo } from "../../undo.ts";
+import type { Account, RunAccount } from "../account/account.ts";
+import { nextSteps } from "../account/next-step.ts";
+import { keyOf } from "./disks.ts";
 import type { HeldVm, Reporter } from "./held-vm.ts";
+import type { Site } from "./site.ts";
 
 export interface Run extends HeldVm {
   readonly runId: string;
+  readonly account: RunAccount;
 }
-
-/** A VM that is held for a run, be it without a session at its vCenter. */
-type Runnable = Omit<HeldVm, "site">;
 
 /**
  * One run in the history of a held VM. Whatever `work` put on the undo stack has been given back
@@ -26,21 +30,27 @@ type Runnable = Omit<HeldVm, "site">;
  * @throws whatever `work` throws (after a signal: its reason), else the first undo's failure;
  *   MigratekitError `state-unusable`
  */
-export async function withRun<T, Held extends Runnable>(
-  held: Held,
-  work: (run: Held & { readonly runId: string }, undo: UndoStack) => Promise<T>,
+export async function withRun<T>(
+  held: HeldVm,
+  work: (run: Run, undo: UndoStack) => Promise<T>,
 ): Promise<T> {
   const { config, lock, identity, reporter, signal } = held;
   const { runs } = held.state;
   const runId = runs.startRun(identity, runStart(config, lock.token));
   const logger = held.logger.child({ runId });
   const clock = new StageClock(reporter, runs, runId, logger);
-  const run = { ...held, runId, logger, reporter: clock };
+  const account = reporter.account.begin(vmOfRun(held.site), runId);
+  const run = { ...held, runId, account, logger, reporter: clock };
   using _live = tellProgress(run);
-  const finish = (end: RunResult) =>
+  const finish = (end: RunResult) => {
+    const facts = account.end((diskId) => journalOf(held, diskId));
+    const { status, errorCode: code } = end;
+    if (status === "died") return; // others say that of us
+    const next = nextSteps({ config, status, ...(code ? { code } : {}), run: facts });
     reportOnly(logger, "the end of the run is not in the history", () =>
-      runs.finishRun(runId, end),
+      runs.finishRun(runId, end, { ...facts, next }),
     );
+  };
   try {
     const result = await withUndo(logger, (undo) =>
       work(run, undo).catch((error: unknown) => {
@@ -65,13 +75,7 @@ export function runStart({ command, jobId }: Config, lockToken: string): RunStar
 const liveIntervalMs = 1000;
 
 /** Tells other processes of this machine, from now to its disposal, how far the run is. */
-function tellProgress({
-  runId,
-  reporter,
-  config,
-  identity,
-  logger,
-}: Runnable & { readonly runId: string }): Disposable {
+function tellProgress({ runId, reporter, config, identity, logger }: Run): Disposable {
   const { stateDir } = config;
   const { instanceUuid } = identity;
   const attempt = (what: () => void) => {
@@ -95,6 +99,22 @@ function tellProgress({
   };
 }
 
+/** Where the journal of a disk stands when its run has ended. */
+function journalOf({ state, identity, logger }: HeldVm, diskId: string): JournalEnding | undefined {
+  try {
+    const journal = state.journals.openJournal(identity, keyOf(diskId));
+    return journal && { mode: journal.mode, finished_bytes: totalBytes(journal.finished) };
+  } catch (error) {
+    logger.warn({ disk: diskId }, `its journal cannot be read: ${messageOf(error)}`);
+    return undefined;
+  }
+}
+
+/** Whose run it is, as documents have it. */
+export function vmOfRun({ vm, vmPath }: Site): VmOfRun {
+  return { path: vmPath, moref: vm.moref, instance_uuid: vm.instanceUuid };
+}
+
 /** Passes stages on and keeps how long each took in the run's history. */
 class StageClock implements Reporter {
   readonly #reporter: Reporter;
@@ -110,6 +130,10 @@ class StageClock implements Reporter {
     this.#runs = runs;
     this.#runId = runId;
     this.#logger = logger;
+  }
+
+  get account(): Account {
+    return this.#reporter.account;
   }
 
   get tracker(): ProgressTracker {

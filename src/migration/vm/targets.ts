@@ -11,6 +11,7 @@ import { targetIdentity } from "../../nbd/target/uri.ts";
 import type { UndoStack } from "../../undo.ts";
 import type { VirtualDisk } from "../../vmware/virtual-disk.ts";
 import type { FoundDisk } from "../disk.ts";
+import { Tally } from "../tally.ts";
 import { diskIdOf, selectDisks } from "./disks.ts";
 import type { SharedResources, SiteContext } from "./held-vm.ts";
 
@@ -56,7 +57,7 @@ export async function foundDisk(
 ): Promise<FoundDisk> {
   const names = await targetNames(endpoint.uri);
   const target = { endpoint, info, identity: targetIdentity(endpoint.uri), names };
-  return { diskId: diskIdOf(disk), disk, target };
+  return { diskId: diskIdOf(disk), disk, target, tally: new Tally() };
 }
 
 function claimTarget({ shared, site }: TargetContext, identity: string): void {

@@ -43,13 +43,9 @@ async function holdVm(context: CycleContext, undo: UndoStack): Promise<HeldVm> {
     "release the VM's lock",
     VmLock.acquire(config.stateDir, identity.instanceUuid, identity),
   );
-  const reopened = passLatch(config, identity, state, logger);
+  passLatch(config, identity, state, logger);
   const targetLocks = undo.use("give the targets back", new TargetLocks(identity.vmPath));
-  const full = config.full || reopened;
-  await settleConversion({
-    ...{ identity, state, targetLocks, logger, signal },
-    config: { ...config, full },
-  });
+  await settleConversion({ config, identity, state, targetLocks, logger, signal });
   state.machines.writeHardware(identity, site.vm.hardware);
   return { ...context, site, identity, state, lock, targetLocks };
 }

@@ -6,7 +6,7 @@ import { checkCopyOptions, checkEndpoint, checkLimits, checkRange, checkRead } f
 import { NbdError, type Side } from "./errors.ts";
 import { Feeder } from "./feeder.ts";
 import { loadNative } from "./native.ts";
-import type { NativeEndpoint, NativeEngine, NativeTrouble } from "./native-types.ts";
+import type { NativeEndpoint, NativeEngine, NativeFigures, NativeTrouble } from "./native-types.ts";
 import { runNative } from "./run.ts";
 
 export { NbdError } from "./errors.ts";
@@ -91,6 +91,18 @@ interface TransferOptions {
   onRetry?(event: RetryEvent): void;
   /** Something was done another way than usual, e.g. read because extents failed. For the log. */
   onNote?(note: EngineNote): void;
+  /** Called once, last of all, however it ended. */
+  onFigures?(figures: Figures): void;
+}
+
+/**
+ * What was asked of both servers and carried out by them, retries included: exact for what ended, well or
+ * not. Lost with a connection: what it had not answered.
+ */
+export interface Figures extends Readonly<NativeFigures> {
+  /** Begin and end on the monotonic clock. */
+  readonly fromMs: number;
+  readonly toMs: number;
 }
 
 export interface CopyOptions extends TransferOptions {
@@ -103,12 +115,13 @@ export interface CopyOptions extends TransferOptions {
 }
 
 export interface CopyResult {
+  /** From the source, the gaps between ranges that were read across included. */
   readBytes: number;
   writtenBytes: number;
   zeroedBytes: number;
   /** Had to be zero on the target and was known, or seen, to be so already. */
   skippedBytes: number;
-  /** Read from the target, to see what is zero there already. */
+  /** Read from the target, mostly to see what is zero there already. */
   targetReadBytes: number;
   retries: number;
   /** The most that were in use. */
@@ -127,6 +140,8 @@ export interface CompareOptions extends TransferOptions {
 
 export interface CompareResult {
   comparedBytes: number;
+  /** From the source; what its extents tell to be zero is not read there. */
+  readBytes: number;
   /** Pairs [offset, length, …] in steps of 512 bytes, the lowest first. */
   differences: Float64Array;
   differingBytes: number;
@@ -253,6 +268,8 @@ export class Engine implements Disposable {
       ? AbortSignal.any([options.signal, controller.signal])
       : controller.signal;
     const feeder = new Feeder(options.extents, controller);
+    const fromMs = performance.now();
+    let figures: (() => NativeFigures) | undefined;
     try {
       return await runNative<Result>(
         {
@@ -287,6 +304,7 @@ export class Engine implements Disposable {
             },
             callback,
           );
+          figures = () => task.figures();
           feeder.start(task);
           return task;
         },
@@ -294,6 +312,7 @@ export class Engine implements Disposable {
     } finally {
       this.#running.delete(controller);
       feeder.stop();
+      if (figures) options.onFigures?.({ ...figures(), fromMs, toMs: performance.now() });
     }
   }
 

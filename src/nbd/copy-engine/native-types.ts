@@ -41,6 +41,18 @@ export interface NativeCopy extends NativeTask {
   /** True: more pages are welcome now. False: wait for the event "hungry". */
   push(pairs: Float64Array): boolean;
   end(): void;
+  /** So far; of a job that has ended, all of it. */
+  figures(): NativeFigures;
+}
+
+export interface NativeFigures {
+  readBytes: number;
+  writtenBytes: number;
+  zeroedBytes: number;
+  skippedBytes: number;
+  targetReadBytes: number;
+  comparedBytes: number;
+  retries: number;
 }
 
 export interface NativeEngine {

@@ -1,4 +1,6 @@
 /** The bodies of progress updates, field by field as the VMA API's contract has them. */
+import { type Ending, noFigures } from "../../ending.ts";
+import { redact } from "../../logger.ts";
 import {
   type Amounts,
   type DiskProgress,
@@ -22,11 +24,24 @@ export interface VmaUpdate {
   /** Our addition: why a disk that was synced before is copied in full. Services ignore it if unknown. */
   readonly sync_reason?: string;
   readonly error_message?: string;
+  /** Our additions to the last update: what the closing summary says. */
+  readonly read_bytes?: number;
+  readonly written_bytes?: number;
+  readonly zeroed_bytes?: number;
+  readonly unchanged_bytes?: number;
+  readonly compared_bytes?: number;
+  readonly rate_bps?: number;
+  readonly verification?: "equal" | "different";
+  readonly snapshot?: "none" | "removed" | "left";
+  readonly journal_bytes?: number;
+  readonly exit_code?: number;
+  readonly next?: string;
 }
 
 export interface JobEnd {
   readonly status: "completed" | "failed";
   readonly errorMessage?: string;
+  readonly ending?: Ending;
 }
 
 const errorMessageLengthMax = 2000;
@@ -81,6 +96,7 @@ export function lastUpdate(state: ProgressSnapshot, end: JobEnd): VmaUpdate {
       ...amounts,
       percent: 100,
       ...syncFields(state),
+      ...endingFields(end.ending),
     };
   }
   return {
@@ -89,6 +105,25 @@ export function lastUpdate(state: ProgressSnapshot, end: JobEnd): VmaUpdate {
     ...amounts,
     ...syncFields(state),
     error_message: (end.errorMessage ?? "migration failed").slice(0, errorMessageLengthMax),
+    ...endingFields(end.ending),
+  };
+}
+
+function endingFields(ending: Ending | undefined): Partial<VmaUpdate> {
+  if (ending === undefined) return {};
+  const { total, disks = [], run_id, snapshot, exit_code, next } = ending;
+  const { planned_bytes: _, ...figures } = total ?? noFigures;
+  const verified = disks.flatMap(({ verification }) => (verification ? [verification.result] : []));
+  const journals = disks.flatMap(({ journal }) => (journal ? [journal.finished_bytes] : []));
+  const command = next.find((step) => step.command !== undefined)?.command;
+  return {
+    ...(run_id === undefined ? {} : { ...figures, snapshot: snapshot?.state ?? "none" }),
+    ...(verified.length === 0
+      ? {}
+      : { verification: verified.includes("different") ? "different" : "equal" }),
+    ...(journals.length === 0 ? {} : { journal_bytes: journals.reduce((a, b) => a + b) }),
+    exit_code,
+    ...(command === undefined ? {} : { next: redact(command) }),
   };
 }
 

@@ -4,19 +4,12 @@ import type { VmHistory } from "../history-text.ts";
 /** Past runs, as `history --json` has them. Names and units are an interface. */
 export function historyDocument(vms: readonly VmHistory[]) {
   return {
-    vms: vms.map(({ endpoint, endpointUuid, instanceUuid, vmPath, cutOver, conversion, runs }) => ({
+    vms: vms.map(({ endpoint, endpointUuid, instanceUuid, vmPath, cutOver, runs }) => ({
       vm_path: vmPath,
       instance_uuid: instanceUuid,
       endpoint,
       endpoint_uuid: endpointUuid,
       cut_over: cutOver && { at: cutOver.at, run_id: cutOver.runId },
-      conversion: conversion && {
-        phase: conversion.phase,
-        since: conversion.since,
-        run_id: conversion.runId,
-        old_bytes: conversion.folder,
-        result: conversion.result,
-      },
       runs: runs.map(runDocument),
     })),
   };
@@ -40,20 +33,38 @@ function runDocument(run: RunRecord) {
       started_at: startedAt,
       duration_ms: Math.round(durationMs),
     })),
-    disks: run.disks.map((disk) => ({
-      disk_id: `disk-${disk.deviceKey}`,
-      sync_type: disk.syncType,
-      resumed: disk.resumed,
-      reason: disk.reason,
-      finished: disk.finished,
-      capacity_bytes: disk.capacityBytes,
-      planned_bytes: disk.plannedBytes,
-      copied_bytes: disk.copiedBytes,
-      zeroed_bytes: disk.zeroedBytes,
-      skipped_bytes: disk.skippedBytes,
-      retries: disk.retries,
-      duration_ms: Math.round(disk.durationMs),
-    })),
+    ...endingOf(run),
+    disks: disksOf(run),
     snapshots: run.snapshots,
   };
+}
+
+/** What was told when it ended; the facts that are columns of their own are the history's. */
+function endingOf({ ending }: RunRecord) {
+  if (ending === undefined) return {};
+  const { sync_type, quiesced, total, snapshot, next } = ending;
+  return { sync_type, quiesced, total, snapshot, next };
+}
+
+function disksOf(run: RunRecord) {
+  const told = new Map(run.ending?.disks.map((disk) => [disk.disk_id, disk]));
+  const recorded = run.disks.map((disk) => ({
+    disk_id: `disk-${disk.deviceKey}`,
+    sync_type: disk.syncType,
+    resumed: disk.resumed,
+    reason: disk.reason,
+    finished: disk.finished,
+    capacity_bytes: disk.capacityBytes,
+    planned_bytes: disk.plannedBytes,
+    copied_bytes: disk.copiedBytes,
+    zeroed_bytes: disk.zeroedBytes,
+    skipped_bytes: disk.skippedBytes,
+    retries: disk.retries,
+    duration_ms: Math.round(disk.durationMs),
+    ...told.get(`disk-${disk.deviceKey}`),
+  }));
+  const rest = [...told.values()].filter(
+    ({ disk_id }) => !recorded.some((disk) => disk.disk_id === disk_id),
+  );
+  return [...recorded, ...rest.map((disk) => ({ ...disk, finished: disk.status === "completed" }))];
 }

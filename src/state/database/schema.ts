@@ -251,6 +251,10 @@ export const migrations: readonly string[] = [
   `
   ALTER TABLE run ADD COLUMN progress_job TEXT;
   `,
+  // How a run ended, as it was told then: src/ending.ts as JSON.
+  `
+  ALTER TABLE run ADD COLUMN ending TEXT;
+  `,
 ];
 
 /** Brings an open database to the newest of `steps`, all of it in the caller's transaction. */

@@ -32,15 +32,12 @@ export interface WorkshopDisk {
 }
 
 /** What a test holds: state, engine, work folder, locks. Disposing gives all back. */
-export async function openWorkshop(
-  folder: string,
-  options: { dropTimeMs?: number; stateDir?: string; identity?: VmIdentity } = {},
-) {
+export async function openWorkshop(folder: string, options: { dropTimeMs?: number } = {}) {
   await using stack = new AsyncDisposableStack();
   const logged: string[] = [];
   const write = (line: string) => void logged.push((JSON.parse(line) as { msg: string }).msg);
   const logger = pino({ level: "info" }, { write });
-  const state = stack.use(State.open(options.stateDir ?? join(folder, "state")));
+  const state = stack.use(State.open(join(folder, "state")));
   const config = {
     full: false,
     targetDropTime: options.dropTimeMs ?? 200,
@@ -51,7 +48,7 @@ export async function openWorkshop(
   };
   const context: ApplyContext = {
     config,
-    identity: options.identity ?? vm,
+    identity: vm,
     state,
     targetLocks: stack.use(new TargetLocks(vm.vmPath)),
     engine: stack.use(openEngine(config)),

@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { type DiskEnding, noFigures } from "../../../src/ending.ts";
 import { estimateDowntime } from "../../../src/migration/cutover/downtime.ts";
-import type { DiskSummary } from "../../../src/migration/cycle/summary.ts";
 
-const disk: DiskSummary = {
+const disk: DiskEnding = {
+  ...noFigures,
   ...{ disk_id: "disk-2000", target: "localhost:1#a", reason: "", status: "completed" },
   ...{ sync_type: "incremental", resumed: false, change_id: "52/7", retries: 0 },
   ...{ capacity_bytes: 1e9, planned_bytes: 4e6, copied_bytes: 4e6, zeroed_bytes: 0 },
@@ -25,7 +26,7 @@ test("the last sync takes as long as the one before: the delta's copy and the fi
 });
 
 test("a full or resumed copy of a tracked disk tells nothing of the delta", () => {
-  const after = (change: Partial<DiskSummary>) =>
+  const after = (change: Partial<DiskEnding>) =>
     estimateDowntime({ duration_ms: 5000, disks: [disk, { ...disk, ...change }] }, stages);
   assert.equal(after({ sync_type: "full" }), undefined);
   assert.equal(after({ resumed: true }), undefined);
