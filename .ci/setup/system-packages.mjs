@@ -47,6 +47,15 @@ const packages = [
   ["rpmlint", "rpmlint", "looks over the RPM", ["test"]],
   ["debootstrap", "debootstrap", "minimal roots to install the packages in", ["package"]],
   ["systemd-container", "systemd-nspawn", "boots such a root with systemd", ["package"]],
+  ["virt-v2v", "virt-v2v-in-place", "converts guests", ["test", "guests"]],
+  ["libguestfs-tools", "guestfish", "looks into guests and mends them", ["test", "guests"]],
+  ["linux-image-cloud-amd64", "/vmlinuz", "what libguestfs's appliance runs", ["test", "guests"]],
+  ["libwin-hivex-perl", "hivexregedit", "makes phony Windows guests", ["test", "guests"]],
+  ["cpio", "cpio", "makes initial RAM disks to read", ["test"]],
+  ["lz4", "lz4", "packs them", ["test"]],
+  ["zstd", "zstd", "packs them", ["test"]],
+  ["xz-utils", "xz", "packs them", ["test"]],
+  ["bzip2", "bzip2", "packs them", ["test"]],
   ["tmux", "tmux", "a real terminal for the tests of progress bars", ["test"]],
 ].map(([name, probe, purpose, groups]) => ({ name, probe, purpose, groups }));
 

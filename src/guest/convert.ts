@@ -4,10 +4,11 @@ import { MigratekitError } from "../errors.ts";
 import { findAccelerator } from "./boot/accelerator.ts";
 import { checkGuest } from "./checks/checks.ts";
 import { type Conversion, type Finding, verdictOf } from "./conversion.ts";
-import { Guestfish } from "./guestfish/guestfish.ts";
+import { Guestfish, GuestfishError } from "./guestfish/guestfish.ts";
 import { inspectGuest } from "./inspect/inspect.ts";
 import { readStaticInterfaces, staticMacs } from "./inspect/static-addresses.ts";
 import type { GuestHardware, Overlay } from "./machine.ts";
+import { requireTargets } from "./overlays/reach.ts";
 import { repairGuest } from "./repairs/repairs.ts";
 import { requireGuestTools } from "./tools/presence.ts";
 import { findingOf, refusalOf } from "./v2v/classify.ts";
@@ -48,18 +49,34 @@ export async function convertGuest(
   const windows = isWindows(hardware);
   await requireGuestTools({ windows, ...pick(options) });
   using watch = watchLimits(options.work, overlays, options, options.signal);
-  const forceTcg = await needsTcg(options, watch.signal);
-  const work: Work = { ...options, overlays, hardware, signal: watch.signal, forceTcg };
+  try {
+    const forceTcg = await needsTcg(options, watch.signal);
+    const work: Work = { ...options, overlays, hardware, signal: watch.signal, forceTcg };
+    const result = await convert(work, windows);
+    await watch.check();
+    return { ...result, durationMs: Math.round(performance.now() - startMs) };
+  } catch (error) {
+    // A limit, an interruption and a lost target end programs in ways of their own.
+    watch.signal.throwIfAborted();
+    await watch.check();
+    await requireTargets(overlays, options.work);
+    throw asFailure(error);
+  }
+}
+
+async function convert(work: Work, windows: boolean): Promise<Omit<Conversion, "durationMs">> {
+  const { overlays, hardware } = work;
   const macs = windows ? await macsOfWindows(work) : [];
   const outcome = await runV2v(overlays, hardware, { ...work, macs, keys: [] });
-  await watch.check();
   const said = outcome.messages.flatMap((message) => findingOf(message) ?? []);
-  const result =
-    outcome.exitCode === 0
-      ? await finish(work, said)
-      : refused(work, said, refusalOf(outcome.messages));
-  await watch.check();
-  return { ...result, durationMs: Math.round(performance.now() - startMs) };
+  return outcome.exitCode === 0
+    ? finish(work, said)
+    : refused(work, said, refusalOf(outcome.messages));
+}
+
+function asFailure(error: unknown): unknown {
+  if (!(error instanceof GuestfishError)) return error;
+  return new MigratekitError("conversion-failed", `libguestfs: ${error.message}`, { cause: error });
 }
 
 const pick = ({ virtioWin }: ConvertOptions) => (virtioWin === undefined ? {} : { virtioWin });

@@ -5,6 +5,7 @@ import { existsSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Logger } from "pino";
 import { exited, stopProcess } from "../../stop-process.ts";
 import type { GuestHardware, Overlay } from "../machine.ts";
@@ -73,7 +74,8 @@ export async function runV2v(
   await exited(child);
   signal.removeEventListener("abort", stop);
   signal.throwIfAborted();
-  await Promise.all(ends);
+  // A grandchild may hold the pipes open: what came within a second of the end is all.
+  await Promise.race([Promise.all(ends), sleep(drainMs, undefined, { ref: false })]);
   return { exitCode: child.exitCode ?? 1, messages: collector.messages };
 }
 
@@ -96,7 +98,7 @@ function v2vEnvironment({ work, forceTcg, virtioWin }: V2vOptions): Record<strin
   };
 }
 
-/** A grandchild may hold the pipe open: what came within a second of the end is all. */
+/** Resolves at the stream's end. */
 function followLines(stream: Readable, take: (line: string) => void): Promise<void> {
   let partial = "";
   stream.setEncoding("utf8");
@@ -114,3 +116,4 @@ function followLines(stream: Readable, take: (line: string) => void): Promise<vo
 }
 
 const lineCharsMax = 64 * 1024;
+const drainMs = 1_000;
