@@ -5,6 +5,10 @@
  *   npm test                        everything but test/guests
  *   npm test -- test/state          the tests of a folder or file, without lint
  *   npm test -- --test-name-pattern=overlap test/nbd
+ *   npm test -- --executable test/e2e/verify.test.ts
+ *
+ * Of everything, the tests of whole runs drive the executable, as it is what users have; what is named
+ * drives the sources, unless --executable is given.
  */
 import { spawn, spawnSync } from "node:child_process";
 import { globSync, mkdtempSync, readdirSync, rmSync, statSync } from "node:fs";
@@ -25,16 +29,21 @@ const fileTimeoutMs = 15 * 60_000;
 const overduePollMs = 1_000;
 const endOfChildrenMs = 3_000;
 const insideVariable = "MIGRATEKIT_TEST_INSIDE";
+const wholeRuns = ["test/e2e/", "test/package/", "test/torture/"];
+/** The folders whose tests start the executable: test/lab/run-cli.ts. */
+const executableVariable = "MIGRATEKIT_TEST_EXECUTABLE";
 
 async function main(args) {
-  const flags = args.filter((arg) => arg.startsWith("-"));
+  const flags = args.filter((arg) => arg.startsWith("-") && arg !== "--executable");
   const paths = args.filter((arg) => !arg.startsWith("-"));
+  const driven = paths.length === 0 || args.includes("--executable") ? wholeRuns : [];
   const files = (paths.length > 0 ? paths : everydayPaths()).flatMap(testFiles);
   if (files.length === 0) return fail(`no test files (${pattern}) in ${paths.join(" ")}`);
   const problems = [];
   if (paths.length === 0 && !lint()) problems.push("lint failed");
+  const needsBinary = (file) => isUnder([...driven, "test/executable/"], file);
   if (files.some(needsBinary) && !build()) problems.push("the binary could not be built");
-  problems.push(...(await runTests(files, flags)));
+  problems.push(...(await runTests(files, flags, driven)));
   return problems.length > 0 ? fail(problems.join("\n")) : 0;
 }
 
@@ -60,8 +69,8 @@ function lint() {
   return biome && types;
 }
 
-function needsBinary(file) {
-  return relative(root, file).startsWith("test/executable/");
+function isUnder(folders, file) {
+  return folders.some((folder) => relative(root, file).startsWith(folder));
 }
 
 function build() {
@@ -80,7 +89,7 @@ function runNode(args) {
  * Every run has a temporary folder of its own, so that whatever is in it afterwards was left by this
  * run. Its path is short because the path of a Unix socket is limited to 108 bytes.
  */
-async function runTests(files, flags) {
+async function runTests(files, flags, driven) {
   const temporary = mkdtempSync("/tmp/mk-");
   const runner = spawn(
     process.execPath,
@@ -93,7 +102,7 @@ async function runTests(files, flags) {
       ...flags,
       ...files.map((file) => relative(root, file)),
     ],
-    { cwd: root, stdio: ["ignore", "inherit", "inherit"], env: environment(temporary) },
+    { cwd: root, stdio: ["ignore", "inherit", "inherit"], env: environment(temporary, driven) },
   );
   for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => runner.kill(signal));
   const overdue = watchForOverdueFiles(runner.pid);
@@ -126,11 +135,16 @@ function watchForOverdueFiles(runnerPid) {
 }
 
 /** This machine's environment without what would steer migratekit; the seeds of a failed run stay. */
-function environment(temporary) {
+function environment(temporary, driven) {
   const ours = /^(MIGRATEKIT_(?!.*SEED)|CLOUDSTACK_API_URL$|NBD_LOCAL_PORT$|NODE_OPTIONS$|XDG_)/;
   const kept = Object.entries(process.env).filter(([name]) => !ours.test(name));
   // npm, which some tests run, would keep compiled code in the temporary folder.
-  return { ...Object.fromEntries(kept), TMPDIR: temporary, NODE_DISABLE_COMPILE_CACHE: "1" };
+  return {
+    ...Object.fromEntries(kept),
+    TMPDIR: temporary,
+    NODE_DISABLE_COMPILE_CACHE: "1",
+    [executableVariable]: driven.join(" "),
+  };
 }
 
 async function leftovers(temporary) {

@@ -1,7 +1,7 @@
 // Runs the command line as a user does: another process, its own environment, its output kept.
 
 import { type ChildProcess, spawn } from "node:child_process";
-import { join } from "node:path";
+import { join, relative } from "node:path";
 import { createInterface } from "node:readline";
 import { breachesOf, schemaOf } from "./json-schema.ts";
 
@@ -11,9 +11,16 @@ const root = join(import.meta.dirname, "../..");
  * The program and its first arguments: from source, or an executable made from it, which then takes
  * part in everything that the lab and the tests do.
  */
-export const cliCommand: readonly [string, ...string[]] = process.env.MIGRATEKIT_TEST_BINARY
-  ? [process.env.MIGRATEKIT_TEST_BINARY]
-  : [join(root, ".ci/node"), join(root, "src/cli.ts")];
+export const cliCommand = commandFor(process.argv[1] ?? "", process.env);
+
+/** `test` is the file that runs; `npm test` says in which folders tests start what it has built. */
+export function commandFor(test: string, env: NodeJS.ProcessEnv): readonly [string, ...string[]] {
+  const folders = env.MIGRATEKIT_TEST_EXECUTABLE?.split(" ").filter(Boolean) ?? [];
+  const built = folders.some((folder) => relative(root, test).startsWith(folder));
+  const executable =
+    env.MIGRATEKIT_TEST_BINARY ?? (built ? join(root, "dist/migratekit") : undefined);
+  return executable ? [executable] : [join(root, ".ci/node"), join(root, "src/cli.ts")];
+}
 
 export interface CliResult {
   code: number | null;

@@ -1,3 +1,0 @@
-// The same tests, against the executable.
-import "./use-executable.ts";
-import "../e2e/cutover.test.ts";

@@ -1,3 +1,0 @@
-// The same tests, against the executable.
-import "./use-executable.ts";
-import "../package/import-change-ids.test.ts";
