@@ -11,6 +11,7 @@ import type { GuestHardware, Overlay } from "./machine.ts";
 import { requireTargets } from "./overlays/reach.ts";
 import { repairGuest } from "./repairs/repairs.ts";
 import { requireGuestTools } from "./tools/presence.ts";
+import { refuseUnsupported } from "./unsupported.ts";
 import { findingOf, refusalOf } from "./v2v/classify.ts";
 import { runV2v } from "./v2v/v2v.ts";
 import { type Limits, watchLimits } from "./work/watch.ts";
@@ -46,6 +47,7 @@ export async function convertGuest(
   options: ConvertOptions,
 ): Promise<Conversion> {
   const startMs = performance.now();
+  refuseUnsupported(hardware);
   const windows = isWindows(hardware);
   await requireGuestTools({ windows, ...pick(options) });
   using watch = watchLimits(options.work, overlays, options, options.signal);

@@ -55,17 +55,25 @@ async function setUp(t: TestContext, script: string, qemu = "exit 1") {
   await createVolume(volume, 256 * mib);
   const server = await startQemuNbd({ file: volume });
   t.after(() => server.stop());
-  const convert = async (more: Partial<ConvertOptions> = {}, parent = folder.path) => {
+  const convert = async (
+    more: Partial<ConvertOptions> = {},
+    parent = folder.path,
+    machine = {},
+  ) => {
     await using work = await makeWorkFolder({ logger, parent });
     const disk = { diskId: "disk-2000", uri: server.uri, capacityBytes: 256 * mib };
     const overlays = await makeOverlays([disk], work, { logger });
     const limits = { timeoutMs: 120_000, overlayBytesMax: 64 * mib };
-    const outcome = await convertGuest(overlays, hardware, {
-      work,
-      logger,
-      ...limits,
-      ...more,
-    }).then(
+    const outcome = await convertGuest(
+      overlays,
+      { ...hardware, ...machine },
+      {
+        work,
+        logger,
+        ...limits,
+        ...more,
+      },
+    ).then(
       () => undefined,
       (error: unknown) => error,
     );
@@ -158,6 +166,15 @@ test("a guest of a kind that virt-v2v does not convert is refused by name, anoth
     code: "conversion-failed",
     message: "virt-v2v: appliance closed the connection",
   });
+});
+
+test("a guest that nothing converts is refused by vSphere's name for it, before anything is done", async (t) => {
+  const { here, convert } = await setUp(t, 'touch "$HERE/started"');
+  await assert.rejects(convert({}, undefined, { guestId: "freebsd14_64Guest" }), {
+    code: "guest-unsupported",
+    message: "vm is FreeBSD (freebsd14_64Guest), for which there is no conversion",
+  });
+  assert.equal(existsSync(join(here, "started")), false);
 });
 
 test("what virt-v2v refuses for the guest's present state is a verdict", async (t) => {

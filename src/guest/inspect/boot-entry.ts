@@ -15,11 +15,16 @@ export interface BootEntry {
 }
 
 const menus = ["/boot/grub2", "/boot/grub"];
+/** With UEFI, Enterprise Linux 7 and 8 keep the whole menu on the EFI system partition. */
+const efiFolder = "/boot/efi/EFI";
 const entryFolder = "/boot/loader/entries";
 
 /** Undefined: no menu of GRUB 2, and none of the Boot Loader Specification. */
 export async function bootEntryOf(guestfish: Guestfish): Promise<BootEntry | undefined> {
-  for (const folder of menus) {
+  const vendors = (await guestfish.isTrue("is-dir", efiFolder))
+    ? (await guestfish.lines("ls", efiFolder)).map((name) => `${efiFolder}/${name}`)
+    : [];
+  for (const folder of [...menus, ...vendors]) {
     const menu = await guestfish.readText(`${folder}/grub.cfg`);
     if (menu === undefined) continue;
     const environment = readEnvironment((await guestfish.readText(`${folder}/grubenv`)) ?? "");

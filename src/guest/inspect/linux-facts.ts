@@ -52,9 +52,14 @@ export async function readLinuxFacts(
     installedModules: await modulesOf("modules.dep", /^([^:\s]+):/gm),
     namedDevices: await namedPlaces(guestfish),
     ...(rootFileSystem ? { rootFileSystem } : {}),
-    rootIsMapped: !/^\/dev\/sd[a-z]+\d*$/.test(inspected.root),
+    rootIsMapped: isMapped(inspected.root),
     uuids: await allUuids(guestfish),
   };
+}
+
+/** By the appliance's names: a partition, a disk or a RAID, with a subvolume or without, is none. */
+export function isMapped(root: string): boolean {
+  return !/^(btrfsvol:)?\/dev\/(sd[a-z]+\d*|md\d+)(\/.*)?$/.test(root);
 }
 
 async function readInitrd(

@@ -8,7 +8,6 @@ export interface WindowsFacts {
   readonly drivers: readonly WindowsDriver[];
   readonly hasNetDriver: boolean;
   readonly build?: number;
-  readonly isServer: boolean;
   /** Hibernated, or shut down by fast start: its memory waits to be taken up. */
   readonly hibernated: boolean;
 }
@@ -22,7 +21,11 @@ export interface WindowsDriver {
   readonly isBound: boolean;
 }
 
-const devices = { viostor: ["1001", "1042"], vioscsi: ["1004", "1048"] } as const;
+/** As their .inf files and virt-v2v write them: the older form of the device, and the newer. */
+const devices: Readonly<Record<WindowsDriver["name"], readonly string[]>> = {
+  viostor: ["VEN_1AF4&DEV_1001&SUBSYS_00021AF4&REV_00", "VEN_1AF4&DEV_1042&SUBSYS_11001AF4&REV_01"],
+  vioscsi: ["VEN_1AF4&DEV_1004&SUBSYS_00081AF4&REV_00", "VEN_1AF4&DEV_1048&SUBSYS_11001AF4&REV_01"],
+};
 
 export async function readWindowsFacts(
   guestfish: Guestfish,
@@ -47,7 +50,6 @@ export async function readWindowsFacts(
     drivers,
     hasNetDriver: await fileExists(guestfish, `${systemRoot}/Drivers/VirtIO/netkvm.inf`),
     ...(build > 0 ? { build } : {}),
-    isServer: /server/i.test((await text("InstallationType")) ?? (await text("ProductName")) ?? ""),
     hibernated: await isHibernated(guestfish),
   };
 }
@@ -56,32 +58,18 @@ export async function readWindowsFacts(
 async function isBound(
   system: Hive,
   controlSet: string,
-  name: keyof typeof devices,
+  name: WindowsDriver["name"],
 ): Promise<boolean> {
-  const places = [
-    ["DriverDatabase", "DeviceIds", "PCI"],
-    [controlSet, "Control", "CriticalDeviceDatabase"],
+  const databases = [
+    { path: ["DriverDatabase", "DeviceIds", "PCI"], prefix: "" },
+    { path: [controlSet, "Control", "CriticalDeviceDatabase"], prefix: "PCI#" },
   ];
-  for (const place of places) {
-    for (const device of devices[name]) {
-      for (const id of idsOf(device, place.length === 3 && place[0] === "DriverDatabase")) {
-        if ((await system.key(...place, id)) !== undefined) return true;
-      }
+  for (const { path, prefix } of databases) {
+    for (const id of devices[name]) {
+      if ((await system.key(...path, prefix + id)) !== undefined) return true;
     }
   }
   return false;
-}
-
-/** As virt-v2v writes them. */
-function idsOf(device: string, database: boolean): string[] {
-  const subsystems: Readonly<Record<string, string>> = {
-    "1001": "SUBSYS_00021AF4&REV_00",
-    "1042": "SUBSYS_11001AF4&REV_01",
-    "1004": "SUBSYS_00081AF4&REV_00",
-    "1048": "SUBSYS_11001AF4&REV_01",
-  };
-  const id = `VEN_1AF4&DEV_${device}&${subsystems[device]}`;
-  return [database ? id : `PCI#${id}`];
 }
 
 async function fileExists(guestfish: Guestfish, path: string): Promise<boolean> {

@@ -4,7 +4,7 @@ import { judgeLinux } from "../../../src/guest/checks/linux.ts";
 import { judgeMachine, type MachineFacts } from "../../../src/guest/checks/machine.ts";
 import { judgeWindows } from "../../../src/guest/checks/windows.ts";
 import { type Finding, verdictOf } from "../../../src/guest/conversion.ts";
-import type { LinuxFacts } from "../../../src/guest/inspect/linux-facts.ts";
+import { isMapped, type LinuxFacts } from "../../../src/guest/inspect/linux-facts.ts";
 import type { WindowsFacts } from "../../../src/guest/inspect/windows-facts.ts";
 
 const linux: LinuxFacts = {
@@ -76,6 +76,12 @@ test("the root needs its file system and the device mapper in the initrd", () =>
   ]);
 });
 
+test("a root on a volume or in a LUKS container is mapped, one on a partition, a RAID or a subvolume is not", () => {
+  const mapped = ["/dev/vg0/root", "/dev/mapper/luks-1", "btrfsvol:/dev/vg0/root/@"];
+  const plain = ["/dev/sda1", "/dev/sdb", "/dev/md127", "btrfsvol:/dev/sda2/@/root"];
+  assert.deepEqual([...mapped, ...plain].filter(isMapped), mapped);
+});
+
 test("a root that is on none of the disks, a kernel and an initrd that are not there", () => {
   const entry = { ...linux.entry!, options: "root=UUID=9999" };
   assert.match(
@@ -103,7 +109,6 @@ const windows: WindowsFacts = {
   drivers: [{ name: "viostor", start: 0, hasFile: true, isBound: true }],
   hasNetDriver: true,
   build: 20_348,
-  isServer: true,
   hibernated: false,
 };
 
