@@ -214,6 +214,11 @@ export function defaultStateDir(environment: Environment = process.env): string 
   return join(environment.XDG_STATE_HOME || join(homedir(), ".local/state"), "migratekit");
 }
 
+/** Who asked for what root does here, by sudo; undefined: nobody else. */
+export function calledBy(environment: Environment = process.env): string | undefined {
+  return environment.SUDO_USER || undefined;
+}
+
 /** What a program of the operator's needs to find its way; our settings, among them secrets, stay here. */
 export function plainEnvironment(environment: Environment = process.env): Record<string, string> {
   const wanted = /^(PATH|HOME|USER|LOGNAME|SHELL|TMPDIR|TZ|LANG|LC_[A-Z]+)$/;

@@ -716,6 +716,13 @@ export const options = {
     },
     "defaulted",
   ),
+  report: define({
+    group: "report",
+    value: "FILE",
+    describe: "write what was moved, when, verified and how to go back: FILE.html or FILE.txt",
+    commands: ["cutover"],
+    parse: type.text,
+  }),
   "hook-before": define({
     group: "report",
     value: "PROGRAM",

@@ -56,6 +56,7 @@ const packages = [
   ["zstd", "zstd", "packs them", ["test"]],
   ["xz-utils", "xz", "packs them", ["test"]],
   ["bzip2", "bzip2", "packs them", ["test"]],
+  ["chromium", "/usr/bin/chromium", "opens a cutover's report in a test", ["test"]],
   ["tmux", "tmux", "a real terminal for the tests of progress bars", ["test"]],
 ].map(([name, probe, purpose, groups]) => ({ name, probe, purpose, groups }));
 

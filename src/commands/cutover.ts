@@ -3,6 +3,7 @@ import { exitCodes } from "../errors.ts";
 import { type CutoverSummary, type OnEarlyEnd, runCutover } from "../migration/cutover/cutover.ts";
 import { confirm } from "../report/ask.ts";
 import type { CommandContext } from "../report/context.ts";
+import { checkReportFile, withCutoverReport } from "../report/cutover-report/cutover-report.ts";
 import { tellEnding } from "../report/ending/ending.ts";
 import { reported } from "../report/report.ts";
 import { counted, formatDuration } from "../text.ts";
@@ -11,6 +12,7 @@ import { counted, formatDuration } from "../text.ts";
 export async function run(context: CommandContext): Promise<number> {
   const { config, logger, signal } = context;
   requireSettings(config, "vmware-endpoint", "vmware-username", "vmware-password", "vmware-path");
+  checkReportFile(config);
   if (!config.yes) {
     const last = config.forcePowerOff ? "shut down, if need be by force," : "shut down";
     await confirm(
@@ -25,7 +27,12 @@ export async function run(context: CommandContext): Promise<number> {
   };
   await reported(
     context,
-    (reporter) => runCutover({ config, logger, signal, reporter }, onEarlyEnd),
+    (reporter) =>
+      withCutoverReport(
+        context,
+        () => runCutover({ config, logger, signal, reporter }, onEarlyEnd),
+        () => power?.text,
+      ),
     (outcome) => {
       const { result, earlier } = outcome;
       const early = { ...(power && { power_state: power.state, power: power.text }) };

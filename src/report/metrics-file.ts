@@ -2,11 +2,12 @@
  * `--metrics-file`: what node_exporter's textfile collector reads. Made anew at the end of every run
  * from the state directory, so that the runs of many VMs may share one file.
  */
-import { chmodSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { buildInfo } from "../build-info.ts";
 import { type Config, endpointText } from "../config.ts";
 import { fileProblem } from "../file-problem.ts";
 import { type Labels, type Metric, metricsText, samplesOf } from "../progress/metrics.ts";
+import { replaceFile } from "../replace-file.ts";
 import { State } from "../state/state.ts";
 import type { DiskTotals, VmTotals } from "../state/sync-totals.ts";
 import { normalEndpoint } from "../state/vm-identity.ts";
@@ -16,28 +17,9 @@ const prefix = "migratekit_";
 /** `failed`: how the run just ended. @throws Error saying why the file cannot be written */
 export function writeMetrics(config: Config, path: string, failed: boolean): void {
   try {
-    write(config, path, failed);
+    replaceFile(path, () => metricsText(collectMetrics(config, failed, readOld(path))));
   } catch (error) {
     throw new Error(fileProblem(error), { cause: error });
-  }
-}
-
-function write(config: Config, path: string, failed: boolean): void {
-  const partial = `${path}.${process.pid}.partial`;
-  // What is put in its place would take away a device; one without a writer would never be read.
-  const found = statSync(path, { throwIfNoEntry: false });
-  if (found && !found.isFile()) throw new Error("it is not a file");
-  const text = metricsText(collectMetrics(config, failed, readOld(path)));
-  // Others may write to the directory: a link put there beforehand is not followed.
-  rmSync(partial, { force: true });
-  try {
-    writeFileSync(partial, text, { flag: "wx" });
-    // The collector runs as another user, whatever our umask is; the file holds no secret.
-    chmodSync(partial, 0o644);
-    renameSync(partial, path);
-  } catch (error) {
-    rmSync(partial, { force: true });
-    throw error;
   }
 }
 

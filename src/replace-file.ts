@@ -1,0 +1,37 @@
+import { chmodSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+
+/**
+ * Puts a file that everybody may read in a path's place, whole or not at all; its text is made once the
+ * place is known to be one. @throws errors of the system, or saying why it is none
+ */
+export function replaceFile(path: string, makeText: () => string): void {
+  withPartial(path, (partial) => {
+    writeFileSync(partial, makeText(), { flag: "wx" });
+    // Whoever reads it is another user, whatever our umask is; it holds no secret.
+    chmodSync(partial, 0o644);
+    renameSync(partial, path);
+  });
+}
+
+/** Whether `replaceFile` will find its place. @throws as it would */
+export function checkReplaceable(path: string): void {
+  withPartial(path, (partial) => {
+    writeFileSync(partial, "", { flag: "wx" });
+    rmSync(partial);
+  });
+}
+
+function withPartial(path: string, write: (partial: string) => void): void {
+  const partial = `${path}.${process.pid}.partial`;
+  // What is put in its place would take away a device; one without a writer would never be read.
+  const found = statSync(path, { throwIfNoEntry: false });
+  if (found && !found.isFile()) throw new Error("it is not a file");
+  // Others may write to the directory: a link put there beforehand is not followed.
+  rmSync(partial, { force: true });
+  try {
+    write(partial);
+  } catch (error) {
+    rmSync(partial, { force: true });
+    throw error;
+  }
+}
