@@ -1,5 +1,13 @@
 import assert from "node:assert/strict";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  globSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { type TestContext, test } from "node:test";
@@ -122,6 +130,17 @@ for (const page of ["docs/architecture.md", "CONTRIBUTING.md", "README.md"]) {
     assert.deepEqual(missing, []);
   });
 }
+
+test("every test that docs/security.md rests on is there", () => {
+  const page = readFileSync(join(root, "docs/security.md"), "utf8");
+  const named = [...page.matchAll(/`(test\/[^`]*)`/g)].map(([, path]) => path!);
+  const isThere = (path: string) => globSync([path, `${path}.*test.ts`], { cwd: root }).length > 0;
+  assert.ok(named.length > 30, `${named.length} paths`);
+  assert.deepEqual(
+    named.filter((path) => !isThere(path)),
+    [],
+  );
+});
 
 test("paths are found in links, in code and in blocks of code, and nowhere else", () => {
   const page = [

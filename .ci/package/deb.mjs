@@ -89,7 +89,7 @@ Description: moves running VMware machines to Apache CloudStack
  migratekit copies the disks of a running VMware virtual machine to the NBD
  targets of Apache CloudStack (KVM): everything the first time, then only the
  blocks that changed, until a short cutover ends the migration. It resumes after
- a crash and proves that a target still is what the last run left before it
+ a crash and looks whether a target still is what the last run left before it
  copies changes onto it.
  .
  Disks are read through nbdkit and VMware's VDDK, which has to be obtained from

@@ -124,6 +124,7 @@ getent passwd migratekit >/dev/null || useradd -r -g migratekit -d /var/lib/migr
   post: `${handOver()}${reload}`,
   preun: `if [ "$1" = 0 ] && [ -d /run/systemd/system ]; then
   systemctl stop 'migratekit@*.timer' 'migratekit@*.service' || :
+  systemctl reset-failed 'migratekit@*.timer' 'migratekit@*.service' || :
 fi
 `,
   postun: reload,
