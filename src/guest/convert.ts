@@ -6,7 +6,11 @@ import { checkGuest } from "./checks/checks.ts";
 import { type Conversion, type Finding, verdictOf } from "./conversion.ts";
 import { Guestfish, GuestfishError } from "./guestfish/guestfish.ts";
 import { inspectGuest } from "./inspect/inspect.ts";
-import { readStaticInterfaces, staticMacs } from "./inspect/static-addresses.ts";
+import {
+  planStaticAddresses,
+  readStaticInterfaces,
+  type StaticPlan,
+} from "./inspect/static-addresses.ts";
 import type { GuestHardware, Overlay } from "./machine.ts";
 import { requireTargets } from "./overlays/reach.ts";
 import { repairGuest } from "./repairs/repairs.ts";
@@ -68,9 +72,12 @@ export async function convertGuest(
 
 async function convert(work: Work, windows: boolean): Promise<Omit<Conversion, "durationMs">> {
   const { overlays, hardware } = work;
-  const macs = windows ? await macsOfWindows(work) : [];
-  const outcome = await runV2v(overlays, hardware, { ...work, macs, keys: [] });
-  const said = outcome.messages.flatMap((message) => findingOf(message) ?? []);
+  const addresses = windows ? await addressesOf(work) : { macs: [], findings: [] };
+  const outcome = await runV2v(overlays, hardware, { ...work, macs: addresses.macs });
+  const said = [
+    ...addresses.findings,
+    ...outcome.messages.flatMap((message) => findingOf(message) ?? []),
+  ];
   return outcome.exitCode === 0
     ? finish(work, said)
     : refused(work, said, refusalOf(outcome.messages));
@@ -96,11 +103,12 @@ async function needsTcg({ work, logger }: ConvertOptions, signal: AbortSignal): 
   return accelerator === "tcg";
 }
 
-async function macsOfWindows(work: Work): Promise<string[]> {
+/** Of Windows, which ties them to cards that it will not have. */
+async function addressesOf(work: Work): Promise<StaticPlan> {
   await using guestfish = await Guestfish.open(work.overlays, { ...work, readOnly: true });
   const inspected = await inspectGuest(guestfish, work.root);
   const interfaces = await readStaticInterfaces(guestfish, inspected);
-  return staticMacs(interfaces, work.hardware.nics);
+  return planStaticAddresses(interfaces, work.hardware.nics);
 }
 
 /** Repairs and checks, in one start of the appliance. */

@@ -4,6 +4,7 @@
  * has which address is what VMware Tools told.
  */
 import { isIPv4 } from "node:net";
+import type { Finding } from "../conversion.ts";
 import type { Guestfish } from "../guestfish/guestfish.ts";
 import type { GuestNic } from "../machine.ts";
 import { Hive } from "./hive.ts";
@@ -41,26 +42,49 @@ export async function readStaticInterfaces(
   return found;
 }
 
-/** For `--mac`, one of each card whose address is static; a machine with one card and one address is plain. */
-export function staticMacs(
-  interfaces: readonly StaticInterface[],
-  nics: readonly GuestNic[],
-): string[] {
-  const [only] = interfaces;
-  const [card] = nics;
-  if (interfaces.length === 1 && nics.length === 1 && only && card)
-    return [macOption(card.mac, only)];
-  return nics.flatMap(({ mac, addresses }) => {
-    const own = addresses.map((each) => each.replace(/\/\d+$/, ""));
-    const found = interfaces.find(({ address }) => own.includes(address));
-    return found === undefined ? [] : [macOption(mac, found)];
-  });
+export interface StaticPlan {
+  /** For `--mac`. */
+  readonly macs: readonly string[];
+  /** What cannot be kept so. */
+  readonly findings: readonly Finding[];
 }
 
-/** MAC:ip:ADDRESS[,GATEWAY[,LENGTH[,SERVER…]]]: without a gateway there is no place for the length. */
-function macOption(mac: string, { address, mask, gateway, nameServers }: StaticInterface): string {
-  const rest = gateway === undefined ? [] : [gateway, String(prefixLength(mask)), ...nameServers];
-  return [`${mac}:ip:${address}`, ...rest].join(",");
+/** One for each card whose address is static; a machine with one card and one address is plain. */
+export function planStaticAddresses(
+  interfaces: readonly StaticInterface[],
+  nics: readonly GuestNic[],
+): StaticPlan {
+  const macs: string[] = [];
+  const findings: Finding[] = [];
+  for (const each of interfaces) {
+    const mac = cardOf(each, interfaces, nics);
+    if (mac === undefined) findings.push(look(each, "which network card has it is not known"));
+    // virt-v2v takes a length only behind a gateway; without a length Windows reaches nobody.
+    else if (each.gateway === undefined) findings.push(look(each, "it has no gateway"));
+    else macs.push(macOption(mac, each, each.gateway));
+  }
+  return { macs, findings };
+}
+
+function cardOf(
+  { address }: StaticInterface,
+  interfaces: readonly StaticInterface[],
+  nics: readonly GuestNic[],
+): string | undefined {
+  if (interfaces.length === 1 && nics.length === 1) return nics[0]?.mac;
+  return nics.find(({ addresses }) =>
+    addresses.some((each) => each.replace(/\/\d+$/, "") === address),
+  )?.mac;
+}
+
+function look({ address, mask }: StaticInterface, why: string): Finding {
+  const text = `the static address ${address}/${prefixLength(mask)} has to be set by hand: ${why}`;
+  return { level: "look", source: "check", text };
+}
+
+/** MAC:ip:ADDRESS,GATEWAY,LENGTH[,SERVER…] */
+function macOption(mac: string, { address, mask, nameServers }: StaticInterface, gateway: string) {
+  return [`${mac}:ip:${address}`, gateway, String(prefixLength(mask)), ...nameServers].join(",");
 }
 
 function prefixLength(mask: string): number {

@@ -27,8 +27,6 @@ export interface V2vOptions {
   readonly virtioWin?: string;
   /** Of `--mac`: 52:54:00:00:00:01:ip:192.0.2.7,192.0.2.1,24,192.0.2.53 */
   readonly macs: readonly string[];
-  /** Of `--key`: DEVICE:file:FILE. */
-  readonly keys: readonly string[];
 }
 
 export interface V2vOutcome {
@@ -80,12 +78,11 @@ export async function runV2v(
 }
 
 function v2vArguments(xml: string, verbose: boolean, options: V2vOptions): string[] {
-  const { root = "single", macs, keys } = options;
+  const { root = "single", macs } = options;
   return [
     ...(verbose ? ["-v", "-x"] : []),
     ...["--machine-readable=stream:stdout", "--root", root],
     ...macs.flatMap((mac) => ["--mac", mac]),
-    ...keys.flatMap((key) => ["--key", key]),
     ...["-i", "libvirtxml", xml],
   ];
 }
