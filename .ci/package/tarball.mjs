@@ -39,11 +39,18 @@ function layOut(tree, { release, manual, licences, sbom }) {
   tree.copy("examples/vm.yaml", join(files, "vm.yaml"));
   tree.copy("examples/cron", join(files, "cron"));
   tree.copyAll("manual", underRoot("docs"));
-  tree.copy("README.md", underRoot("README.md"));
+  tree.write("README.md", readmeBesideManual(readFileSync(underRoot("README.md"), "utf8")));
   tree.copy("LICENSE", underRoot("LICENSE"));
   tree.copy("copyright", join(files, "copyright"));
   tree.write("third-party-licences.txt", licences);
   tree.write("sbom.cdx.json", sbom);
+}
+
+/** Here the manual lies in a folder of another name, and the sources are not there. */
+function readmeBesideManual(text) {
+  return text
+    .replaceAll("](docs/", "](manual/")
+    .replaceAll("[CONTRIBUTING.md](CONTRIBUTING.md)", "CONTRIBUTING.md of the sources");
 }
 
 function sums(tree) {

@@ -170,6 +170,7 @@ function assemble(parts: Parts, stack: AsyncDisposableStack): Lab {
       MIGRATEKIT_VDDK_LIBDIR: vddk.libdir,
       MIGRATEKIT_STATE_DIR: stateDir,
       MIGRATEKIT_VMA_URL: vma.url,
+      MIGRATEKIT_VDDK_NFC_PORT: parts.nfc.endpoint.slice(parts.nfc.endpoint.lastIndexOf(":") + 1),
       CLOUDSTACK_API_URL: oma.url,
       ...(targets.port > 0 && { NBD_LOCAL_PORT: String(targets.port) }),
     }),

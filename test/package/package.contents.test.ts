@@ -3,9 +3,9 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { after, before, suite, test } from "node:test";
 
 const packaging = join(import.meta.dirname, "../../.ci/package");
@@ -212,6 +212,23 @@ test("the tarball is one folder, and its list of sums covers every file", () => 
   const listed = readFileSync(join(tree, "SHA256SUMS"), "utf8").trim().split("\n").length;
   const present = run("find", tree, "-type", "f").trim().split("\n").length;
   assert.equal(listed, present - 1);
+});
+
+test("every link in the tarball and in the Debian package's manual leads to what is in it", () => {
+  const folders = [
+    join(folder, "migratekit-1.2.3-linux-x64"),
+    join(folder, "tree/usr/share/doc/migratekit/manual"),
+  ];
+  for (const top of folders) {
+    const pages = run("find", top, "-name", "*.md").trim().split("\n");
+    assert.ok(pages.length > 10, top);
+    for (const page of pages) {
+      for (const [, link] of readFileSync(page, "utf8").matchAll(/\]\(([^)#\s]+)[^)]*\)/g)) {
+        if (link!.includes("://")) continue;
+        assert.ok(existsSync(join(dirname(page), link!)), `${page} links ${link}`);
+      }
+    }
+  }
 });
 
 test("both packages, package.json and the licence's text name one licence", () => {
