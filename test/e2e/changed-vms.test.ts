@@ -41,6 +41,19 @@ test("a disk that was added is copied in full, the others incrementally", async 
   ]);
 });
 
+test("where a disk came to a VM with one export, the list to paste keeps that export", async () => {
+  const vm = await syncedVm("one-export", 1);
+  const name = lab.targets.exportTemplate(vm);
+  await vm.addDisk({ capacityBytes: 4 * mebibyte, fill });
+  const run = await lab.migrate(vm, { extra: ["--nbd-export-name", name] });
+  assertFailure(
+    run,
+    2,
+    /is one export, but the VM has 2 disks/,
+    new RegExp(`2000:nbd://[^,]*/${name},`),
+  );
+});
+
 test("a disk that was removed is reported, and its state is kept", async () => {
   const vm = await syncedVm("removed");
   await vm.removeDisk(2001);
@@ -57,6 +70,18 @@ test("a disk that grew is copied in full, and its target must have grown too", a
   const summary = await migrateWell(lab, vm);
   assert.deepEqual(types(summary), ["disk-2000 full"]);
   assert.match(summary.disks[0]!.reason, /capacity changed/);
+});
+
+test("a volume that only was made larger costs no full copy, and one that was exchanged besides does", async () => {
+  const vm = await syncedVm("larger-volume", 1);
+  const { targetFile } = lab.targets.disksOf(vm)[0]!;
+  await truncate(targetFile, 8 * mebibyte);
+  await vm.write(2000, mebibyte, Buffer.alloc(512, "new"));
+  assert.deepEqual(types(await migrateWell(lab, vm)), ["disk-2000 incremental"]);
+  await truncate(targetFile, 0);
+  await truncate(targetFile, 9 * mebibyte);
+  const refused = await lab.migrate(vm, { extra: ["--on-target-mismatch", "fail"] });
+  assertFailure(refused, 5, /\[target-mismatch\].*not what the last run left/);
 });
 
 test("a disk under another device key has another history here: full", async () => {

@@ -9,6 +9,7 @@ import { UndoStack } from "../../undo.ts";
 import type { VmDetails } from "../../vmware/vm-details.ts";
 import type { VsphereClient } from "../../vmware/vmware.ts";
 import { hostVersionTrouble } from "../versions.ts";
+import { knownTargets } from "../vm/targets.ts";
 import { checkDisks, checkSkipped } from "./disks.ts";
 import { findVm } from "./endpoint.ts";
 import { type Finding, inOrder, probe, problem, warning, withoutRepeats } from "./finding.ts";
@@ -92,10 +93,13 @@ async function checkRemote(
 ): Promise<Preflight> {
   const site = await findVm(config, state, undo, signal);
   const { client, vm, identity } = site;
-  const targets = checkAllTargets(config, vm?.disks, undo, signal).catch((error: unknown) => {
-    signal.throwIfAborted();
-    return { findings: [problem("target", error)], targets: [] };
-  });
+  const known = state && identity && knownTargets(state, identity);
+  const targets = checkAllTargets(config, { disks: vm?.disks, known }, undo, signal).catch(
+    (error: unknown) => {
+      signal.throwIfAborted();
+      return { findings: [problem("target", error)], targets: [] };
+    },
+  );
   const ofVm =
     client && vm && identity ? checkFoundVm(config, state, client, vm, identity, signal) : [];
   const versions = client && vm ? checkVersions(client, vm, source) : [];

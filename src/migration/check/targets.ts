@@ -31,15 +31,19 @@ export interface TargetFindings {
  */
 export async function checkAllTargets(
   config: Config,
-  allDisks: readonly VirtualDisk[] | undefined,
+  vm: {
+    readonly disks: readonly VirtualDisk[] | undefined;
+    /** Where they were copied to before (vm/targets.ts). */
+    readonly known?: ReadonlyMap<number, string> | undefined;
+  },
   undo: UndoStack,
   signal: AbortSignal,
 ): Promise<TargetFindings> {
   const skip = config.skipDisks ?? [];
-  const known = allDisks?.filter(({ key }) => !skip.includes(key));
-  const disks = known ?? disksOfFlags(config, skip);
+  const wantedOfVm = vm.disks?.filter(({ key }) => !skip.includes(key));
+  const disks = wantedOfVm ?? disksOfFlags(config, skip);
   if (disks.length === 0) return { findings: [], targets: [] };
-  const endpoints = await targetEndpoints(config, allDisks ?? disks, disks, undo);
+  const endpoints = await targetEndpoints(config, vm.disks ?? disks, disks, undo, vm.known);
   const wanted = disks.map((disk) => ({ ...disk, endpoint: endpoints.get(disk.key)! }));
   const findings: Finding[] = [];
   const logger = warningsOf((message) =>

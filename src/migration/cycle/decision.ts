@@ -113,7 +113,8 @@ export function otherTarget(uri: string, now: Omit<TargetNow, "info">): string |
 function targetDifference(uri: string, sizeBytes: number, now: TargetNow): string | undefined {
   const other = otherTarget(uri, now);
   if (other !== undefined) return other;
-  if (sizeBytes !== now.info.sizeBytes) {
+  // A volume that was only made larger still holds what it held, which the guard has to see.
+  if (now.info.sizeBytes < sizeBytes) {
     return `the target's size changed from ${sizeBytes} to ${now.info.sizeBytes} bytes`;
   }
   return undefined;

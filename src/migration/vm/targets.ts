@@ -8,6 +8,8 @@ import { targetNames } from "../../nbd/target/names.ts";
 import { assignTargets, parseTargets } from "../../nbd/target/target.ts";
 import { prepareTargetTls } from "../../nbd/target/tls.ts";
 import { targetIdentity } from "../../nbd/target/uri.ts";
+import type { State } from "../../state/state.ts";
+import type { VmIdentity } from "../../state/vm-identity.ts";
 import type { UndoStack } from "../../undo.ts";
 import type { VirtualDisk } from "../../vmware/virtual-disk.ts";
 import type { FoundDisk } from "../disk.ts";
@@ -21,7 +23,11 @@ export function checkTargetFlags(config: Config): void {
 }
 
 /** Which VM's disks are looked for, and who else may be writing. */
-export type TargetContext = SiteContext & { readonly shared?: Pick<SharedResources, "targets"> };
+export type TargetContext = SiteContext & {
+  readonly shared?: Pick<SharedResources, "targets">;
+  readonly identity: VmIdentity;
+  readonly state: Pick<State, "records">;
+};
 
 /**
  * Every disk that takes part with its target, resolved, looked at and claimed for this VM: the one place
@@ -30,9 +36,10 @@ export type TargetContext = SiteContext & { readonly shared?: Pick<SharedResourc
  *   `vm-unsuitable`, `target-…`; the signal's reason
  */
 export async function findDisks(context: TargetContext, undo: UndoStack): Promise<FoundDisk[]> {
-  const { config, site, logger, signal } = context;
+  const { config, site, identity, state, logger, signal } = context;
   const disks = selectDisks(site.vm, config.skipDisks);
-  const endpoints = await targetEndpoints(config, site.vm.disks, disks, undo);
+  const known = knownTargets(state, identity);
+  const endpoints = await targetEndpoints(config, site.vm.disks, disks, undo, known);
   const wanted = disks.map((disk) => ({ ...disk, endpoint: endpoints.get(disk.key)! }));
   const infos = await checkTargets(wanted, { logger, signal });
   const writes = config.command !== "verify" || config.repair;
@@ -70,12 +77,30 @@ function claimTarget({ shared, site }: TargetContext, identity: string): void {
   shared?.targets.set(identity, site.vmPath);
 }
 
-/** The endpoint of every disk's target, by device key. @throws MigratekitError `usage` */
+/** Where the VM's disks were copied to before, by device key. @throws MigratekitError `state-unusable` */
+export function knownTargets(
+  { records }: Pick<State, "records">,
+  vm: VmIdentity,
+): ReadonlyMap<number, string> {
+  return new Map(
+    records
+      .listDisks(vm)
+      .flatMap(({ deviceKey, targetUri }) =>
+        targetUri === undefined ? [] : [[deviceKey, targetUri] as const],
+      ),
+  );
+}
+
+/**
+ * The endpoint of every disk's target, by device key. `known`: targets of before, which a suggestion keeps.
+ * @throws MigratekitError `usage`
+ */
 export async function targetEndpoints(
   config: Config,
   allDisks: readonly VirtualDisk[],
   disks: readonly VirtualDisk[],
   undo: UndoStack,
+  known?: ReadonlyMap<number, string>,
 ): Promise<Map<number, NbdEndpoint>> {
   // `{index}` counts all disks of the VM, so that leaving one out does not move the others.
   const numbered = disks.map((disk) => ({ ...disk, index: allDisks.indexOf(disk) }));
@@ -85,6 +110,7 @@ export async function targetEndpoints(
     host: config.nbdHost,
     port: config.nbdPort,
     skippedKeys: config.skipDisks,
+    knownTargets: known,
   });
   const tls = await prepareTargetTls(
     {

@@ -10,6 +10,8 @@ export interface TargetChoice {
   readonly exportName: string;
   readonly host: string;
   readonly port: number;
+  /** Where disks were copied to before, by device key: identities (uri.ts). */
+  readonly knownTargets?: ReadonlyMap<number, string> | undefined;
   /** Disks left out on purpose: a target given for one is not an error. */
   readonly skippedKeys?: readonly number[];
 }
@@ -86,7 +88,12 @@ function assignByName(disks: readonly TargetDisk[], choice: TargetChoice): Map<n
       expandExportName(template, { key: disk.key, index: disk.index ?? position }),
     );
   if (disks.length > 1 && !/\{(?:key|index)\}/.test(exportName)) {
-    const paste = disks.map((disk, at) => `${disk.key}:${uriFor(`${exportName}-{key}`, disk, at)}`);
+    const { knownTargets } = choice;
+    const own = uriFor(exportName, disks[0]!, 0);
+    const keepsIt = (disk: TargetDisk) => knownTargets?.get(disk.key) === targetIdentity(own);
+    const paste = disks.map(
+      (disk, at) => `${disk.key}:${keepsIt(disk) ? own : uriFor(`${exportName}-{key}`, disk, at)}`,
+    );
     throw new MigratekitError(
       "usage",
       `--nbd-export-name ${exportName} is one export, but the VM has ${listDisks(disks)}`,

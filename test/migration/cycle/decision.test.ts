@@ -58,8 +58,8 @@ const fullCases: [string, Parameters<typeof decideCopy>, RegExp][] = [
     /the target was/,
   ],
   [
-    "the target's size changed",
-    [{ ...synced, target: { ...target, info: { sizeBytes: 5 << 28 } } }, { full: false }],
+    "the target became smaller",
+    [{ ...synced, target: { ...target, info: { sizeBytes: 5 } } }, { full: false }],
     /target's size changed/,
   ],
   [
@@ -98,7 +98,7 @@ const fullCases: [string, Parameters<typeof decideCopy>, RegExp][] = [
     /the target was/,
   ],
   [
-    "the target's size changed, and the stored change ID is not the record's",
+    "the target became smaller, and the stored change ID is not the record's",
     [
       { ...synced, storedChangeId: `${history}/5`, target: { ...target, info: { sizeBytes: 5 } } },
       { full: false },
@@ -195,4 +195,12 @@ test("a sequence number is compared as a number of any length", () => {
   assert.equal(decideCopy({ ...long, frozen: later }, { full: false }).type, "incremental");
   const earlier = { ...frozen, changeId: `${history}/9007199254740992` };
   assert.equal(decideCopy({ ...long, frozen: earlier }, { full: false }).type, "full");
+});
+
+test("a target that only grew is still the one that the last run left", () => {
+  const larger = { ...target, info: { sizeBytes: 5 << 28 } };
+  const decision = decideCopy({ ...synced, target: larger }, { full: false });
+  assert.equal(decision.type === "incremental" && decision.guard, "samples");
+  const interrupted = decideCopy({ ...synced, target: larger, journal }, { full: false });
+  assert.equal(interrupted.type, "resume");
 });

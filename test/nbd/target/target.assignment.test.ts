@@ -140,6 +140,24 @@ test("a disk without a target is refused with what to add", () => {
   );
 });
 
+test("a disk that was copied to the one export before keeps it where a second disk came", () => {
+  const knownTargets = new Map([
+    [2000, "localhost:10808#migration"],
+    [2001, "localhost:10808#something-else"],
+  ]);
+  assert.throws(
+    () => assignTargets(disks, { ...byName, knownTargets }),
+    (error: MigratekitError) => {
+      const paste = /--nbd-targets '([^']+)'/.exec(error.remedy)?.[1] ?? "";
+      assert.deepEqual(
+        [...parseTargets(paste).values()],
+        ["nbd://127.0.0.1:10808/migration", "nbd://127.0.0.1:10808/migration-2001"],
+      );
+      return true;
+    },
+  );
+});
+
 test("one export without placeholder serves one disk", () => {
   assert.deepEqual(
     [...assignTargets([disks[0]!], byName)],
