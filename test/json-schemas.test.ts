@@ -9,7 +9,9 @@ import { optionsOf } from "../src/program.ts";
 import { breachesOf } from "./lab/json-schema.ts";
 
 const docs = join(import.meta.dirname, "../docs");
-const withJson = commandNames.filter((name) => optionsOf(name).some(([option]) => option === "json"));
+const withJson = commandNames.filter((name) =>
+  optionsOf(name).some(([option]) => option === "json"),
+);
 const pages = readdirSync(join(docs, "json")).map((file) => file.replace(".schema.json", ""));
 
 test("every command with --json has a schema, and docs/json.md names each", () => {
@@ -22,7 +24,9 @@ test("every reference leads somewhere, and every name is in snake_case", () => {
   for (const name of pages) {
     const text = readFileSync(join(docs, "json", `${name}.schema.json`), "utf8");
     const schema = JSON.parse(text) as { $defs?: Record<string, unknown> };
-    for (const [, other, definition] of text.matchAll(/"\$ref": "(?:(\w+)\.schema\.json)?#\/\$defs\/(\w+)"/g)) {
+    for (const [, other, definition] of text.matchAll(
+      /"\$ref": "(?:(\w+)\.schema\.json)?#\/\$defs\/(\w+)"/g,
+    )) {
       const target = other === undefined ? schema : read(other);
       assert.ok(target.$defs?.[definition!], `${name}: ${definition}`);
     }

@@ -172,3 +172,24 @@ test("A run with nothing to copy stands below 100 % until it is complete", () =>
   tracker.setStage("Complete");
   assert.equal(tracker.snapshot().total.percent, 100);
 });
+
+test("the rate tells what is read: holes bring the plan on, and count for the time left alone", () => {
+  let nowMs = 0;
+  const tracker = new ProgressTracker({ now: () => nowMs });
+  tracker.addDisk({
+    ...{ diskId: "disk-2000", syncType: "full", plannedAreas: undefined },
+    capacityBytes: 100_000,
+  });
+  for (let quarter = 0; quarter < 40; quarter++) {
+    nowMs += 250;
+    const at = quarter * 2500;
+    // 1000 bytes of data, 250 that were read and found to be zero, 1250 of a hole.
+    const chunks = [at, 1000, 0, at + 1000, 250, 1, at + 1250, 1250, 2];
+    tracker.onChunks("disk-2000", Float64Array.from(chunks));
+    const { throughputBps, transferredBytes, etaSeconds } = tracker.snapshot().total;
+    assert.ok(throughputBps <= 5000, `${throughputBps} B/s`);
+    assert.equal(transferredBytes, (quarter + 1) * 2500);
+    if (quarter === 19) assert.equal(etaSeconds, 5);
+  }
+  assert.equal(tracker.snapshot().total.throughputBps, 5000);
+});

@@ -1,6 +1,6 @@
 /** The closing summary for people: what was done for each disk, what is left, what to type next. */
 import type { Config } from "../../config.ts";
-import type { DiskEnding, Ending, Figures, RunEnding } from "../../ending.ts";
+import type { DiskEnding, Ending, Figures, NextStep, RunEnding } from "../../ending.ts";
 import { redact } from "../../logger.ts";
 import { counted, formatBytes, formatDuration, formatRate } from "../../text.ts";
 import { type Sheet, shown, table } from "../table.ts";
@@ -17,11 +17,16 @@ export function endingText(
     ...(ending.disks ?? []).flatMap(verifiedLine),
     ...snapshotLine(ending),
     ...(ending.disks ?? []).flatMap(journalLine),
-    ...ending.next.map(({ why, command }) => `next      ${why}${command ? `: ${command}` : ""}`),
+    ...ending.next.map(nextLine),
   ];
   const name = ending.vm?.path ?? vmwarePath;
   const title = `${name === undefined ? "" : `${shown(name)}: `}${whatEnded(ending)}`;
   return redact(`${title}\n${text}${facts.map((line) => `${line}\n`).join("")}`);
+}
+
+/** What to type next, and what for. */
+export function nextLine({ why, command }: NextStep): string {
+  return `next      ${why}${command === undefined ? "" : `: ${command}`}`;
 }
 
 /** `full sync of 1 disk completed in 0:12`, `cutover failed after 0:03`. */
