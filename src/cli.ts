@@ -19,6 +19,8 @@ const commands: Record<CommandName, () => Promise<CommandModule>> = {
   check: () => import("./commands/check.ts"),
   verify: () => import("./commands/verify.ts"),
   cutover: () => import("./commands/cutover.ts"),
+  convert: () => import("./commands/convert.ts"),
+  rollback: () => import("./commands/rollback.ts"),
   cleanup: () => import("./commands/cleanup.ts"),
   list: () => import("./commands/list.ts"),
   status: () => import("./commands/status.ts"),

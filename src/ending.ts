@@ -72,7 +72,8 @@ export interface SnapshotEnding {
 
 export interface VmOfRun {
   readonly path: string;
-  readonly moref: string;
+  /** Absent where no vCenter was asked. */
+  readonly moref?: string;
   readonly instance_uuid: string;
 }
 

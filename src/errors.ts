@@ -342,6 +342,23 @@ export const catalogue = {
       "Go back with 'migratekit rollback'; then syncs go on. Or copy everything again with --full.",
   },
 
+  "guest-will-not-boot": {
+    exit: "guest",
+    meaning:
+      "The converted guest would not boot, or nobody can tell; the targets are as they were.",
+    remedy: "See to what the findings say in the source, sync, and convert again.",
+  },
+  "not-in-sync": {
+    exit: "changeIdStore",
+    meaning: "The targets do not hold one finished state of the virtual machine.",
+    remedy: "Run 'migratekit migrate' to its end first.",
+  },
+  "not-converted": {
+    exit: "usage",
+    meaning: "There is no conversion on the targets that could be taken back.",
+    remedy: "See 'migratekit history' for what was done with this virtual machine.",
+  },
+
   // Cutover
   "cut-over": {
     exit: "locked",

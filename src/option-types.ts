@@ -1,5 +1,6 @@
 /** Turns the text of one flag, variable or configuration field into a value, or says what is wrong. */
 
+import { isIP } from "node:net";
 import type { RatePlan, RateStep } from "./rate-plan.ts";
 
 /** Thrown by a parser; config.ts adds the name of the flag, variable or line that held the text. */
@@ -152,6 +153,33 @@ export const endpoint: Parser<Endpoint> = (value) => {
   }
   return { host, port };
 };
+
+/** NBD URIs with commas between; a comma in a name is %2C. */
+export const uris: Parser<readonly string[]> = (value) => {
+  const found = value.split(",").map((each) => each.trim());
+  const other = found.find((each) => !/^nbds?(\+unix)?:\/\/./.test(each));
+  if (other === undefined) return found;
+  throw new InvalidValue(`holds "${other}"; it takes NBD URIs such as nbd://host:port/export`);
+};
+
+export interface GivenNic {
+  /** Lower case, with colons. */
+  readonly mac: string;
+  readonly addresses: readonly string[];
+}
+
+/** `52:54:00:12:34:56`, `52:54:00:12:34:56=192.0.2.7/24`, with commas between. */
+export const networkCards: Parser<readonly GivenNic[]> = (value) =>
+  value.split(",").map((text) => {
+    const [mac = "", address] = text.trim().toLowerCase().split("=");
+    // A card's own address is unicast: the lowest bit of its first octet is not set.
+    const isMac = /^[0-9a-f][02468ace](:[0-9a-f]{2}){5}$/.test(mac);
+    const isAddress = address === undefined || isIP(address.replace(/\/\d{1,3}$/, "")) !== 0;
+    if (isMac && isAddress) return { mac, addresses: address === undefined ? [] : [address] };
+    throw new InvalidValue(
+      `holds "${text}"; it takes MAC or MAC=ADDRESS, such as 52:54:00:12:34:56=192.0.2.7/24`,
+    );
+  });
 
 /** A base URL without credentials; slashes at its end are taken off. */
 export const httpUrl: Parser<string> = (value) => {

@@ -11,6 +11,8 @@ export const commandNames = [
   "check",
   "verify",
   "cutover",
+  "convert",
+  "rollback",
   "cleanup",
   "list",
   "status",
@@ -25,6 +27,7 @@ export const groups = {
   target: "Target",
   run: "Run",
   list: "Several VMs",
+  guest: "Guest",
   copy: "Copy",
   vddk: "nbdkit and VDDK",
   report: "Reporting",
@@ -52,6 +55,8 @@ export interface OptionSpec<T = unknown> {
   readonly describeOff?: string;
   /** A setting without a flag: variable and configuration field only. */
   readonly noFlag?: true;
+  /** Given more than once, the values make one list, with commas between. */
+  readonly repeatable?: true;
   /** One letter, for people who type. */
   readonly short?: string;
 }
@@ -59,8 +64,10 @@ export interface OptionSpec<T = unknown> {
 const connected = ["migrate", "check", "verify", "cutover", "cleanup"] as const;
 const copying = ["migrate", "check", "verify", "cutover"] as const;
 const syncing = ["migrate", "check", "cutover"] as const;
+/** Those that work on the targets alone. */
+const converting = ["convert", "rollback"] as const;
 /** Those that have settings at all. */
-const settled = [...connected, "list", "status", "history", "config"] as const;
+const settled = [...connected, ...converting, "list", "status", "history", "config"] as const;
 
 function define<T>(spec: OptionSpec<T>): OptionSpec<T> & { readonly optional: true };
 function define<T>(spec: OptionSpec<T>, presence: "defaulted"): OptionSpec<T>;
@@ -167,28 +174,28 @@ export const options = {
     group: "target",
     value: "LIST",
     describe: "one URI for each disk: 2000:nbd://host:port/export,2001:…",
-    commands: copying,
+    commands: [...copying, ...converting],
     parse: type.text,
   }),
   "nbd-tls-ca-file": define({
     group: "target",
     value: "FILE",
     describe: "CA of nbds:// targets (PEM); absent: the system's",
-    commands: copying,
+    commands: [...copying, ...converting],
     parse: type.text,
   }),
   "nbd-tls-certificates": define({
     group: "target",
     value: "DIR",
     describe: "directory with client-cert.pem and client-key.pem for nbds://",
-    commands: copying,
+    commands: [...copying, ...converting],
     parse: type.text,
   }),
   "nbd-tls-psk-file": define({
     group: "target",
     value: "FILE",
     describe: "pre-shared keys for nbds://",
-    commands: copying,
+    commands: [...copying, ...converting],
     parse: type.text,
   }),
   "target-is-zero": define(
@@ -205,7 +212,7 @@ export const options = {
     {
       group: "target",
       describe: "write to targets without flush: a power cut there may undo what is called done",
-      commands: copying,
+      commands: [...copying, "convert"],
       parse: type.flag,
       fallback: "false",
     },
@@ -227,7 +234,7 @@ export const options = {
       group: "target",
       value: "TIME",
       describe: "how late writes of an interrupted run may arrive: waited for, then looked at",
-      commands: copying,
+      commands: [...copying, ...converting],
       parse: type.duration,
       fallback: "130s",
     },
@@ -475,6 +482,99 @@ export const options = {
     "defaulted",
   ),
 
+  disk: define({
+    group: "guest",
+    value: "URI",
+    describe: "a target that no run here has synced, the boot disk first; may be given again",
+    commands: converting,
+    parse: type.uris,
+    repeatable: true,
+  }),
+  firmware: define({
+    group: "guest",
+    value: "KIND",
+    describe: "of the machine: bios or uefi; absent: as vSphere had it",
+    commands: ["convert"],
+    parse: type.oneOf("bios", "uefi"),
+  }),
+  mac: define({
+    group: "guest",
+    value: "MAC[=ADDRESS]",
+    describe: "a network card, with its static address; may be given again",
+    commands: ["convert"],
+    parse: type.networkCards,
+    repeatable: true,
+  }),
+  convert: define(
+    {
+      group: "guest",
+      describe: "look as well for all that a conversion needs on this machine",
+      commands: ["check"],
+      parse: type.flag,
+      fallback: "false",
+    },
+    "defaulted",
+  ),
+  "virtio-win": define({
+    group: "guest",
+    value: "FILE|DIR",
+    describe: "drivers for Windows: virtio-win's ISO, or a folder with what is on it",
+    commands: ["convert", "check"],
+    parse: type.text,
+    fallbackNote: "virt-v2v's own place",
+  }),
+  "convert-timeout": define(
+    {
+      group: "guest",
+      value: "TIME",
+      describe: "how long a conversion may take",
+      commands: ["convert"],
+      parse: type.duration,
+      fallback: "1h",
+    },
+    "defaulted",
+  ),
+  "overlay-max": define(
+    {
+      group: "guest",
+      value: "SIZE",
+      describe: "how much room a conversion may take for what it changes, before it is applied",
+      commands: ["convert"],
+      parse: type.size,
+      fallback: "32G",
+    },
+    "defaulted",
+  ),
+  "accept-look": define(
+    {
+      group: "guest",
+      describe: "apply the conversion too where it may boot and only a person or a boot can tell",
+      commands: ["convert"],
+      parse: type.flag,
+      fallback: "false",
+    },
+    "defaulted",
+  ),
+  "keep-old": define({
+    group: "guest",
+    value: "DIR",
+    describe: "where what the conversion changes is kept for the way back",
+    commands: ["convert"],
+    parse: type.text,
+    fallbackNote: "old-bytes in the state directory",
+  }),
+  "keep-old-max": define(
+    {
+      group: "guest",
+      value: "SIZE",
+      describe: "how much of it is kept at most; a conversion that changes more is not applied",
+      commands: ["convert"],
+      parse: type.size,
+      fallback: "16G",
+    },
+    "defaulted",
+  ),
+
   "compression-method": define(
     {
       group: "copy",
@@ -498,7 +598,7 @@ export const options = {
     group: "copy",
     value: "N",
     describe: "connections to each target",
-    commands: copying,
+    commands: [...copying, ...converting],
     parse: type.integerOrAuto(1, 8),
     fallbackNote: "auto",
   }),
@@ -518,7 +618,7 @@ export const options = {
     value: "RATE",
     describe:
       'limit of all disks together, bytes/s with K, M or G; or by local time: "08:00,50M 19:00,off"',
-    commands: copying,
+    commands: [...copying, ...converting],
     parse: type.ratePlan,
   }),
   "stall-timeout": define(
@@ -527,7 +627,7 @@ export const options = {
       value: "TIME",
       describe:
         "how long a server may leave a request unanswered before the connection counts as lost",
-      commands: copying,
+      commands: [...copying, ...converting],
       parse: type.patience,
       fallback: "60s",
     },
@@ -538,7 +638,7 @@ export const options = {
       group: "copy",
       value: "TIME",
       describe: "the same for a flush of the target, and for all beside it",
-      commands: copying,
+      commands: [...copying, ...converting],
       parse: type.patience,
       fallback: "10m",
     },
@@ -664,7 +764,7 @@ export const options = {
       value: "FORM",
       describe:
         "auto (bars where stderr is a terminal), lines (in the log), or json: one object a line on stderr, json:3 on descriptor 3",
-      commands: ["migrate", "verify", "cutover"],
+      commands: ["migrate", "verify", "cutover", ...converting],
       parse: type.progressForm,
       fallback: "auto",
       negatable: true,

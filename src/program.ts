@@ -76,6 +76,22 @@ export const commandTexts: Record<CommandName, CommandText> = {
       "Syncs until the rest is small, shuts the guest down, syncs once more and leaves the VM off.",
     examples: ["migratekit cutover --config web01.yaml --max-downtime 2m"],
   },
+  convert: {
+    summary: "make the guest on the targets boot in CloudStack: all disks or none",
+    description:
+      "Converts the guest on overlays over its synced targets, says whether it would boot and on what hardware, and only then writes what was changed to all targets; what was there before is kept for rollback. Needs neither vCenter nor CloudStack.",
+    examples: [
+      "migratekit convert --config web01.yaml",
+      "migratekit convert --disk nbd://127.0.0.1:10809/root --firmware uefi \\\n" +
+        "    --mac 52:54:00:12:34:56=192.0.2.7/24",
+    ],
+  },
+  rollback: {
+    summary: "bring the old bytes of a conversion back to its targets",
+    description:
+      "Writes what the conversion kept back to all targets and proves that they hold what they held before; then syncs go on. Refuses where something else has written to a target since.",
+    examples: ["migratekit rollback --config web01.yaml"],
+  },
   cleanup: {
     summary: "remove what dead runs left behind",
     description: "Lists and removes snapshots, sockets, processes and journals of dead runs.",
@@ -210,6 +226,9 @@ function flagsOf(name: OptionName, spec: OptionSpec): Option[] {
   const off = () => new Option(`--no-${name}`, spec.describeOff ?? `do not ${spec.describe}`);
   if (spec.value !== undefined) {
     const valued = new Option(`--${name} <${spec.value}>`, text);
+    const join = (value: string, before?: string) =>
+      before === undefined ? value : `${before},${value}`;
+    if (spec.repeatable) valued.argParser(join);
     return spec.negatable ? [valued, off()] : [valued];
   }
   const on = new Option(`${short}--${name}`, text);

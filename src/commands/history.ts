@@ -24,6 +24,7 @@ export async function run({ config }: CommandContext): Promise<number> {
   const found = vms.map((vm) => ({
     ...vm,
     cutOver: state.readCutOver(vm),
+    conversion: state.conversions.read(vm),
     runs: listRuns(state.runs, vm, config),
   }));
   if (config.json) printJson(historyDocument(found));

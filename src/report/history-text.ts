@@ -1,6 +1,7 @@
 /** Past runs of a VM, for people. */
 
 import type { CutOver } from "../state/cut-over.ts";
+import type { StoredConversion } from "../state/machine/conversions.ts";
 import type { RunRecord } from "../state/run-record.ts";
 import type { VmIdentity } from "../state/vm-identity.ts";
 import { formatBytes, formatDuration, formatRate } from "../text.ts";
@@ -24,15 +25,24 @@ const headings = [
 /** A VM with its past runs, newest first; also the JSON document. */
 export interface VmHistory extends VmIdentity {
   readonly cutOver: CutOver | undefined;
+  readonly conversion: StoredConversion | undefined;
   readonly runs: readonly RunRecord[];
 }
 
 /** Newest first; the sparkline reads from the oldest run to the newest. */
-export function historyText({ cutOver, runs, ...vm }: VmHistory, sheet: Sheet): string {
+export function historyText({ cutOver, conversion, runs, ...vm }: VmHistory, sheet: Sheet): string {
   const done = cutOver === undefined ? "" : `, cut over at ${cutOver.at} (run ${cutOver.runId})`;
-  const title = `${shown(vm.vmPath)} at ${vm.endpoint} (${vm.instanceUuid})${done}`;
+  const title = `${shown(vm.vmPath)} at ${vm.endpoint} (${vm.instanceUuid})${done}${convertedText(conversion)}`;
   const rows = runs.map(runRow);
   return `${title}\n${table(headings, rows, sheet)}${trendText(runs, sheet)}`;
+}
+
+/** What the targets hold, where that is not what the last sync left. */
+function convertedText(conversion: StoredConversion | undefined): string {
+  if (conversion === undefined || conversion.phase === "keeping") return "";
+  const { phase, since, runId } = conversion;
+  const what = phase === "converted" ? "converted" : "a conversion did not end, begun";
+  return `, ${what} at ${since} (run ${runId})`;
 }
 
 function runRow(run: RunRecord): string[] {

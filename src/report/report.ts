@@ -42,6 +42,12 @@ export async function reported<T>(
   });
 }
 
+/** For commands that are no syncs: jobs of the VMA API, metrics and hooks are about those. */
+export function withoutSync(config: Config): Config {
+  const none = { jobId: undefined, metricsFile: undefined };
+  return { ...config, ...none, hookBefore: undefined, hookAfter: undefined };
+}
+
 async function toldOf<T>(
   context: ReportContext,
   work: (reporter: Reporter) => Promise<T>,

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { type ChildProcessByStdio, spawn } from "node:child_process";
+import { type ChildProcessByStdio, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -53,6 +53,20 @@ function checkError(error: unknown, code: ErrorCode): MigratekitError {
   assert.equal(error.code, code, error.message);
   assert.doesNotMatch(`${error.message}${error.remedy}`, /\n/);
   return error;
+}
+
+/** A mount of our own, seen and kept by this one command only; as root or in a user namespace. */
+export function mountingShell(): string[] {
+  const ways = [
+    ["unshare", "--mount"],
+    ["unshare", "--user", "--map-root-user", "--mount"],
+  ];
+  for (const way of ways) {
+    const [program = "", ...args] = way;
+    const probe = [...args, "mount", "-t", "tmpfs", "none", "/mnt"];
+    if (spawnSync(program, probe).status === 0) return [...way, "sh", "-ec"];
+  }
+  throw new Error("No tmpfs can be mounted here: run as root, or allow user namespaces");
 }
 
 export interface Fixture {

@@ -13,7 +13,7 @@ export interface Ended {
 }
 
 /** Mistakes of these kinds are repeated by typing the same again. */
-const notAgain: ReadonlySet<string> = new Set<ErrorCode>(["usage", "cut-over"]);
+const notAgain: ReadonlySet<string> = new Set<ErrorCode>(["usage", "cut-over", "not-converted"]);
 
 export function nextSteps(ended: Ended): NextStep[] {
   const { config, status, run } = ended;
@@ -28,6 +28,8 @@ export function nextSteps(ended: Ended): NextStep[] {
     });
   } else if (ended.code === "verification-impossible") {
     steps.push({ why: "to bring the targets up to date", command: commandLine(config, "migrate") });
+  } else if (ended.code === "converted") {
+    steps.push({ why: "to go back to syncs", command: commandLine(config, "rollback") });
   } else if (!notAgain.has(ended.code ?? "")) {
     const fixed = status === "failed" ? "once that is mended" : "to go on";
     const from = journal ? ", from what is copied" : "";

@@ -1,8 +1,10 @@
 /** What every command on a VM does first: an apply or a way back that did not end is ended, and converted targets are left alone. */
+import { tmpdir } from "node:os";
 import type { Logger } from "pino";
 import type { Config } from "../../config.ts";
 import { MigratekitError } from "../../errors.ts";
 import { makeWorkFolder } from "../../guest/guest.ts";
+import { clearLeftovers } from "../../guest/work/leftovers.ts";
 import type { TargetLocks } from "../../state/lock/target-lock.ts";
 import type { StoredConversion } from "../../state/machine/conversions.ts";
 import type { State } from "../../state/state.ts";
@@ -31,6 +33,7 @@ export interface SettleContext {
  */
 export async function endUnended(context: SettleContext): Promise<StoredConversion | undefined> {
   const { config, identity, state, logger } = context;
+  await clearLeftovers(tmpdir(), logger);
   const stored = state.conversions.read(identity);
   if (stored === undefined || stored.phase === "converted") return stored;
   if (stored.phase === "keeping") {
@@ -48,17 +51,16 @@ export async function endUnended(context: SettleContext): Promise<StoredConversi
 }
 
 /**
- * For commands that sync: refuses targets that hold a converted guest, or, with `--full`, gives up what was
- * kept of them.
+ * For commands that sync: refuses targets that hold a converted guest, or, where all is copied in full, gives
+ * up what was kept of them.
  * @throws as `endUnended`; MigratekitError `converted`
  */
 export async function settleConversion(context: SettleContext): Promise<void> {
   const { config, identity, state, logger } = context;
   const stored = state.conversions.read(identity);
-  if (stored === undefined) return;
-  if (config.full && stored.phase !== "keeping") {
+  if (config.full && stored !== undefined && stored.phase !== "keeping") {
     state.conversions.giveUp(identity);
-    logger.warn(`--full: ${lossText(stored)}`);
+    logger.warn(lossText(stored));
   }
   const converted = await endUnended(context);
   if (converted !== undefined) throw convertedError(identity, converted);

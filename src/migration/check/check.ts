@@ -13,6 +13,7 @@ import { knownTargets } from "../vm/targets.ts";
 import { checkDisks, checkSkipped } from "./disks.ts";
 import { findVm } from "./endpoint.ts";
 import { type Finding, inOrder, probe, problem, warning, withoutRepeats } from "./finding.ts";
+import { checkGuestTools } from "./guest.ts";
 import { checkHost } from "./host.ts";
 import {
   checkEngine,
@@ -26,7 +27,14 @@ import { checkOwnership } from "./ownership.ts";
 import { type DiskForecast, type Estimate, makePlan } from "./plan.ts";
 import { checkPrivileges } from "./privileges.ts";
 import { checkAllTargets } from "./targets.ts";
-import { checkCutOver, checkLock, checkSnapshots, checkSpace, checkVm } from "./vm.ts";
+import {
+  checkConverted,
+  checkCutOver,
+  checkLock,
+  checkSnapshots,
+  checkSpace,
+  checkVm,
+} from "./vm.ts";
 
 export interface PreflightContext {
   readonly config: Config;
@@ -105,6 +113,7 @@ async function checkRemote(
   const versions = client && vm ? checkVersions(client, vm, source) : [];
   const found = await targets;
   const findings = [...site.findings, ...(await ofVm), ...(await versions), ...found.findings];
+  findings.push(...(await probe("guest", signal, () => checkGuestTools(config, vm?.hardware))));
   if (!vm || !identity) return { findings, disks: [] };
   findings.push(...(await checkOwnership(found.targets, state, identity, config.takeOverTarget)));
   const plan = await makePlan({ config, vm, identity, state, signal }, found.targets);
@@ -139,6 +148,7 @@ async function checkFoundVm(
     probe("vm", signal, () => checkSnapshots(client, vm, identity, config.stateDir, state)),
     probe("lock", signal, () => checkLock(config.stateDir, vm)),
     probe("vm", signal, () => checkCutOver(state, identity, config.reopen)),
+    probe("vm", signal, () => checkConverted(state, identity, config.full || config.reopen)),
     probe("disk", signal, () => [...checkSkipped(vm, skip), ...checkDisks(vm, skip)]),
     probe("privileges", signal, () => checkPrivileges(client, vm, config)),
     probe("host", signal, () => checkHost(client, vm, config, signal)),

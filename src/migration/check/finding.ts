@@ -15,6 +15,7 @@ export const areas = [
   "change-ids",
   "privileges",
   "host",
+  "guest",
   "progress",
 ] as const;
 export type Area = (typeof areas)[number];

@@ -87,8 +87,10 @@ async function planOne(
   const stored = await storedChangeId(context, key, record?.changeId, findings);
   const frozen = { capacityBytes, changeId: nextChangeId(changeId, vm, config) };
   const known = { frozen, target, storedChangeId: stored, record, journal };
+  // What a conversion left between old and new is brought back before the run looks.
+  const isRestored = state?.conversions.read(identity) !== undefined;
   let plan: CopyDecision = decideCopy(known, { full: config.full });
-  const difference = await findDifference(config, known, plan, context.signal).catch(
+  const difference = await findDifference(config, isRestored, known, plan, context.signal).catch(
     (error: unknown) => {
       throw unreadableTarget(target.endpoint.uri, diskId, error);
     },
@@ -154,11 +156,12 @@ async function storedChangeId(
 /** What the run's guard would find, as far as that takes no snapshot. */
 async function findDifference(
   { full }: Pick<Config, "full">,
+  isRestored: boolean,
   known: Parameters<typeof findForeignWrite>[0],
   plan: CopyDecision,
   signal: AbortSignal,
 ): Promise<string | undefined> {
-  if (full) return undefined;
+  if (full || isRestored) return undefined;
   if (plan.type === "full" && plan.targetMismatch) return plan.reason;
   return await findForeignWrite(known, signal);
 }

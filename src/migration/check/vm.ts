@@ -7,6 +7,7 @@ import type { VmIdentity } from "../../state/vm-identity.ts";
 import { formatBytes } from "../../text.ts";
 import type { VmDetails } from "../../vmware/vm-details.ts";
 import type { VsphereClient } from "../../vmware/vmware.ts";
+import { lossText as conversionLossText, convertedError, unendedText } from "../apply/settle.ts";
 import { readMarks } from "../cycle/snapshot.ts";
 import { cutOverError, lossText } from "../vm/latch.ts";
 import { otherRun } from "../vm/mark.ts";
@@ -147,6 +148,24 @@ export function checkCutOver(
   if (cutOver === undefined) return [];
   if (!reopen) throw cutOverError(identity, cutOver);
   return [warning("vm", `with --reopen ${lossText(cutOver)}`, "Leave --reopen out of later runs.")];
+}
+
+/** What a conversion left on the targets. @throws MigratekitError `converted` */
+export function checkConverted(
+  state: State | undefined,
+  identity: VmIdentity,
+  full: boolean,
+): Finding[] {
+  const stored = state?.conversions.read(identity);
+  if (stored === undefined || stored.phase === "keeping") return [];
+  if (full) {
+    const remedy =
+      "Leave --full (or --reopen) out and go back with 'migratekit rollback' to keep them.";
+    return [warning("vm", `in a full copy ${conversionLossText(stored)}`, remedy)];
+  }
+  if (stored.phase === "converted") throw convertedError(identity, stored);
+  const remedy = "Nothing is to be done: the next command on this VM does it first.";
+  return [warning("vm", unendedText(stored), remedy)];
 }
 
 /** @throws MigratekitError `locked` */

@@ -1,5 +1,5 @@
 /** What a verification found: the document, and what the exit code says of it. */
-import { type DiskEnding, type Figures, noFigures, rateOf } from "../../ending.ts";
+import { type DiskEnding, type Figures, noFigures, rateOf, type VmOfRun } from "../../ending.ts";
 import { MigratekitError, messageOf } from "../../errors.ts";
 import { totalBytes } from "../../ranges.ts";
 import type { Tally } from "../tally.ts";
@@ -37,7 +37,7 @@ export interface DiskVerification extends Figures {
 }
 
 export interface VerifySummary {
-  readonly vm: { readonly path: string; readonly moref: string; readonly instance_uuid: string };
+  readonly vm: VmOfRun;
   readonly run_id: string;
   readonly sampled: boolean;
   readonly quiesced: boolean;

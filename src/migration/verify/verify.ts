@@ -120,7 +120,7 @@ async function verifyVm(
   const removal = await snapshot.remove().catch((error: unknown) => ({ error }));
   const error = outcomes.find((outcome) => outcome.error !== undefined)?.error ?? removal?.error;
   const summary = {
-    vm: vmOfRun(site),
+    vm: vmOfRun({ site, identity }),
     run_id: runId,
     sampled: config.sample,
     quiesced: snapshot.quiesced,

@@ -9,6 +9,7 @@ import type { VmIdentity } from "../../state/vm-identity.ts";
 /**
  * Refuses to write to the volumes of a VM that was cut over, or, with `--reopen`, lets it be copied again from
  * now on, in full. A comparison alone is never refused. Call it under the VM's lock.
+ * Gives whether it was just reopened.
  * @throws MigratekitError `cut-over`
  */
 export function passLatch(
@@ -16,9 +17,9 @@ export function passLatch(
   identity: VmIdentity,
   state: State,
   logger: Logger,
-): void {
+): boolean {
   const cutOver = state.readCutOver(identity);
-  if (cutOver === undefined || (config.command === "verify" && !config.repair)) return;
+  if (cutOver === undefined || (config.command === "verify" && !config.repair)) return false;
   if (!config.reopen) throw cutOverError(identity, cutOver);
   // What a machine has run from is no base for changes, whatever its file systems show of it.
   for (const { deviceKey } of state.records.listDisks(identity)) {
@@ -26,6 +27,7 @@ export function passLatch(
   }
   state.clearCutOver(identity);
   logger.warn(`--reopen: ${lossText(cutOver)}; every disk is copied in full`);
+  return true;
 }
 
 /** The refusal, for a run and for a look ahead. */

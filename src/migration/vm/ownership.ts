@@ -8,6 +8,12 @@ import { type DiskTarget, ownedByOther, type TargetOwner } from "../../state/tar
 import type { VmIdentity } from "../../state/vm-identity.ts";
 import type { FoundDisk } from "../disk.ts";
 
+/** As much of a found disk as whose its target is depends on. */
+export interface TargetOfDisk {
+  readonly disk: { readonly key: number };
+  readonly target: FoundDisk["target"];
+}
+
 export interface OwnershipContext {
   readonly config: { readonly takeOverTarget: boolean; readonly stateDir: string };
   readonly identity: VmIdentity;
@@ -25,7 +31,7 @@ export interface OwnershipContext {
  */
 export async function holdTargets(
   context: OwnershipContext,
-  found: readonly FoundDisk[],
+  found: readonly TargetOfDisk[],
 ): Promise<void> {
   const { config, identity, state, targetLocks } = context;
   const owned = found.flatMap((disk) => {
@@ -41,12 +47,12 @@ export async function holdTargets(
 }
 
 /** The disk's target as the state knows it, by the names that outlive this run. */
-export function diskTarget({ disk, target }: FoundDisk): DiskTarget {
+export function diskTarget({ disk, target }: TargetOfDisk): DiskTarget {
   return { deviceKey: disk.key, names: target.names.lasting };
 }
 
 /** All names of the disk's target: whoever holds one of them writes to the same export. */
-export function namesToHold({ target: { names } }: FoundDisk): string[] {
+export function namesToHold({ target: { names } }: Pick<TargetOfDisk, "target">): string[] {
   return [...names.lasting, ...names.passing];
 }
 

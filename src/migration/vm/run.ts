@@ -24,22 +24,25 @@ export interface Run extends HeldVm {
   readonly account: RunAccount;
 }
 
+/** A VM that is held for a run, be it without a session at its vCenter. */
+type Runnable = Omit<HeldVm, "site"> & { readonly site?: Site };
+
 /**
  * One run in the history of a held VM. Whatever `work` put on the undo stack has been given back
  * when this ends, well or not; the run is `completed` only after that.
  * @throws whatever `work` throws (after a signal: its reason), else the first undo's failure;
  *   MigratekitError `state-unusable`
  */
-export async function withRun<T>(
-  held: HeldVm,
-  work: (run: Run, undo: UndoStack) => Promise<T>,
+export async function withRun<T, Held extends Runnable>(
+  held: Held,
+  work: (run: Held & Pick<Run, "runId" | "account">, undo: UndoStack) => Promise<T>,
 ): Promise<T> {
   const { config, lock, identity, reporter, signal } = held;
   const { runs } = held.state;
   const runId = runs.startRun(identity, runStart(config, lock.token));
   const logger = held.logger.child({ runId });
   const clock = new StageClock(reporter, runs, runId, logger);
-  const account = reporter.account.begin(vmOfRun(held.site), runId);
+  const account = reporter.account.begin(vmOfRun(held), runId);
   const run = { ...held, runId, account, logger, reporter: clock };
   using _live = tellProgress(run);
   const finish = (end: RunResult) => {
@@ -75,7 +78,13 @@ export function runStart({ command, jobId }: Config, lockToken: string): RunStar
 const liveIntervalMs = 1000;
 
 /** Tells other processes of this machine, from now to its disposal, how far the run is. */
-function tellProgress({ runId, reporter, config, identity, logger }: Run): Disposable {
+function tellProgress({
+  runId,
+  reporter,
+  config,
+  identity,
+  logger,
+}: Runnable & { readonly runId: string }): Disposable {
   const { stateDir } = config;
   const { instanceUuid } = identity;
   const attempt = (what: () => void) => {
@@ -100,7 +109,10 @@ function tellProgress({ runId, reporter, config, identity, logger }: Run): Dispo
 }
 
 /** Where the journal of a disk stands when its run has ended. */
-function journalOf({ state, identity, logger }: HeldVm, diskId: string): JournalEnding | undefined {
+function journalOf(
+  { state, identity, logger }: Runnable,
+  diskId: string,
+): JournalEnding | undefined {
   try {
     const journal = state.journals.openJournal(identity, keyOf(diskId));
     return journal && { mode: journal.mode, finished_bytes: totalBytes(journal.finished) };
@@ -111,8 +123,9 @@ function journalOf({ state, identity, logger }: HeldVm, diskId: string): Journal
 }
 
 /** Whose run it is, as documents have it. */
-export function vmOfRun({ vm, vmPath }: Site): VmOfRun {
-  return { path: vmPath, moref: vm.moref, instance_uuid: vm.instanceUuid };
+export function vmOfRun({ site, identity }: Pick<Runnable, "site" | "identity">): VmOfRun {
+  const { vmPath, instanceUuid } = identity;
+  return { path: vmPath, ...(site && { moref: site.vm.moref }), instance_uuid: instanceUuid };
 }
 
 /** Passes stages on and keeps how long each took in the run's history. */

@@ -43,9 +43,13 @@ async function holdVm(context: CycleContext, undo: UndoStack): Promise<HeldVm> {
     "release the VM's lock",
     VmLock.acquire(config.stateDir, identity.instanceUuid, identity),
   );
-  passLatch(config, identity, state, logger);
+  const reopened = passLatch(config, identity, state, logger);
   const targetLocks = undo.use("give the targets back", new TargetLocks(identity.vmPath));
-  await settleConversion({ config, identity, state, targetLocks, logger, signal });
+  const full = config.full || reopened;
+  await settleConversion({
+    ...{ identity, state, targetLocks, logger, signal },
+    config: { ...config, full },
+  });
   state.machines.writeHardware(identity, site.vm.hardware);
   return { ...context, site, identity, state, lock, targetLocks };
 }

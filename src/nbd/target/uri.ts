@@ -119,6 +119,19 @@ export function exportIdentity({
   return `${canonicalHost(host ?? "")}:${port}#${name}`;
 }
 
+/** The URI of the export that `targetIdentity` named; with `tls`, one that demands TLS. */
+export function uriOfIdentity(identity: string, tls: boolean): string {
+  const scheme = tls ? "nbds" : "nbd";
+  const [place = "", name = ""] = splitAt(identity, identity.indexOf("#"));
+  if (place.startsWith("unix:")) return `${scheme}+unix:///${name}?socket=${place.slice(5)}`;
+  const [host = "", port = ""] = splitAt(place, place.lastIndexOf(":"));
+  return `${scheme}://${host.includes(":") ? `[${host}]` : host}:${port}/${name}`;
+}
+
+function splitAt(text: string, at: number): string[] {
+  return [text.slice(0, at), text.slice(at + 1)];
+}
+
 /** Without user and TLS parameters: for messages and logs. */
 export function displayUri(uri: string): string {
   const { username: _, ...target } = parseNbdUri(uri);

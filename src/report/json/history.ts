@@ -4,12 +4,19 @@ import type { VmHistory } from "../history-text.ts";
 /** Past runs, as `history --json` has them. Names and units are an interface. */
 export function historyDocument(vms: readonly VmHistory[]) {
   return {
-    vms: vms.map(({ endpoint, endpointUuid, instanceUuid, vmPath, cutOver, runs }) => ({
+    vms: vms.map(({ endpoint, endpointUuid, instanceUuid, vmPath, cutOver, conversion, runs }) => ({
       vm_path: vmPath,
       instance_uuid: instanceUuid,
       endpoint,
       endpoint_uuid: endpointUuid,
       cut_over: cutOver && { at: cutOver.at, run_id: cutOver.runId },
+      conversion: conversion && {
+        phase: conversion.phase,
+        since: conversion.since,
+        run_id: conversion.runId,
+        old_bytes: conversion.folder,
+        result: conversion.result,
+      },
       runs: runs.map(runDocument),
     })),
   };

@@ -11,6 +11,7 @@ const headings = [
   "delta",
   "verified",
   "rehearsed",
+  "converted",
   "cut over",
 ] as const;
 
@@ -25,6 +26,7 @@ export function overviewText(vms: readonly KnownVm[], sheet: Sheet, nowMs: numbe
     vm.delta_bytes === undefined ? "-" : formatBytes(vm.delta_bytes),
     age(vm.verified),
     age(vm.rehearsed),
+    age(vm.converted),
     age(vm.cut_over),
   ]);
   const fitting = columnsThatFit(rows, sheet);

@@ -17,6 +17,8 @@ export interface KnownVm {
   readonly running?: Running;
   readonly verified?: Done;
   readonly rehearsed?: Done;
+  /** Since then the targets hold a converted guest. */
+  readonly converted?: Done;
   readonly cut_over?: Done;
   /** One sentence each; none: all is well. */
   readonly trouble: readonly string[];
@@ -67,6 +69,7 @@ function knownVm(state: State, stateDir: string, vm: VmIdentity): KnownVm {
   const verified = state.runs.lastCompleted(vm, ["verify"]);
   const rehearsed = state.runs.lastCompleted(vm, ["rehearse"]);
   const cutOver = state.readCutOver(vm);
+  const conversion = state.conversions.read(vm);
   return {
     vm_path: vm.vmPath,
     endpoint: vm.endpoint,
@@ -82,6 +85,9 @@ function knownVm(state: State, stateDir: string, vm: VmIdentity): KnownVm {
     ...(run && { running: runningAs(run, stateDir, vm) }),
     ...(verified && { verified: doneBy(verified) }),
     ...(rehearsed && { rehearsed: doneBy(rehearsed) }),
+    ...(conversion?.phase === "converted" && {
+      converted: { at: conversion.since, run_id: conversion.runId },
+    }),
     ...(cutOver && { cut_over: { at: cutOver.at, run_id: cutOver.runId } }),
     trouble: troubleOf(state, vm, holder, run),
   };
@@ -140,6 +146,8 @@ function troubleOf(
     keys.map(({ deviceKey }) => `disk-${deviceKey}`).join(", ");
   const unfinished = disks.filter((disk) => disk.unfinished !== undefined);
   const pending = disks.filter((disk) => disk.pendingUpload);
+  const conversion = state.conversions.read(vm);
+  const between = conversion?.phase === "applying" || conversion?.phase === "rolling-back";
   const left = state.runs.runsWithLeftoverSnapshots(vm, holder);
   return [
     ...(last === undefined ? [] : endingTrouble(last, dead.has(last.runId))),
@@ -149,6 +157,9 @@ function troubleOf(
     ...(pending.length === 0
       ? []
       : [`the change ID of ${ids(pending)} waits for the OMA API: the next run sends it`]),
+    ...(!between || run !== undefined
+      ? []
+      : ["a conversion did not end: the next command on the VM brings the old bytes back"]),
     ...(left.length === 0
       ? []
       : ["a run left its snapshot on the VM: the next run or 'migratekit cleanup' removes it"]),

@@ -1,15 +1,17 @@
 import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
 import { existsSync, readdirSync } from "node:fs";
-import { readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
+import { promisify } from "node:util";
 import { applyOverlays } from "../../../src/migration/apply/apply.ts";
 import { restoreTargets } from "../../../src/migration/apply/restore.ts";
 import { endUnended, settleConversion } from "../../../src/migration/apply/settle.ts";
 import type { NbdServer } from "../../lab/nbd-server.ts";
 import { startNbdkitTarget, startNbdServer, startQemuNbd } from "../../lab/targets.ts";
 import { Random } from "../../random.ts";
-import { rejection } from "../../state/helpers.ts";
+import { mountingShell, rejection } from "../../state/helpers.ts";
 import { tempDir } from "../../temp-dir.ts";
 import { flatten, makeOverlay, openWorkshop, toConvert, vm, writeAtRandom } from "./workshop.ts";
 
@@ -65,6 +67,8 @@ async function make(t: TestContext, folder: string, key: number, start: Start): 
   assert.ok(!after.equals(before));
   return { key, file, server, overlay, uri: server.uri, before, after };
 }
+
+const toWorkshop = ({ key, uri, overlay }: Made) => ({ key, uri, overlay });
 
 const makeTwo = async (t: TestContext, folder: string) => [
   await make(t, folder, 2000, nbdServer),
@@ -153,6 +157,32 @@ test("more than may be kept is refused, no target is touched, and nothing is lef
   await assertAre(disks, "before");
   assert.equal(state.conversions.read(vm), undefined);
   assert.deepEqual(readdirSync(keepOld), []);
+});
+
+/** Applies in a process for which `keepOld` is a small file system of its own; gives what it said. */
+async function applyOnSmallDisk(t: TestContext, folder: string, sizeMib: number, fill: boolean) {
+  const disks = await makeTwo(t, folder);
+  const keepOld = join(folder, "small");
+  await mkdir(keepOld);
+  const job = { folder, keepOld, fill, disks: disks.map(toWorkshop) };
+  const script = join(import.meta.dirname, "full-disk.ts");
+  const command = `mount -t tmpfs -o size=${sizeMib}m none '${keepOld}'; exec "$@"`;
+  const { stdout } = await promisify(execFile)(mountingShell()[0]!, [
+    ...[...mountingShell().slice(1), command, "sh"],
+    ...[process.execPath, "--disable-warning=ExperimentalWarning", script, JSON.stringify(job)],
+  ]);
+  return { disks, said: JSON.parse(stdout) as { code: string; message: string; left: string[] } };
+}
+
+test("a folder without room is refused before anything is copied, and one that fills up meanwhile is named; no target is touched", async (t) => {
+  for (const fill of [false, true]) {
+    const folder = await folderOf(t);
+    const { disks, said } = await applyOnSmallDisk(t, folder, fill ? 72 : 32, fill);
+    assert.equal(said.code, "old-bytes-unkept", said.message);
+    assert.match(said.message, fill ? /\.old cannot be written: .*space/i : /has no room/);
+    assert.deepEqual(said.left, fill ? ["filler"] : []);
+    await assertAre(disks, "before");
+  }
 });
 
 test("a folder that cannot be made is named, and no target is touched", async (t) => {

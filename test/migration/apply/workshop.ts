@@ -32,12 +32,15 @@ export interface WorkshopDisk {
 }
 
 /** What a test holds: state, engine, work folder, locks. Disposing gives all back. */
-export async function openWorkshop(folder: string, options: { dropTimeMs?: number } = {}) {
+export async function openWorkshop(
+  folder: string,
+  options: { dropTimeMs?: number; stateDir?: string; identity?: VmIdentity } = {},
+) {
   await using stack = new AsyncDisposableStack();
   const logged: string[] = [];
   const write = (line: string) => void logged.push((JSON.parse(line) as { msg: string }).msg);
   const logger = pino({ level: "info" }, { write });
-  const state = stack.use(State.open(join(folder, "state")));
+  const state = stack.use(State.open(options.stateDir ?? join(folder, "state")));
   const config = {
     full: false,
     targetDropTime: options.dropTimeMs ?? 200,
@@ -48,7 +51,7 @@ export async function openWorkshop(folder: string, options: { dropTimeMs?: numbe
   };
   const context: ApplyContext = {
     config,
-    identity: vm,
+    identity: options.identity ?? vm,
     state,
     targetLocks: stack.use(new TargetLocks(vm.vmPath)),
     engine: stack.use(openEngine(config)),

@@ -1,24 +1,9 @@
 import assert from "node:assert/strict";
-import { spawnSync } from "node:child_process";
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { StateDatabase } from "../../../src/state/database/database.ts";
-import { fixtureCommand, startCommand, temporaryDirectory } from "../helpers.ts";
-
-/** A mount of our own, seen and kept by this one command only; as root or in a user namespace. */
-function mountingShell(): string[] {
-  const ways = [
-    ["unshare", "--mount"],
-    ["unshare", "--user", "--map-root-user", "--mount"],
-  ];
-  for (const way of ways) {
-    const [program = "", ...args] = way;
-    const probe = [...args, "mount", "-t", "tmpfs", "none", "/mnt"];
-    if (spawnSync(program, probe).status === 0) return [...way, "sh", "-ec"];
-  }
-  throw new Error("No tmpfs can be mounted here: run as root, or allow user namespaces");
-}
+import { fixtureCommand, mountingShell, startCommand, temporaryDirectory } from "../helpers.ts";
 
 interface Said {
   readonly title: string;

@@ -1,0 +1,130 @@
+/** `migratekit convert`: overlays, conversion, verdict; and only then onto the targets. */
+import { join, resolve } from "node:path";
+import { MigratekitError } from "../../errors.ts";
+import {
+  type Conversion,
+  convertGuest,
+  type GuestDisk,
+  makeOverlays,
+  makeWorkFolder,
+} from "../../guest/guest.ts";
+import { type Applied, applyOverlays } from "../apply/apply.ts";
+import { convertedError } from "../apply/settle.ts";
+import { openEngine } from "../engine.ts";
+import { conversionDocument } from "../known/document.ts";
+import { hardwareOf } from "../known/hardware.ts";
+import { withKnownVm } from "../known/known.ts";
+import { findSyncedDisks, type SyncedDisk, tlsOptionsOf } from "../known/synced.ts";
+import type { CycleContext } from "../vm/held-vm.ts";
+import { withRun } from "../vm/run.ts";
+
+export interface ConversionSummary {
+  readonly vm: { readonly path: string; readonly instance_uuid: string };
+  readonly run_id: string;
+  readonly conversion: ReturnType<typeof conversionDocument>;
+  /** Absent where nothing was written to a target. */
+  readonly applied?: {
+    readonly old_bytes: string;
+    readonly disks: readonly {
+      readonly disk_id: string;
+      readonly target: string;
+      readonly changed_bytes: number;
+    }[];
+  };
+}
+
+/**
+ * `onVerdict` is told the conversion before anything is made an error of it.
+ * @throws MigratekitError `guest-…`, `conversion-…`, `converted`, `not-in-sync`, `target-…`, `old-bytes-…`,
+ *   `locked`; the signal's reason
+ */
+export async function runConversion(
+  context: Omit<CycleContext, "shared">,
+  onVerdict: (summary: ConversionSummary) => void,
+): Promise<ConversionSummary> {
+  return await withKnownVm(context, (held) =>
+    withRun(held, async (run, undo) => {
+      const { config, identity, conversion: present, reporter, logger, signal, runId } = run;
+      if (present !== undefined) throw convertedError(identity, present);
+      const hardware = hardwareOf(run);
+      const { disks, tls } = await findSyncedDisks(run, undo);
+      const work = undo.use("clear the work folder", await makeWorkFolder({ logger }));
+      reporter.stage("StartExports", "making overlays");
+      const overlays = await makeOverlays(disks.map(guestDisk), work, { logger, signal, tls });
+      reporter.stage("Transfer", "converting the guest");
+      const conversion = await convertGuest(overlays, hardware, {
+        work,
+        logger,
+        signal,
+        timeoutMs: config.convertTimeout,
+        overlayBytesMax: config.overlayMax,
+        ...(config.virtioWin === undefined ? {} : { virtioWin: resolve(config.virtioWin) }),
+      });
+      const summary = {
+        vm: { path: identity.vmPath, instance_uuid: identity.instanceUuid },
+        run_id: runId,
+        conversion: conversionDocument(conversion),
+      };
+      onVerdict(summary);
+      refuse(conversion, config.acceptLook);
+      reporter.stage("Finalize", "writing to the targets");
+      const engine = undo.use("stop the copy engine", openEngine(config));
+      const toConvert = disks.map((disk, index) => ({
+        ...written(disk),
+        overlay: overlays[index]!.path,
+      }));
+      const applied = await applyOverlays({ ...run, engine, work }, toConvert, {
+        runId,
+        keepOld: resolve(config.keepOld ?? join(config.stateDir, "old-bytes")),
+        bytesMax: config.keepOldMax,
+        tls: tlsOptionsOf(run),
+        result: summary.conversion,
+      });
+      return { ...summary, applied: appliedDocument(applied, disks) };
+    }),
+  );
+}
+
+function guestDisk({ diskId, capacityBytes, target }: SyncedDisk): GuestDisk {
+  return { diskId, capacityBytes, uri: target.endpoint.uri };
+}
+
+function written({ deviceKey, diskId, target }: SyncedDisk) {
+  return {
+    deviceKey,
+    diskId,
+    endpoint: target.endpoint,
+    identity: target.identity,
+    names: target.names.lasting,
+    sizeBytes: target.info.sizeBytes,
+  };
+}
+
+/** @throws MigratekitError `guest-will-not-boot` */
+function refuse({ verdict, findings }: Conversion, acceptLook: boolean): void {
+  if (verdict === "boots" || (verdict === "look" && acceptLook)) return;
+  const reasons = findings.filter(({ level }) => level === verdict).map(({ text }) => text);
+  throw new MigratekitError(
+    "guest-will-not-boot",
+    verdict === "look"
+      ? `it cannot be told whether the converted guest boots: ${reasons.join("; ")}`
+      : `the converted guest would not boot: ${reasons.join("; ")}`,
+    verdict === "look"
+      ? {
+          remedy:
+            "Look at the findings, or start it with 'migratekit rehearse --boot'; --accept-look applies the conversion all the same.",
+        }
+      : {},
+  );
+}
+
+function appliedDocument({ folder, disks }: Applied, synced: readonly SyncedDisk[]) {
+  return {
+    old_bytes: folder,
+    disks: disks.map(({ diskId, changedBytes }, index) => ({
+      disk_id: diskId,
+      target: synced[index]!.target.identity,
+      changed_bytes: changedBytes,
+    })),
+  };
+}
