@@ -300,7 +300,7 @@ export const catalogue = {
   "overlay-too-large": {
     exit: "guest",
     meaning: "The conversion would change more of the disks than is allowed.",
-    remedy: "Find out with --debug what writes so much in the guest.",
+    remedy: "Find out with --debug what writes so much in the guest; --overlay-max allows more.",
   },
   "work-folder-unusable": {
     exit: "guest",
