@@ -181,6 +181,12 @@ export const networkCards: Parser<readonly GivenNic[]> = (value) =>
     );
   });
 
+/** `single`, `first`, or a device of the guest such as /dev/sda2 or /dev/vg0/root. */
+export const guestRoot: Parser<string> = (value) => {
+  if (/^(single|first|\/dev\/[\w/.+-]+)$/.test(value)) return value;
+  throw new InvalidValue(`is "${value}"; it takes single, first, or a device such as /dev/sda2`);
+};
+
 /** A base URL without credentials; slashes at its end are taken off. */
 export const httpUrl: Parser<string> = (value) => {
   const url = URL.canParse(value) ? new URL(value) : undefined;

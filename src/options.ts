@@ -523,6 +523,17 @@ export const options = {
     parse: type.text,
     fallbackNote: "virt-v2v's own place",
   }),
+  "guest-root": define(
+    {
+      group: "guest",
+      value: "single|first|DEVICE",
+      describe: "which operating system of several on the disks is converted, by its root",
+      commands: ["convert"],
+      parse: type.guestRoot,
+      fallback: "single",
+    },
+    "defaulted",
+  ),
   "convert-timeout": define(
     {
       group: "guest",

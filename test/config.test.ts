@@ -160,3 +160,15 @@ test("a locale of another character set is taken at its word, and so is a dumb t
   const { colour, cursor } = resolve({}, { TERM: "dumb" });
   assert.deepEqual([colour, cursor], [false, false]);
 });
+
+test("the root of a guest is single, first or a device, and nothing else", () => {
+  assert.equal(resolve({}).guestRoot, "single");
+  assert.equal(resolve({ "guest-root": "/dev/vg0/root" }).guestRoot, "/dev/vg0/root");
+  for (const value of ["ask", "sda2", "/dev/sda 2", "/etc/passwd"]) {
+    rejects(
+      { "guest-root": value },
+      {},
+      /--guest-root is ".*"; it takes single, first, or a device/,
+    );
+  }
+});

@@ -135,7 +135,7 @@ function refused(
   said: readonly Finding[],
   { kind, text }: ReturnType<typeof refusalOf>,
 ): Omit<Conversion, "durationMs"> {
-  if (kind === "unsupported") throw new MigratekitError("guest-unsupported", `virt-v2v: ${text}`);
+  if (kind === "unsupported") throw unsupportedByV2v(text);
   if (kind === "unknown") throw new MigratekitError("conversion-failed", `virt-v2v: ${text}`);
   const { firmware, secureBoot, nics } = hardware;
   const finding: Finding = { level: "will-not-boot", source: "virt-v2v", text };
@@ -149,4 +149,14 @@ function refused(
     repairs: [],
     findings: [...said, finding],
   };
+}
+
+/** The option of virt-v2v that its text names is another of ours. */
+function unsupportedByV2v(text: string): MigratekitError {
+  const several = text.startsWith("multi-boot");
+  return new MigratekitError(
+    "guest-unsupported",
+    `virt-v2v: ${text}`,
+    several ? { remedy: "Say with --guest-root which one boots, for example /dev/sda2." } : {},
+  );
 }

@@ -177,6 +177,18 @@ test("a guest that nothing converts is refused by vSphere's name for it, before 
   assert.equal(existsSync(join(here, "started")), false);
 });
 
+test("several operating systems are refused with the flag that chooses one, which virt-v2v is given", async (t) => {
+  const kind = "multi-boot operating systems are not supported by virt-v2v. Use the --root option";
+  const { here, convert } = await setUp(
+    t,
+    `echo "$@" > "$HERE/arguments"; ${says("error", kind)}; exit 1`,
+  );
+  await assert.rejects(convert(), { code: "guest-unsupported", remedy: /--guest-root/ });
+  assert.match(readFileSync(join(here, "arguments"), "utf8"), /--root single /);
+  await assert.rejects(convert({ root: "/dev/sda2" }), { code: "guest-unsupported" });
+  assert.match(readFileSync(join(here, "arguments"), "utf8"), /--root \/dev\/sda2 /);
+});
+
 test("what virt-v2v refuses for the guest's present state is a verdict", async (t) => {
   const text = "not enough free space for conversion on filesystem /. 1.0 MB free";
   const { convert } = await setUp(t, `${says("error", text)}; exit 1`);

@@ -92,6 +92,6 @@ function severalRoots(roots: readonly string[]): MigratekitError {
   return new MigratekitError(
     "guest-unsupported",
     `there is more than one operating system on the disks: ${roots.join(", ")}`,
-    { remedy: `Say which one boots, for example --root ${roots[0]}.` },
+    { remedy: `Say which one boots, for example --guest-root ${roots[0]}.` },
   );
 }

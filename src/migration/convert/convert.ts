@@ -58,6 +58,7 @@ export async function runConversion(
         signal,
         timeoutMs: config.convertTimeout,
         overlayBytesMax: config.overlayMax,
+        root: config.guestRoot,
         ...(config.virtioWin === undefined ? {} : { virtioWin: resolve(config.virtioWin) }),
       });
       const summary = {
