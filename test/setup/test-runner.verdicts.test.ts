@@ -70,16 +70,27 @@ suite("npm test", { concurrency: 2 }, () => {
       test("x", () => assert.equal(process.env.MIGRATEKIT_VMWARE_ENDPOINT, undefined));`;
     assert.equal(verdictOn(body, { MIGRATEKIT_VMWARE_ENDPOINT: "real.example" }).status, 0);
   });
+
+  test("tells tests of whole runs to drive the executable, where --executable is given", () => {
+    const body = "console.log(`<${process.env.MIGRATEKIT_TEST_EXECUTABLE}>`); throw 1;";
+    assert.match(verdictOn(body).output, /<>/);
+    const { output } = verdictOn(body, {}, ["--executable"]);
+    assert.match(output, /<test\/e2e\/ test\/package\/ test\/torture\/>/);
+  });
 });
 
-function verdictOn(body: string, variables: Record<string, string> = {}): Verdict {
+function verdictOn(
+  body: string,
+  variables: Record<string, string> = {},
+  flags: readonly string[] = [],
+): Verdict {
   const directory = mkdtempSync(join(tmpdir(), "verdict-"));
   try {
     writeFileSync(join(directory, "some.test.ts"), `${header}\n${body}\n`);
     const env: NodeJS.ProcessEnv = { ...process.env, ...variables };
     delete env.NODE_TEST_CONTEXT; // it is not a part of this run
     if (!variables.CI) delete env.CI;
-    const { status, stdout, stderr } = spawnSync(process.execPath, [runner, directory], {
+    const { status, stdout, stderr } = spawnSync(process.execPath, [runner, ...flags, directory], {
       encoding: "utf8",
       env,
     });
