@@ -5,6 +5,7 @@ import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, beforeEach, test } from "node:test";
+import { isRunning } from "../lab/process-table.ts";
 import { startCli } from "../lab/run-cli.ts";
 import { type Lab, startLab } from "../lab/start-lab.ts";
 import type { LabVm } from "../lab/vcenter/lab-vm.ts";
@@ -107,7 +108,7 @@ test("a hook that does not end is ended with all that it started, in bounded tim
   assertFailure(run, 2, /\[hook-failed\].*not done after 0:01 \(--hook-timeout\)/, /./);
   assert.ok(performance.now() - startedMs < 60_000);
   const pid = Number(left(hanging, "pid"));
-  await until("its child is gone", () => !existsSync(`/proc/${pid}`));
+  await until("its child is gone", () => !isRunning(pid));
   const { log } = await migrateWell(lab, vm, { extra: [...extra, "--hook-after", hanging] });
   assert.match(log, /"level":40,.*--hook-after .*hanging was not done after/);
 });
