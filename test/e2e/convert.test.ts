@@ -60,6 +60,10 @@ test("a target that is not what the last run left, or belongs to a VM, is not co
   const { targetFile, exportUri } = lab.targets.disksOf(vm)[0]!;
   const owned = await convert("--disk", exportUri);
   assertFailure(owned, 7, /\[target-owned\].*belongs to disk-2000 of .*two/);
+  const missing = await convert("--disk", `${exportUri}-not-there`);
+  assertFailure(missing, 5, /\[target-refused\]/);
+  const list = await startCli({ args: ["list", "--state-dir", lab.stateDir, "--json"] }).result;
+  assert.doesNotMatch(list.stdout, /by.hand/, "a mistake leaves no VM in the list");
   const elsewhere = await convert("--vmware-path", vm.path, "--nbd-targets", "2000:nbd://h:1/x");
   assert.equal(elsewhere.code, 5, elsewhere.stderr);
   await using file = await open(targetFile, "r+");

@@ -14,7 +14,7 @@ import { openEngine } from "../engine.ts";
 import { conversionDocument } from "../known/document.ts";
 import { hardwareOf } from "../known/hardware.ts";
 import { withKnownVm } from "../known/known.ts";
-import { findSyncedDisks, type SyncedDisk, tlsOptionsOf } from "../known/synced.ts";
+import { findSyncedDisks, lookAtGiven, type SyncedDisk, tlsOptionsOf } from "../known/synced.ts";
 import type { CycleContext } from "../vm/held-vm.ts";
 import { withRun } from "../vm/run.ts";
 
@@ -42,11 +42,12 @@ export async function runConversion(
   context: Omit<CycleContext, "shared">,
   onVerdict: (summary: ConversionSummary) => void,
 ): Promise<ConversionSummary> {
-  return await withKnownVm(context, (held) =>
-    withRun(held, async (run, undo) => {
-      const { config, identity, conversion: present, reporter, logger, signal, runId } = run;
-      if (present !== undefined) throw convertedError(identity, present);
-      const hardware = hardwareOf(run);
+  return await withKnownVm(context, async (held) => {
+    if (held.conversion !== undefined) throw convertedError(held.identity, held.conversion);
+    const hardware = hardwareOf(held);
+    await lookAtGiven(held);
+    return await withRun(held, async (run, undo) => {
+      const { config, identity, reporter, logger, signal, runId } = run;
       const { disks, tls } = await findSyncedDisks(run, undo);
       const work = undo.use("clear the work folder", await makeWorkFolder({ logger }));
       reporter.stage("StartExports", "making overlays");
@@ -82,8 +83,8 @@ export async function runConversion(
         result: summary.conversion,
       });
       return { ...summary, applied: appliedDocument(applied, disks) };
-    }),
-  );
+    });
+  });
 }
 
 function guestDisk({ diskId, capacityBytes, target }: SyncedDisk): GuestDisk {

@@ -22,15 +22,15 @@ export interface RollbackSummary {
  *   signal's reason
  */
 export async function runRollback(context: Omit<CycleContext, "shared">): Promise<RollbackSummary> {
-  return await withKnownVm(context, (held) =>
-    withRun(held, async (run, undo) => {
-      const { identity, conversion, config, reporter } = run;
-      if (conversion === undefined) {
-        throw new MigratekitError(
-          "not-converted",
-          `the targets of ${identity.vmPath} hold no conversion that could be taken back`,
-        );
-      }
+  return await withKnownVm(context, async (held) => {
+    if (held.conversion === undefined) {
+      throw new MigratekitError(
+        "not-converted",
+        `the targets of ${held.identity.vmPath} hold no conversion that could be taken back`,
+      );
+    }
+    return await withRun(held, async (run, undo) => {
+      const { config, reporter } = run;
       const work = undo.use("clear the work folder", await makeWorkFolder(run));
       const engine = undo.use("stop the copy engine", openEngine(config));
       reporter.stage("Transfer", "bringing the old bytes back");
@@ -38,8 +38,8 @@ export async function runRollback(context: Omit<CycleContext, "shared">): Promis
         refuseForeignWrites(run, disks),
       );
       return summaryOf(run, restored);
-    }),
-  );
+    });
+  });
 }
 
 /** A guest that was started on the targets has written elsewhere too: the old bytes alone would not undo that. */

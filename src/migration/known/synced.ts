@@ -8,6 +8,7 @@ import { parseTargets } from "../../nbd/target/target.ts";
 import { prepareTargetTls, type TargetTls, type TargetTlsOptions } from "../../nbd/target/tls.ts";
 import { targetIdentity, uriOfIdentity } from "../../nbd/target/uri.ts";
 import type { DiskRecord } from "../../state/disk-records.ts";
+import { ownedByOther } from "../../state/targets.ts";
 import type { UndoStack } from "../../undo.ts";
 import { otherTarget } from "../cycle/decision.ts";
 import { findForeignWrite } from "../cycle/guard.ts";
@@ -65,6 +66,23 @@ export async function findSyncedDisks(held: Held, undo: UndoStack): Promise<Sync
   return { disks, tls: tls.endpointFields };
 }
 
+/**
+ * Of targets given by hand nothing is kept before they are seen to be there and nobody's: a mistake in a URI
+ * leaves no VM in the list. @throws as `findSyncedDisks`
+ */
+export async function lookAtGiven(held: KnownVm): Promise<void> {
+  const { identity, state } = held;
+  if (!isByHand(identity)) return;
+  const wanted = givenDisks(held);
+  const uris = wanted.map(({ uri }) => uri);
+  await using tls = await prepareTargetTls(tlsOptionsOf(held), uris);
+  for (const { deviceKey, target } of await look(held, wanted, tls)) {
+    const named = { deviceKey, names: target.names.lasting };
+    const owner = state.targets.findOtherOwner(identity, named);
+    if (owner !== undefined) throw ownedByOther(named, owner);
+  }
+}
+
 /** What `--nbd-tls-…` say. */
 export function tlsOptionsOf({ config }: Pick<KnownVm, "config">): TargetTlsOptions {
   return {
@@ -83,7 +101,7 @@ interface WantedDisk {
   readonly record?: DiskRecord;
 }
 
-function givenDisks({ config }: Held): WantedDisk[] {
+function givenDisks({ config }: KnownVm): WantedDisk[] {
   return config.disk!.map((uri, key) => ({ key, label: `--disk ${uri}`, capacityBytes: 0, uri }));
 }
 
@@ -136,7 +154,7 @@ function notInSync(why: string): MigratekitError {
 }
 
 async function look(
-  { config, logger, signal }: Held,
+  { config, logger, signal }: KnownVm,
   wanted: readonly WantedDisk[],
   tls: TargetTls,
 ): Promise<SyncedDisk[]> {
