@@ -65,6 +65,17 @@ export async function tortureConversions({ seed, rounds, log }: ConversionTortur
   return report;
 }
 
+/** When a child is killed: `writes soon` is so early that it cannot have ended, at the rate that it is given. */
+type Fate = "lives" | "at any time" | "writes" | "writes soon";
+const soonMs = 100;
+
+/** Of each four rounds the first is killed for certain, and the second lives. */
+function fateOf(round: number, random: Random): Fate {
+  if (round % 4 === 0) return "writes soon";
+  if (round % 4 === 1 || random.chance(0.15)) return "lives";
+  return random.chance(0.5) ? "writes" : "at any time";
+}
+
 async function startNbd(servers: AsyncDisposableStack, file: string, folder: string) {
   const exports = [{ name: "volume", file }];
   return servers.use(await startNbdServer({ folder: join(folder, "nbd-server"), exports }));
@@ -108,10 +119,9 @@ class Place {
   /** One action, killed at random or not; then the next command; then all is looked at. */
   async round(disks: readonly Disk[], random: Random, report: ConversionReport): Promise<void> {
     const action = this.#phase() === "converted" ? "rollback" : "apply";
-    const kill = random.chance(0.7);
-    const killed = await this.#run(action, disks, kill ? random : undefined, report);
+    const killed = await this.#run(action, disks, fateOf(report.rounds, random), random, report);
     for (let again = 0; again < 2 && random.chance(0.3); again++) {
-      await this.#run("settle", disks, random, report);
+      await this.#run("settle", disks, "at any time", random, report);
     }
     await this.#run("settle", disks);
     const phase = this.#phase();
@@ -137,6 +147,7 @@ class Place {
   async #run(
     action: ConversionJob["action"],
     disks: readonly Disk[],
+    fate: Fate = "lives",
     random?: Random,
     report?: ConversionReport,
   ): Promise<boolean> {
@@ -167,12 +178,11 @@ class Place {
       complaint += text;
     });
     const closed = once(child, "close");
-    if (random !== undefined) {
-      // Half of the time as soon as targets are written, else at any time at all.
-      const inWriting = action !== "settle" && random.chance(0.5);
-      const delayMs = random.below(inWriting ? 1_000 : this.#fullMs);
+    if (random !== undefined && fate !== "lives") {
+      const inWriting = fate !== "at any time";
+      const mostMs = inWriting ? (fate === "writes" ? 1_000 : soonMs) : this.#fullMs;
       await Promise.race([closed, inWriting ? writing : undefined]);
-      await Promise.race([closed, sleep(delayMs)]);
+      await Promise.race([closed, sleep(random.below(mostMs))]);
       child.kill("SIGKILL");
     }
     const [code, signal] = await closed;
