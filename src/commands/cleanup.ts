@@ -1,7 +1,10 @@
 import { exitCodes, MigratekitError } from "../errors.ts";
+import { redact } from "../logger.ts";
+import { nextSteps } from "../migration/account/next-step.ts";
 import { type CleanupSummary, type Leftover, runCleanup } from "../migration/cleanup/cleanup.ts";
 import { confirm } from "../report/ask.ts";
 import type { CommandContext } from "../report/context.ts";
+import { nextLine } from "../report/ending/text.ts";
 import { printFailure, printJson } from "../report/json/json.ts";
 import { counted } from "../text.ts";
 
@@ -12,16 +15,21 @@ export async function run({ config, logger, signal }: CommandContext): Promise<n
   const failed = summary.vms.flatMap(({ leftovers }) =>
     leftovers.filter(({ outcome }) => outcome === "failed"),
   );
-  if (!config.json) process.stdout.write(cleanupText(summary));
+  const status = failed[0] === undefined ? "completed" : "failed";
+  const next = nextSteps({ config, status });
+  if (!config.json) {
+    const closing = next.map((step) => `${nextLine(step)}\n`).join("");
+    process.stdout.write(redact(`${cleanupText(summary)}${closing}`));
+  }
   if (failed[0] === undefined) {
-    if (config.json) printJson({ status: "completed", exit_code: exitCodes.success, ...summary });
+    if (config.json) printJson({ status, exit_code: exitCodes.success, ...summary, next });
     return exitCodes.success;
   }
   const error = new MigratekitError(
     "vsphere-task-failed",
     `${counted(failed.length, "snapshot")} could not be removed; ${failed[0].what}: ${failed[0].reason}`,
   );
-  if (config.json) printFailure(error, summary);
+  if (config.json) printFailure(error, { ...summary, next });
   throw error;
 }
 

@@ -1,6 +1,7 @@
 import { exitCodes } from "../errors.ts";
 import { Interruption } from "../interruption.ts";
 import { addSecret } from "../logger.ts";
+import { nextSteps } from "../migration/account/next-step.ts";
 import { runCycle } from "../migration/cycle/cycle.ts";
 import { exitCodeOf, runList } from "../migration/list/list.ts";
 import { readVmList } from "../migration/list/read-list.ts";
@@ -39,9 +40,12 @@ async function migrateList(context: CommandContext, path: string): Promise<numbe
   const results = await runList({ config, logger, signal, report: progress.report }, vms);
   view.stop();
   const durationMs = performance.now() - startedMs;
-  if (config.json) printJson(listDocument(results, durationMs));
-  else process.stdout.write(listText(results, durationMs));
   const interrupted = results.find(({ error }) => error instanceof Interruption);
+  const well = results.every(({ status }) => status === "completed");
+  const status = interrupted ? "interrupted" : well ? "completed" : "failed";
+  const next = nextSteps({ config, status });
+  if (config.json) printJson({ ...listDocument(results, durationMs), next });
+  else process.stdout.write(listText(results, durationMs, next));
   if (interrupted) {
     markTold(interrupted.error);
     throw interrupted.error;

@@ -1,8 +1,10 @@
 /** The end of a list of VMs, for people and as the one document of `--json`. */
-import { MigratekitError, messageOf } from "../errors.ts";
+import type { NextStep } from "../ending.ts";
+import { exitCodes, MigratekitError, messageOf } from "../errors.ts";
 import { redact } from "../logger.ts";
 import { exitCodeOf, type VmResult } from "../migration/list/list.ts";
 import { counted, formatBytes, formatDuration } from "../text.ts";
+import { nextLine } from "./ending/text.ts";
 import { errorDocument } from "./json/json.ts";
 import { table } from "./table.ts";
 
@@ -12,6 +14,7 @@ export function listDocument(results: readonly VmResult[], durationMs: number) {
   const completed = count("completed");
   return {
     status: completed === results.length ? "completed" : "failed",
+    exit_code: codeToExitWith(results),
     vm_count: results.length,
     completed_count: completed,
     failed_count: count("failed"),
@@ -30,7 +33,11 @@ export function listDocument(results: readonly VmResult[], durationMs: number) {
 }
 
 /** A row for each VM; cause and remedy of each failure under it; how many of each at the end. */
-export function listText(results: readonly VmResult[], durationMs: number): string {
+export function listText(
+  results: readonly VmResult[],
+  durationMs: number,
+  next: readonly NextStep[],
+): string {
   const rows = results.map(({ vm, status, ending, error, durationMs: ms }) => [
     vm.name,
     status === "failed" ? `failed [${errorDocument(error).code}]` : status.replace("_", " "),
@@ -43,8 +50,15 @@ export function listText(results: readonly VmResult[], durationMs: number): stri
   const completed = results.filter(({ status }) => status === "completed").length;
   return redact(
     `${table(["VM", "ending", "sync", "disks", ...words, "time"], rows)}${failures.join("")}` +
-      `${completed} of ${counted(results.length, "VM")} completed in ${formatDuration(durationMs / 1000)}\n`,
+      `${completed} of ${counted(results.length, "VM")} completed in ${formatDuration(durationMs / 1000)}\n` +
+      next.map((step) => `${nextLine(step)}\n`).join(""),
   );
+}
+
+/** That of the process: a signal's, else the first in the list's order that failed. */
+function codeToExitWith(results: readonly VmResult[]): number {
+  const codes = results.map(exitCodeOf).filter((code) => code !== exitCodes.success);
+  return codes.find((code) => code > 128) ?? codes[0] ?? exitCodes.success;
 }
 
 const words = ["planned", "read", "written", "zeroed", "unchanged"] as const;

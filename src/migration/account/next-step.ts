@@ -57,6 +57,10 @@ function afterSuccess(config: Ended["config"]): NextStep[] {
       ];
     case "verify":
       return [{ why: "to copy what changes from now on", command: commandLine(config, "migrate") }];
+    case "cleanup":
+      return config.typed.get("dry-run") === true
+        ? [{ why: "to remove it", command: commandLine(config, "cleanup") }]
+        : [];
     case "check":
       return [{ why: "to copy", command: commandLine(config, "migrate") }];
     default:
