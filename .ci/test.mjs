@@ -30,8 +30,8 @@ const overduePollMs = 1_000;
 const endOfChildrenMs = 3_000;
 const insideVariable = "MIGRATEKIT_TEST_INSIDE";
 const wholeRuns = ["test/e2e/", "test/package/", "test/torture/"];
-/** The folders whose tests start the executable: test/lab/run-cli.ts. */
-const executableVariable = "MIGRATEKIT_TEST_EXECUTABLE";
+/** The folders whose tests start the executable (test/lab/run-cli.ts); no name that migratekit would wonder at. */
+const executableVariable = "TESTS_OF_EXECUTABLE";
 
 async function main(args) {
   const flags = args.filter((arg) => arg.startsWith("-") && arg !== "--executable");

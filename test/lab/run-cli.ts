@@ -15,7 +15,7 @@ export const cliCommand = commandFor(process.argv[1] ?? "", process.env);
 
 /** `test` is the file that runs; `npm test` says in which folders tests start what it has built. */
 export function commandFor(test: string, env: NodeJS.ProcessEnv): readonly [string, ...string[]] {
-  const folders = env.MIGRATEKIT_TEST_EXECUTABLE?.split(" ").filter(Boolean) ?? [];
+  const folders = env.TESTS_OF_EXECUTABLE?.split(" ").filter(Boolean) ?? [];
   const built = folders.some((folder) => relative(root, test).startsWith(folder));
   const executable =
     env.MIGRATEKIT_TEST_BINARY ?? (built ? join(root, "dist/migratekit") : undefined);

@@ -72,7 +72,7 @@ suite("npm test", { concurrency: 2 }, () => {
   });
 
   test("tells tests of whole runs to drive the executable, where --executable is given", () => {
-    const body = `console.log("<" + process.env.MIGRATEKIT_TEST_EXECUTABLE + ">"); throw 1;`;
+    const body = `console.log("<" + process.env.TESTS_OF_EXECUTABLE + ">"); throw 1;`;
     assert.match(verdictOn(body).output, /<>/);
     const { output } = verdictOn(body, {}, ["--executable"]);
     assert.match(output, /<test\/e2e\/ test\/package\/ test\/torture\/>/);
