@@ -25,7 +25,7 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const pattern = "**/*.test.ts";
 const concurrency = 2;
 /** For a file as a whole: Node's own timeout ends a test but not a process that lives on after it. */
-const fileTimeoutMs = 15 * 60_000;
+const fileTimeoutMs = 25 * 60_000;
 const overduePollMs = 1_000;
 const endOfChildrenMs = 3_000;
 const insideVariable = "MIGRATEKIT_TEST_INSIDE";

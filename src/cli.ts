@@ -19,6 +19,7 @@ const commands: Record<CommandName, () => Promise<CommandModule>> = {
   check: () => import("./commands/check.ts"),
   verify: () => import("./commands/verify.ts"),
   cutover: () => import("./commands/cutover.ts"),
+  rehearse: () => import("./commands/rehearse.ts"),
   convert: () => import("./commands/convert.ts"),
   rollback: () => import("./commands/rollback.ts"),
   cleanup: () => import("./commands/cleanup.ts"),

@@ -11,6 +11,7 @@ export const commandNames = [
   "check",
   "verify",
   "cutover",
+  "rehearse",
   "convert",
   "rollback",
   "cleanup",
@@ -65,7 +66,7 @@ const connected = ["migrate", "check", "verify", "cutover", "cleanup"] as const;
 const copying = ["migrate", "check", "verify", "cutover"] as const;
 const syncing = ["migrate", "check", "cutover"] as const;
 /** Those that work on the targets alone. */
-const converting = ["convert", "rollback"] as const;
+const converting = ["rehearse", "convert", "rollback"] as const;
 /** Those that have settings at all. */
 const settled = [...connected, ...converting, "list", "status", "history", "config"] as const;
 
@@ -212,7 +213,7 @@ export const options = {
     {
       group: "target",
       describe: "write to targets without flush: a power cut there may undo what is called done",
-      commands: [...copying, "convert"],
+      commands: [...copying, "rehearse", "convert"],
       parse: type.flag,
       fallback: "false",
     },
@@ -494,14 +495,14 @@ export const options = {
     group: "guest",
     value: "KIND",
     describe: "of the machine: bios or uefi; absent: as vSphere had it",
-    commands: ["convert"],
+    commands: ["rehearse", "convert"],
     parse: type.oneOf("bios", "uefi"),
   }),
   mac: define({
     group: "guest",
     value: "MAC[=ADDRESS]",
     describe: "a network card, with its static address; may be given again",
-    commands: ["convert"],
+    commands: ["rehearse", "convert"],
     parse: type.networkCards,
     repeatable: true,
   }),
@@ -519,7 +520,7 @@ export const options = {
     group: "guest",
     value: "FILE|DIR",
     describe: "drivers for Windows: virtio-win's ISO, or a folder with what is on it",
-    commands: ["convert", "check"],
+    commands: ["rehearse", "convert", "check"],
     parse: type.text,
     fallbackNote: "virt-v2v's own place",
   }),
@@ -528,7 +529,7 @@ export const options = {
       group: "guest",
       value: "single|first|DEVICE",
       describe: "which operating system of several on the disks is converted, by its root",
-      commands: ["convert"],
+      commands: ["rehearse", "convert"],
       parse: type.guestRoot,
       fallback: "single",
     },
@@ -539,7 +540,7 @@ export const options = {
       group: "guest",
       value: "TIME",
       describe: "how long a conversion may take",
-      commands: ["convert"],
+      commands: ["rehearse", "convert"],
       parse: type.duration,
       fallback: "1h",
     },
@@ -550,12 +551,40 @@ export const options = {
       group: "guest",
       value: "SIZE",
       describe: "how much room a conversion may take for what it changes, before it is applied",
-      commands: ["convert"],
+      commands: ["rehearse", "convert"],
       parse: type.size,
       fallback: "32G",
     },
     "defaulted",
   ),
+  boot: define(
+    {
+      group: "guest",
+      describe: "start the converted guest too, on the hardware that it will have, and watch it",
+      commands: ["rehearse"],
+      parse: type.flag,
+      fallback: "false",
+    },
+    "defaulted",
+  ),
+  "boot-timeout": define(
+    {
+      group: "guest",
+      value: "TIME",
+      describe: "how long it may take until it is seen to be up",
+      commands: ["rehearse"],
+      parse: type.duration,
+      fallback: "10m",
+    },
+    "defaulted",
+  ),
+  screenshot: define({
+    group: "guest",
+    value: "FILE",
+    describe: "keep a picture of its screen, a PNG (with --boot)",
+    commands: ["rehearse"],
+    parse: type.text,
+  }),
   "accept-look": define(
     {
       group: "guest",

@@ -76,6 +76,15 @@ export const commandTexts: Record<CommandName, CommandText> = {
       "Syncs until the rest is small, shuts the guest down, syncs once more and leaves the VM off.",
     examples: ["migratekit cutover --config web01.yaml --max-downtime 2m"],
   },
+  rehearse: {
+    summary: "would the cutover boot, and how long would it take? Changes no target",
+    description:
+      "Between two syncs, converts the guest on overlays over its targets that are thrown away, and with --boot starts it on the hardware that it will have, without a network. Says whether it boots and what a cutover would take. Needs neither vCenter nor CloudStack.",
+    examples: [
+      "migratekit rehearse --config web01.yaml",
+      "migratekit rehearse --config web01.yaml --boot --screenshot web01.png",
+    ],
+  },
   convert: {
     summary: "make the guest on the targets boot in CloudStack: all disks or none",
     description:

@@ -34,7 +34,12 @@ const floors = [
   ["src/migration/vm"],
   ["src/migration/cycle"],
   ["src/migration/known"],
-  ["src/migration/check", "src/migration/verify", "src/migration/convert"],
+  [
+    "src/migration/check",
+    "src/migration/verify",
+    "src/migration/convert",
+    "src/migration/rehearse",
+  ],
   ["src/migration/cutover", "src/migration/cleanup", "src/migration/list"],
   ["src/report", "src/manual"],
   ["src/commands", "src/version.ts"],

@@ -1,7 +1,7 @@
 import { exitCodes } from "../errors.ts";
 import { type ConversionSummary, runConversion } from "../migration/convert/convert.ts";
 import type { CommandContext } from "../report/context.ts";
-import { appliedText, conversionText } from "../report/conversion-text.ts";
+import { appliedText, conversionText } from "../report/conversion/conversion.ts";
 import { printFailure, printJson } from "../report/json/json.ts";
 import { reported, withoutSync } from "../report/report.ts";
 

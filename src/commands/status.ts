@@ -12,6 +12,7 @@ import { factsText, type ShownJob, statusText } from "../report/status-text.ts";
 import { sheetOf } from "../report/table.ts";
 import { reportOnly } from "../report-only.ts";
 import type { CutOver } from "../state/cut-over.ts";
+import type { StoredRehearsal } from "../state/machine/rehearsals.ts";
 import { State } from "../state/state.ts";
 import type { VmIdentity } from "../state/vm-identity.ts";
 
@@ -32,25 +33,27 @@ export async function run(context: CommandContext): Promise<number> {
 /** What the VMA API knows of the job, and what is known here of its VM. @throws as `fetchProgress` */
 async function readJob({ config, logger, signal }: CommandContext, jobId: string) {
   const job = await fetchProgress(config.vmaUrl, jobId, { signal });
-  return { ...job, ...cutOverOfJob(config, logger, jobId) };
+  return { ...job, ...knownOfJob(config, logger, jobId) };
 }
 
 /**
- * The cutover of the job's VM, from the state directory: the VM of the last run under the job; of a job that
- * no run here had, the VM at `--vmware-path`, where one alone is known there.
+ * Cutover and rehearsal of the job's VM, from the state directory: the VM of the last run under the job; of a
+ * job that no run here had, the VM at `--vmware-path`, where one alone is known there.
  */
-function cutOverOfJob(
+function knownOfJob(
   config: CommandContext["config"],
   logger: Logger,
   jobId: string,
-): { readonly cutOver?: CutOver } {
+): Pick<ShownJob, "cutOver" | "rehearsed"> {
   let cutOver: CutOver | undefined;
-  reportOnly(logger, "whether the VM was cut over is not known", () => {
+  let rehearsed: StoredRehearsal | undefined;
+  reportOnly(logger, "whether the VM was rehearsed or cut over is not known", () => {
     using state = State.openExisting(config.stateDir);
     const vm = state?.findVmOfJob(jobId) ?? (state && onlyVm(vmsAt(state, config)));
     cutOver = vm && state?.readCutOver(vm);
+    rehearsed = vm && state?.rehearsals.read(vm);
   });
-  return cutOver ? { cutOver } : {};
+  return { ...(cutOver && { cutOver }), ...(rehearsed && { rehearsed }) };
 }
 
 function onlyVm(vms: readonly VmIdentity[]): VmIdentity | undefined {

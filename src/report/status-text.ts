@@ -2,12 +2,15 @@
 
 import type { JobProgress } from "../progress/vma/status.ts";
 import type { CutOver } from "../state/cut-over.ts";
+import type { StoredRehearsal } from "../state/machine/rehearsals.ts";
 import { formatBytesOf, formatDuration, formatRate } from "../text.ts";
+import { ageText } from "./overview/overview-text.ts";
 import { bar, type Sheet, table } from "./table.ts";
 
 /** A job, and what is known here of its VM. */
 export interface ShownJob extends JobProgress {
   readonly cutOver?: CutOver;
+  readonly rehearsed?: Pick<StoredRehearsal, "at" | "runId" | "verdict">;
 }
 
 /** What a line has besides the bar: name, percentage, bytes, rate and the space between. */
@@ -54,9 +57,15 @@ export function factsText(job: ShownJob): string {
     job.totalBytes > 0 ? formatBytesOf(job.bytesTransferred, job.totalBytes) : undefined,
     underway && rate ? formatRate(rate) : undefined,
     underway && job.etaSeconds ? `${formatDuration(job.etaSeconds)} left` : undefined,
+    job.rehearsed && rehearsedText(job.rehearsed),
     job.cutOver && `cut over at ${job.cutOver.at} (run ${job.cutOver.runId})`,
   ];
   return `${job.jobId}: ${facts.filter((fact) => fact !== undefined && fact !== "").join(", ")}`;
+}
+
+/** `rehearsed, boots, 4 d ago`. */
+function rehearsedText({ verdict, at }: NonNullable<ShownJob["rehearsed"]>): string {
+  return `rehearsed, ${verdict.replaceAll("-", " ")}, ${ageText(at, Date.now())}`;
 }
 
 /** The service speaks of megabytes, we of bytes. */

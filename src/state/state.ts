@@ -5,6 +5,7 @@ import { JournalStore } from "./journal.ts";
 import { LateWriteStore } from "./late-writes.ts";
 import { ConversionStore } from "./machine/conversions.ts";
 import { MachineStore } from "./machine/machine.ts";
+import { RehearsalStore } from "./machine/rehearsals.ts";
 import { RunStore } from "./runs.ts";
 import { readSyncTotals, type VmTotals } from "./sync-totals.ts";
 import { TargetStore } from "./targets.ts";
@@ -17,6 +18,7 @@ export class State implements Disposable {
   readonly records: DiskRecords;
   readonly machines: MachineStore;
   readonly conversions: ConversionStore;
+  readonly rehearsals: RehearsalStore;
   readonly journals: JournalStore;
   readonly lateWrites: LateWriteStore;
   readonly runs: RunStore;
@@ -28,6 +30,7 @@ export class State implements Disposable {
     this.records = new DiskRecords(database);
     this.machines = new MachineStore(database);
     this.conversions = new ConversionStore(database);
+    this.rehearsals = new RehearsalStore(database);
     this.journals = new JournalStore(database);
     this.lateWrites = new LateWriteStore(database);
     this.runs = new RunStore(database);

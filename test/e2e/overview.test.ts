@@ -119,10 +119,12 @@ test("a rehearsal that the state knows is shown, one that failed is trouble", as
   const start = { command: "rehearse", version: "0", lockToken: "none" };
   const good = state.runs.startRun(vm, start);
   state.runs.finishRun(good, { status: "completed" });
+  state.rehearsals.write(vm, { runId: good, verdict: "boots", result: {} });
   const bad = state.runs.startRun(vm, start);
   state.runs.finishRun(bad, { status: "failed", errorCode: "bug", message: "it would not boot" });
   const [found] = await list("--vmware-path", web.path);
   assert.equal(found!.rehearsed!.run_id, good);
+  assert.equal(found!.rehearsed!.verdict, "boots");
   assert.match(found!.trouble.join(), /\(rehearse, .* failed \[bug\]: it would not boot/);
 });
 

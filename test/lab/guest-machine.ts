@@ -41,9 +41,9 @@ export async function startMachine(spec: MachineSpec): Promise<GuestMachine> {
     ...["-accel", hasKvm() ? "kvm" : "tcg", "-cpu", "max", "-m", "768", "-smp", "1"],
     ...(await firmwareArgs(spec, folder)),
     ...(spec.hardware === "vmware" ? vmwareArgs(spec) : virtioArgs(spec)),
-    ...spec.disks.flatMap(({ path, format = "raw" }, index) => [
+    ...spec.disks.flatMap((disk, index) => [
       "-drive",
-      `if=none,id=disk${index},format=${format},file=${path.replaceAll(",", ",,")},snapshot=on`,
+      `if=none,id=disk${index},${imageText(disk)}`,
     ]),
     // A cable that leads nowhere.
     ...["-netdev", "hubport,id=lan,hubid=0"],
@@ -59,10 +59,11 @@ export async function startMachine(spec: MachineSpec): Promise<GuestMachine> {
 }
 
 /** ens192, as the guests of VMware know it, is the hot-plug slot of the first card. */
-function vmwareArgs({ disks, mac }: MachineSpec): string[] {
+function vmwareArgs({ disks, mac, firmware }: MachineSpec): string[] {
   return [
     ...["-machine", "q35", "-global", "ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off"],
     ...["-device", "pvscsi,id=scsi0"],
+    ...(firmware === "uefi" ? firmwareView(disks) : []),
     ...disks.flatMap((_, index) => [
       "-device",
       `scsi-hd,bus=scsi0.0,scsi-id=${index},drive=disk${index}${index === 0 ? ",bootindex=1" : ""}`,
@@ -70,6 +71,21 @@ function vmwareArgs({ disks, mac }: MachineSpec): string[] {
     ...["-device", "pcie-root-port,id=port192,slot=192,chassis=1"],
     ...["-device", `vmxnet3,bus=port192,netdev=lan,mac=${mac},romfile=`],
   ];
+}
+
+/**
+ * OVMF as distributions build it has no driver for pvscsi, which VMware's firmware has. So it finds the same
+ * disks at AHCI as well, for which the guests' kernel in turn has no driver.
+ */
+function firmwareView(disks: MachineSpec["disks"]): string[] {
+  return disks.flatMap((disk, index) => [
+    ...["-drive", `if=none,id=view${index},${imageText(disk)}`],
+    ...["-device", `ide-hd,bus=ide.${index},drive=view${index}`],
+  ]);
+}
+
+function imageText({ path, format = "raw" }: MachineSpec["disks"][number]): string {
+  return `format=${format},file=${path.replaceAll(",", ",,")},snapshot=on`;
 }
 
 function virtioArgs({ disks, mac, machine = "pc" }: MachineSpec): string[] {
@@ -105,7 +121,7 @@ async function bootEntry(loader: string, folder: string): Promise<string[]> {
   const lines = [0, 1, 2, 3].map(
     (n) => `if exist fs${n}:${path} then\r\n  fs${n}:${path}\r\nendif\r\n`,
   );
-  await writeFile(join(volume, "startup.nsh"), `connect -r\r\nmap -r\r\n${lines.join("")}`);
+  await writeFile(join(volume, "startup.nsh"), lines.join(""));
   return [
     ...["-drive", `if=none,id=entry,format=raw,file=fat:${volume},readonly=on`],
     ...["-device", "nec-usb-xhci", "-device", "usb-storage,drive=entry,removable=on"],

@@ -54,8 +54,9 @@ export interface SignsOfLife {
 }
 
 const lookIntervalMs = 1_000;
-/** Once it is clear that it boots: for the signs that come a little later. */
-const settleMs = 20_000;
+/** Once it is clear that it boots: for the signs that come a little later, more where all is slow. */
+const settleLeastMs = 20_000;
+const settlePart = 0.2;
 /** Once it is clear that it does not: for the words that explain it. */
 const lastWordsMs = 2_000;
 const tailLines = 15;
@@ -175,7 +176,7 @@ async function watch({ qemu, look, plan, startedMs, options }: Watch): Promise<S
     seen = await look();
     judgement = judge(seen);
     if (judgement.verdict === "boots") bootMs ??= elapsedMs();
-    if (bootMs !== undefined && elapsedMs() > bootMs + settleMs) break;
+    if (bootMs !== undefined && elapsedMs() > bootMs + settleMs(bootMs)) break;
   }
   if (judgement.verdict === "will-not-boot" && !qemu.off) await sleep(lastWordsMs);
   const screenshot = await takePicture(qemu, options);
@@ -198,6 +199,10 @@ async function watch({ qemu, look, plan, startedMs, options }: Watch): Promise<S
     durationMs: Math.round(elapsedMs()),
     bootMs: bootMs === undefined ? undefined : Math.round(bootMs),
   };
+}
+
+function settleMs(bootMs: number): number {
+  return Math.max(settleLeastMs, bootMs * settlePart);
 }
 
 /** A picture that cannot be taken does not change what was seen. */

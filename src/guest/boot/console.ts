@@ -10,7 +10,8 @@ export interface ConsoleSigns {
 }
 
 const kernelLine = /Linux version \d+\.\d+|^\[ +\d+\.\d{6}\] /m;
-const loginLine = /^\S[^\n]* login: *$/m;
+/** The kernel and services may write on behind the prompt. */
+const loginLine = /^(?!Last\b)\S+ login: /m;
 const serviceLine = /Reached target .*(multi-user|graphical)/im;
 
 /** Each with what it means; the first that is met counts. */

@@ -1,22 +1,13 @@
 /** `migratekit convert`: overlays, conversion, verdict; and only then onto the targets. */
 import { join, resolve } from "node:path";
 import { MigratekitError } from "../../errors.ts";
-import {
-  type Conversion,
-  convertGuest,
-  type GuestDisk,
-  makeOverlays,
-  makeWorkFolder,
-} from "../../guest/guest.ts";
+import type { Conversion } from "../../guest/guest.ts";
 import { type Applied, applyOverlays } from "../apply/apply.ts";
-import { convertedError } from "../apply/settle.ts";
 import { openEngine } from "../engine.ts";
 import { conversionDocument } from "../known/document.ts";
-import { hardwareOf } from "../known/hardware.ts";
-import { withKnownVm } from "../known/known.ts";
-import { findSyncedDisks, lookAtGiven, type SyncedDisk, tlsOptionsOf } from "../known/synced.ts";
+import { withConvertedGuest } from "../known/on-overlays.ts";
+import { type SyncedDisk, tlsOptionsOf } from "../known/synced.ts";
 import type { CycleContext } from "../vm/held-vm.ts";
-import { withRun } from "../vm/run.ts";
 
 export interface ConversionSummary {
   readonly vm: { readonly path: string; readonly instance_uuid: string };
@@ -42,53 +33,31 @@ export async function runConversion(
   context: Omit<CycleContext, "shared">,
   onVerdict: (summary: ConversionSummary) => void,
 ): Promise<ConversionSummary> {
-  return await withKnownVm(context, async (held) => {
-    if (held.conversion !== undefined) throw convertedError(held.identity, held.conversion);
-    const hardware = hardwareOf(held);
-    await lookAtGiven(held);
-    return await withRun(held, async (run, undo) => {
-      const { config, identity, reporter, logger, signal, runId } = run;
-      const { disks, tls } = await findSyncedDisks(run, undo);
-      const work = undo.use("clear the work folder", await makeWorkFolder({ logger }));
-      reporter.stage("StartExports", "making overlays");
-      const overlays = await makeOverlays(disks.map(guestDisk), work, { logger, signal, tls });
-      reporter.stage("Transfer", "converting the guest");
-      const conversion = await convertGuest(overlays, hardware, {
-        work,
-        logger,
-        signal,
-        timeoutMs: config.convertTimeout,
-        overlayBytesMax: config.overlayMax,
-        root: config.guestRoot,
-        ...(config.virtioWin === undefined ? {} : { virtioWin: resolve(config.virtioWin) }),
-      });
-      const summary = {
-        vm: { path: identity.vmPath, instance_uuid: identity.instanceUuid },
-        run_id: runId,
-        conversion: conversionDocument(conversion),
-      };
-      onVerdict(summary);
-      refuse(conversion, config.acceptLook);
-      reporter.stage("Finalize", "writing to the targets");
-      const engine = undo.use("stop the copy engine", openEngine(config));
-      const toConvert = disks.map((disk, index) => ({
-        ...written(disk),
-        overlay: overlays[index]!.path,
-      }));
-      const applied = await applyOverlays({ ...run, engine, work }, toConvert, {
-        runId,
-        keepOld: resolve(config.keepOld ?? join(config.stateDir, "old-bytes")),
-        bytesMax: config.keepOldMax,
-        tls: tlsOptionsOf(run),
-        result: summary.conversion,
-      });
-      return { ...summary, applied: appliedDocument(applied, disks) };
+  return await withConvertedGuest(context, async (run, converted, undo) => {
+    const { config, identity, reporter, runId } = run;
+    const { conversion, disks, overlays, work } = converted;
+    const summary = {
+      vm: { path: identity.vmPath, instance_uuid: identity.instanceUuid },
+      run_id: runId,
+      conversion: conversionDocument(conversion),
+    };
+    onVerdict(summary);
+    refuse(conversion, config.acceptLook);
+    reporter.stage("Finalize", "writing to the targets");
+    const engine = undo.use("stop the copy engine", openEngine(config));
+    const toConvert = disks.map((disk, index) => ({
+      ...written(disk),
+      overlay: overlays[index]!.path,
+    }));
+    const applied = await applyOverlays({ ...run, engine, work }, toConvert, {
+      runId,
+      keepOld: resolve(config.keepOld ?? join(config.stateDir, "old-bytes")),
+      bytesMax: config.keepOldMax,
+      tls: tlsOptionsOf(run),
+      result: summary.conversion,
     });
+    return { ...summary, applied: appliedDocument(applied, disks) };
   });
-}
-
-function guestDisk({ diskId, capacityBytes, target }: SyncedDisk): GuestDisk {
-  return { diskId, capacityBytes, uri: target.endpoint.uri };
 }
 
 function written({ deviceKey, diskId, target }: SyncedDisk) {

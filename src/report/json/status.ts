@@ -15,6 +15,11 @@ export function statusDocument(job: ShownJob) {
     eta_seconds: job.etaSeconds,
     error_message: job.errorMessage,
     cut_over: job.cutOver && { at: job.cutOver.at, run_id: job.cutOver.runId },
+    rehearsed: job.rehearsed && {
+      at: job.rehearsed.at,
+      run_id: job.rehearsed.runId,
+      verdict: job.rehearsed.verdict,
+    },
     disks: job.disks.map((disk) => ({
       disk_id: disk.diskId,
       status: disk.status,

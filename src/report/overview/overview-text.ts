@@ -25,7 +25,7 @@ export function overviewText(vms: readonly KnownVm[], sheet: Sheet, nowMs: numbe
     age(vm.last_sync),
     vm.delta_bytes === undefined ? "-" : formatBytes(vm.delta_bytes),
     age(vm.verified),
-    age(vm.rehearsed),
+    rehearsedText(vm, nowMs),
     age(vm.converted),
     age(vm.cut_over),
   ]);
@@ -74,6 +74,12 @@ function shortNames(vms: readonly KnownVm[]): string[] {
     const paths = vms.filter((other) => other.vm_path === vm_path);
     return paths.length === 1 ? vm_path : `${vm_path} at ${endpoint}`;
   });
+}
+
+/** "boots, 4 d ago". */
+function rehearsedText({ rehearsed }: KnownVm, nowMs: number): string {
+  if (rehearsed === undefined) return "-";
+  return `${rehearsed.verdict.replaceAll("-", " ")}, ${ageText(rehearsed.at, nowMs)}`;
 }
 
 function runningText({ running }: KnownVm): string {

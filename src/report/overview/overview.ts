@@ -16,7 +16,8 @@ export interface KnownVm {
   readonly delta_bytes?: number;
   readonly running?: Running;
   readonly verified?: Done;
-  readonly rehearsed?: Done;
+  /** The newest rehearsal that came to a verdict. */
+  readonly rehearsed?: Done & { readonly verdict: string };
   /** Since then the targets hold a converted guest. */
   readonly converted?: Done;
   readonly cut_over?: Done;
@@ -67,7 +68,7 @@ function knownVm(state: State, stateDir: string, vm: VmIdentity): KnownVm {
   const run = liveRun(state, vm, holder);
   const sync = state.runs.lastCompleted(vm, syncs);
   const verified = state.runs.lastCompleted(vm, ["verify"]);
-  const rehearsed = state.runs.lastCompleted(vm, ["rehearse"]);
+  const rehearsed = state.rehearsals.read(vm);
   const cutOver = state.readCutOver(vm);
   const conversion = state.conversions.read(vm);
   return {
@@ -84,7 +85,9 @@ function knownVm(state: State, stateDir: string, vm: VmIdentity): KnownVm {
     ...(sync && syncTypeOf(sync) === "incremental" && { delta_bytes: plannedBytes(sync) }),
     ...(run && { running: runningAs(run, stateDir, vm) }),
     ...(verified && { verified: doneBy(verified) }),
-    ...(rehearsed && { rehearsed: doneBy(rehearsed) }),
+    ...(rehearsed && {
+      rehearsed: { at: rehearsed.at, run_id: rehearsed.runId, verdict: rehearsed.verdict },
+    }),
     ...(conversion?.phase === "converted" && {
       converted: { at: conversion.since, run_id: conversion.runId },
     }),

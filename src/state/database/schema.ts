@@ -255,6 +255,16 @@ export const migrations: readonly string[] = [
   `
   ALTER TABLE run ADD COLUMN ending TEXT;
   `,
+  // How the newest rehearsal of a VM went.
+  `
+  CREATE TABLE rehearsal (
+    vm_id INTEGER PRIMARY KEY REFERENCES vm (id),
+    run_id TEXT NOT NULL,
+    at TEXT NOT NULL,
+    verdict TEXT NOT NULL,
+    result TEXT NOT NULL
+  ) STRICT;
+  `,
 ];
 
 /** Brings an open database to the newest of `steps`, all of it in the caller's transaction. */

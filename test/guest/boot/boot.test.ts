@@ -1,77 +1,29 @@
 import assert from "node:assert/strict";
-import { existsSync, readdirSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { createInterface } from "node:readline";
 import { test } from "node:test";
-import { type BootOptions, bootGuest } from "../../../src/guest/boot/boot.ts";
-import type { Conversion } from "../../../src/guest/conversion.ts";
+import { bootGuest } from "../../../src/guest/boot/boot.ts";
 import { processesOf } from "../../../src/guest/work/processes.ts";
-import { makeWorkFolder, type WorkFolder } from "../../../src/guest/work/work.ts";
-import { createLogger } from "../../../src/logger.ts";
-import { runProgram } from "../../../src/run-program.ts";
-import { type TempDir, tempDir } from "../../temp-dir.ts";
-
-const logger = createLogger({ level: "silent", pretty: false });
-const mac = "00:50:56:8a:10:01";
-const diskBytes = 64 * 1024 * 1024;
-
-function conversionTo(firmware: "bios" | "uefi"): Conversion {
-  return {
-    verdict: "boots",
-    hardware: {
-      ...{ controller: "virtio", firmware, secureBoot: false },
-      machine: firmware === "uefi" ? "q35" : "pc",
-      nics: [{ mac, model: "virtio" }],
-    },
-    guest: { os: "unknown" },
-    repairs: [],
-    findings: [],
-    durationMs: 0,
-  };
-}
-
-/** An overlay over a disk that holds `content` at its start and nothing else. */
-async function overlayOver(content: Buffer, folder: TempDir, work: WorkFolder) {
-  const raw = join(folder.path, "disk.raw");
-  writeFileSync(raw, content);
-  truncateSync(raw, diskBytes);
-  const path = join(folder.path, "overlay.qcow2");
-  const args = ["create", "-q", "-f", "qcow2", "-F", "raw", "-b", raw, path];
-  const { exitCode } = await runProgram("qemu-img", args, { env: work.env });
-  assert.equal(exitCode, 0);
-  return {
-    disk: { diskId: "disk-2000", uri: "nbd://127.0.0.1/x", capacityBytes: diskBytes },
-    path,
-  };
-}
-
-function optionsFor(work: WorkFolder, more: Partial<BootOptions> = {}): BootOptions {
-  const machine = {
-    ...{ name: "web01", firmware: "bios" as const, secureBoot: false, cpus: 1, memoryMiB: 256 },
-    nics: [{ mac, addresses: [] }],
-  };
-  return {
-    work,
-    machine,
-    logger,
-    signal: new AbortController().signal,
-    timeoutMs: 120_000,
-    ...more,
-  };
-}
-
-/** Of a boot loader that stands still: hlt; jmp. */
-function haltingSector(): Buffer {
-  const sector = Buffer.alloc(512);
-  sector.set([0xf4, 0xeb, 0xfd]);
-  sector.set([0x55, 0xaa], 510);
-  return sector;
-}
+import { makeWorkFolder } from "../../../src/guest/work/work.ts";
+import { tempDir } from "../../temp-dir.ts";
+import { until } from "../../until.ts";
+import {
+  bootHalting,
+  conversionTo,
+  disk,
+  quietLogger as logger,
+  optionsFor,
+  overlayOver,
+} from "./halting-guest.ts";
 
 for (const firmware of ["bios", "uefi"] as const) {
   test(`a disk without a system does not boot with ${firmware}, and its picture is kept`, async () => {
     await using folder = await tempDir();
     await using work = await makeWorkFolder({ logger, parent: folder.path });
-    const overlay = await overlayOver(Buffer.alloc(0), folder, work);
+    const overlay = await overlayOver(Buffer.alloc(0), folder.path, work);
     const before = readFileSync(overlay.path);
     const screenshot = join(folder.path, "screen.png");
     const signs = await bootGuest(
@@ -98,12 +50,7 @@ for (const firmware of ["bios", "uefi"] as const) {
 test("a guest that only waits is given up when its time is over", async () => {
   await using folder = await tempDir();
   await using work = await makeWorkFolder({ logger, parent: folder.path });
-  const overlay = await overlayOver(haltingSector(), folder, work);
-  const signs = await bootGuest(
-    [overlay],
-    conversionTo("bios"),
-    optionsFor(work, { timeoutMs: 4_000 }),
-  );
+  const signs = await bootHalting(folder.path, work, { timeoutMs: 4_000 });
   assert.equal(signs.verdict, "unclear");
   assert.match(signs.reason, /no sign of life/);
   assert.ok(signs.durationMs >= 4_000);
@@ -112,14 +59,9 @@ test("a guest that only waits is given up when its time is over", async () => {
 test("a run that is stopped stops its guest", async () => {
   await using folder = await tempDir();
   await using work = await makeWorkFolder({ logger, parent: folder.path });
-  const overlay = await overlayOver(haltingSector(), folder, work);
   const stop = new AbortController();
   const reason = new Error("stopped");
-  const running = bootGuest(
-    [overlay],
-    conversionTo("bios"),
-    optionsFor(work, { signal: stop.signal }),
-  );
+  const running = bootHalting(folder.path, work, { signal: stop.signal });
   setTimeout(() => stop.abort(reason), 1_500);
   await assert.rejects(running, reason);
   assert.deepEqual(await processesOf(work.path), []);
@@ -128,7 +70,6 @@ test("a run that is stopped stops its guest", async () => {
 test("what QEMU says of a disk that it cannot open is told", async () => {
   await using folder = await tempDir();
   await using work = await makeWorkFolder({ logger, parent: folder.path });
-  const disk = { diskId: "disk-2000", uri: "nbd://127.0.0.1/x", capacityBytes: diskBytes };
   const path = join(folder.path, "not-there.qcow2");
   await assert.rejects(bootGuest([{ disk, path }], conversionTo("bios"), optionsFor(work)), {
     code: "boot-failed",
@@ -139,7 +80,7 @@ test("what QEMU says of a disk that it cannot open is told", async () => {
 test("a QEMU that is not installed is named with its package", async () => {
   await using folder = await tempDir();
   await using work = await makeWorkFolder({ logger, parent: folder.path });
-  const overlay = await overlayOver(Buffer.alloc(0), folder, work);
+  const overlay = await overlayOver(Buffer.alloc(0), folder.path, work);
   const options = optionsFor(work, { qemu: "/nowhere/qemu-system-x86_64" });
   await assert.rejects(bootGuest([overlay], conversionTo("bios"), options), {
     code: "guest-tool-missing",
@@ -149,4 +90,21 @@ test("a QEMU that is not installed is named with its package", async () => {
     readdirSync(folder.path).filter((name) => name.endsWith(".png")),
     [],
   );
+});
+
+test("the guest of a run that was killed is ended by the next one", async () => {
+  await using folder = await tempDir();
+  const fixture = join(import.meta.dirname, "fixtures/endless-boot.ts");
+  const killed = spawn(process.execPath, [fixture, folder.path], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  const [path] = (await once(createInterface({ input: killed.stdout }), "line")) as [string];
+  // QEMU makes its socket once it has been started for good.
+  await until("QEMU runs", () => existsSync(join(path, "qmp")));
+  killed.kill("SIGKILL");
+  await once(killed, "exit");
+  assert.notDeepEqual(await processesOf(path), []);
+  await using _next = await makeWorkFolder({ logger, parent: folder.path });
+  assert.deepEqual(await processesOf(path), []);
+  assert.equal(existsSync(path), false);
 });

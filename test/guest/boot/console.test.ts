@@ -24,6 +24,11 @@ for (const [title, text, up] of [
     "service",
   ],
   ["an older systemd's word", "[  OK  ] Reached target Multi-User System.\r\n", "service"],
+  [
+    "a prompt behind which others write on",
+    "\r\nweb01 login: [   71.2] cryptd: loaded\r\n",
+    "login",
+  ],
   ["another target", "[  OK  ] Reached target Local File Systems.\r\n", undefined],
   ["a last login that is only told of", "Last login: Mon Jan  1\r\n", undefined],
 ] as const) {

@@ -1,6 +1,6 @@
 /** A conversion for people: verdict, findings, repairs, and what the machine needs in CloudStack. */
-import type { ConversionSummary } from "../migration/convert/convert.ts";
-import { formatBytes, formatDuration } from "../text.ts";
+import type { ConversionSummary } from "../../migration/convert/convert.ts";
+import { formatBytes, formatDuration } from "../../text.ts";
 
 const verdicts = {
   boots: "boots",
