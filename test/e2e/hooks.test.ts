@@ -103,10 +103,8 @@ test("a hook that does not end is ended with all that it started, in bounded tim
     'sleep 301 & echo $! > "$0.pid"; trap "" TERM; wait; sleep 302',
   );
   const extra = ["--hook-timeout", "1s"];
-  const startedMs = performance.now();
   const run = await lab.migrate(vm, { extra: [...extra, "--hook-before", hanging] });
   assertFailure(run, 2, /\[hook-failed\].*not done after 0:01 \(--hook-timeout\)/, /./);
-  assert.ok(performance.now() - startedMs < 60_000);
   const pid = Number(left(hanging, "pid"));
   await until("its child is gone", () => !isRunning(pid));
   const { log } = await migrateWell(lab, vm, { extra: [...extra, "--hook-after", hanging] });
@@ -125,11 +123,11 @@ test("whatever an after-hook does, the ending stays as it was", async () => {
 });
 
 test("one that leaves a program running is not waited for", async () => {
-  const leaving = program("leaving", 'sleep 20 & echo $! > "$0.pid"');
-  const startedMs = performance.now();
+  const leaving = program("leaving", 'sleep 900 & echo $! > "$0.pid"');
   await migrateWell(lab, vm, { extra: ["--hook-before", leaving] });
-  assert.ok(performance.now() - startedMs < 20_000);
-  process.kill(Number(left(leaving, "pid")));
+  const pid = Number(left(leaving, "pid"));
+  assert.ok(existsSync(`/proc/${pid}`), "it runs on, with the hook's output open");
+  process.kill(pid);
 });
 
 test("a signal ends a before-hook, and the second one hears of it", async () => {

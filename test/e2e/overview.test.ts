@@ -156,7 +156,7 @@ test("at a terminal the list fits its width and tells all; a dumb one and a pipe
 });
 
 test("a run at work is in the list, and followed by status to its end without any API", async () => {
-  const slow = ["--full", "--max-rate", "1M"];
+  const slow = ["--full", "--max-rate", "256K"];
   const run = startCommand(lab, "migrate", web, { extra: slow });
   const watched = startCli(ours("list", "--watch", "--json"));
   let seen = "";
@@ -167,6 +167,8 @@ test("a run at work is in the list, and followed by status to its end without an
     const [now] = await list("--vmware-path", web.path);
     return now?.running?.stage === "Transfer" && (now.running.percent ?? 0) > 0;
   });
+  // It stands still while it is looked at, however long that takes.
+  run.child.kill("SIGSTOP");
   const [now] = await list("--vmware-path", web.path);
   assert.equal(now!.running!.command, "migrate");
   assert.equal(now!.running!.pid, run.child.pid);
@@ -178,7 +180,14 @@ test("a run at work is in the list, and followed by status to its end without an
   const [local] = (JSON.parse(asJson.stdout) as { runs: Record<string, unknown>[] }).runs;
   assert.equal(local!.phase, "Transfer");
   assert.ok(Number(local!.total_bytes) > 4_000_000, asJson.stdout);
-  const follow = await startCli(ours("status", "--watch")).result;
+  const following = startCli(ours("status", "--watch"));
+  let followed = "";
+  following.child.stdout?.on("data", (chunk: Buffer) => {
+    followed += chunk;
+  });
+  await until("it is followed", () => followed.includes("Transfer"));
+  run.child.kill("SIGCONT");
+  const follow = await following.result;
   assert.equal(follow.code, 0, follow.stderr);
   assert.match(follow.stdout.trimEnd().split("\n").at(-1)!, /: completed$/);
   assert.equal((await run.result).code, 0);
@@ -195,7 +204,7 @@ test("a run at work is in the list, and followed by status to its end without an
 });
 
 test("status --watch ends with a run that was killed, and the list says what is to be done", async () => {
-  const run = startCommand(lab, "migrate", web, { extra: ["--full", "--max-rate", "1M"] });
+  const run = startCommand(lab, "migrate", web, { extra: ["--full", "--max-rate", "256K"] });
   await until("the copy", async () => {
     const [now] = await list("--vmware-path", web.path);
     return now?.running?.stage === "Transfer";
