@@ -1,11 +1,16 @@
 /** `migratekit convert`: overlays, conversion, verdict; and only then onto the targets. */
 import { join, resolve } from "node:path";
 import { MigratekitError } from "../../errors.ts";
-import type { Conversion } from "../../guest/guest.ts";
+import { type Conversion, convertGuest } from "../../guest/guest.ts";
+import type { UndoStack } from "../../undo.ts";
 import { type Applied, applyOverlays } from "../apply/apply.ts";
 import { openEngine } from "../engine.ts";
 import { conversionDocument } from "../known/document.ts";
-import { withConvertedGuest } from "../known/on-overlays.ts";
+import {
+  type ConvertedOverlays,
+  type ConvertingRun,
+  withConvertedGuest,
+} from "../known/on-overlays.ts";
 import { type SyncedDisk, tlsOptionsOf } from "../known/synced.ts";
 import type { CycleContext } from "../vm/held-vm.ts";
 
@@ -25,15 +30,17 @@ export interface ConversionSummary {
 }
 
 /**
- * `onVerdict` is told the conversion before anything is made an error of it.
+ * `onVerdict` is told the conversion before anything is made an error of it; `convert` changes the overlays
+ * and judges what they hold then.
  * @throws MigratekitError `guest-…`, `conversion-…`, `converted`, `not-in-sync`, `target-…`, `old-bytes-…`,
  *   `locked`; the signal's reason
  */
 export async function runConversion(
   context: Omit<CycleContext, "shared">,
   onVerdict: (summary: ConversionSummary) => void,
+  convert: typeof convertGuest = convertGuest,
 ): Promise<ConversionSummary> {
-  return await withConvertedGuest(context, async (run, converted, undo) => {
+  const apply = async (run: ConvertingRun, converted: ConvertedOverlays, undo: UndoStack) => {
     const { config, identity, reporter, runId } = run;
     const { conversion, disks, overlays, work } = converted;
     const summary = {
@@ -57,7 +64,8 @@ export async function runConversion(
       result: summary.conversion,
     });
     return { ...summary, applied: appliedDocument(applied, disks) };
-  });
+  };
+  return await withConvertedGuest(context, apply, convert);
 }
 
 function written({ deviceKey, diskId, target }: SyncedDisk) {

@@ -27,7 +27,7 @@ export interface ConvertedOverlays {
   readonly work: WorkFolder;
 }
 
-type Run = KnownVm & Pick<RunOfVm, "runId" | "account">;
+export type ConvertingRun = KnownVm & Pick<RunOfVm, "runId" | "account">;
 
 /**
  * Refuses what must not be converted, and makes a run in which the guest is converted before `work`. The
@@ -37,21 +37,23 @@ type Run = KnownVm & Pick<RunOfVm, "runId" | "account">;
  */
 export async function withConvertedGuest<T>(
   context: Omit<CycleContext, "shared">,
-  work: (run: Run, converted: ConvertedOverlays, undo: UndoStack) => Promise<T>,
+  work: (run: ConvertingRun, converted: ConvertedOverlays, undo: UndoStack) => Promise<T>,
+  convert: typeof convertGuest = convertGuest,
 ): Promise<T> {
   return await withKnownVm(context, async (held) => {
     if (held.conversion !== undefined) throw convertedError(held.identity, held.conversion);
     const hardware = hardwareOf(held);
     await lookAtGiven(held);
     return await withRun(held, async (run, undo) =>
-      work(run, await convertOnOverlays(run, hardware, undo), undo),
+      work(run, await convertOnOverlays(run, hardware, convert, undo), undo),
     );
   });
 }
 
 async function convertOnOverlays(
-  run: Run,
+  run: ConvertingRun,
   hardware: GuestHardware,
+  convert: typeof convertGuest,
   undo: UndoStack,
 ): Promise<ConvertedOverlays> {
   const { config, reporter, logger, signal } = run;
@@ -60,7 +62,7 @@ async function convertOnOverlays(
   reporter.stage("StartExports", "making overlays");
   const overlays = await makeOverlays(disks.map(guestDisk), work, { logger, signal, tls });
   reporter.stage("Transfer", "converting the guest");
-  const conversion = await convertGuest(overlays, hardware, {
+  const conversion = await convert(overlays, hardware, {
     work,
     logger,
     signal,
