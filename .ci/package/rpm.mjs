@@ -23,7 +23,8 @@ export function buildRpm(contents, work, output) {
   const settings = { ...fixed, _topdir: top, _rpmdir: output };
   const defines = Object.entries(settings).flatMap((entry) => ["--define", entry.join(" ")]);
   runTool("rpmbuild", ["-bb", "--quiet", "--target", "x86_64-linux", ...defines, specification], {
-    env: { SOURCE_DATE_EPOCH: String(release.epoch) },
+    // It makes a database in its home.
+    env: { HOME: work, SOURCE_DATE_EPOCH: String(release.epoch) },
   });
   return join(output, `migratekit-${release.version}-1.x86_64.rpm`);
 }

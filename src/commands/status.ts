@@ -12,6 +12,7 @@ import { factsText, type ShownJob, statusText } from "../report/status-text.ts";
 import { sheetOf } from "../report/table.ts";
 import { reportOnly } from "../report-only.ts";
 import type { CutOver } from "../state/cut-over.ts";
+import type { StoredConversion } from "../state/machine/conversions.ts";
 import type { StoredRehearsal } from "../state/machine/rehearsals.ts";
 import { State } from "../state/state.ts";
 import type { VmIdentity } from "../state/vm-identity.ts";
@@ -37,23 +38,29 @@ async function readJob({ config, logger, signal }: CommandContext, jobId: string
 }
 
 /**
- * Cutover and rehearsal of the job's VM, from the state directory: the VM of the last run under the job; of a
+ * Rehearsal, conversion and cutover of the job's VM, from the state directory: the VM of the last run under the job; of a
  * job that no run here had, the VM at `--vmware-path`, where one alone is known there.
  */
 function knownOfJob(
   config: CommandContext["config"],
   logger: Logger,
   jobId: string,
-): Pick<ShownJob, "cutOver" | "rehearsed"> {
+): Pick<ShownJob, "converted" | "cutOver" | "rehearsed"> {
+  let converted: StoredConversion | undefined;
   let cutOver: CutOver | undefined;
   let rehearsed: StoredRehearsal | undefined;
-  reportOnly(logger, "whether the VM was rehearsed or cut over is not known", () => {
+  reportOnly(logger, "whether the VM was rehearsed, converted or cut over is not known", () => {
     using state = State.openExisting(config.stateDir);
     const vm = state?.findVmOfJob(jobId) ?? (state && onlyVm(vmsAt(state, config)));
     cutOver = vm && state?.readCutOver(vm);
     rehearsed = vm && state?.rehearsals.read(vm);
+    converted = vm && state?.conversions.read(vm);
   });
-  return { ...(cutOver && { cutOver }), ...(rehearsed && { rehearsed }) };
+  return {
+    ...(converted?.phase === "converted" && { converted }),
+    ...(cutOver && { cutOver }),
+    ...(rehearsed && { rehearsed }),
+  };
 }
 
 function onlyVm(vms: readonly VmIdentity[]): VmIdentity | undefined {

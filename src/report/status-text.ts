@@ -2,6 +2,7 @@
 
 import type { JobProgress } from "../progress/vma/status.ts";
 import type { CutOver } from "../state/cut-over.ts";
+import type { StoredConversion } from "../state/machine/conversions.ts";
 import type { StoredRehearsal } from "../state/machine/rehearsals.ts";
 import { formatBytesOf, formatDuration, formatRate } from "../text.ts";
 import { ageText } from "./overview/overview-text.ts";
@@ -9,6 +10,7 @@ import { bar, type Sheet, table } from "./table.ts";
 
 /** A job, and what is known here of its VM. */
 export interface ShownJob extends JobProgress {
+  readonly converted?: Pick<StoredConversion, "since" | "runId">;
   readonly cutOver?: CutOver;
   readonly rehearsed?: Pick<StoredRehearsal, "at" | "runId" | "verdict">;
 }
@@ -58,6 +60,7 @@ export function factsText(job: ShownJob): string {
     underway && rate ? formatRate(rate) : undefined,
     underway && job.etaSeconds ? `${formatDuration(job.etaSeconds)} left` : undefined,
     job.rehearsed && rehearsedText(job.rehearsed),
+    job.converted && `converted at ${job.converted.since} (run ${job.converted.runId})`,
     job.cutOver && `cut over at ${job.cutOver.at} (run ${job.cutOver.runId})`,
   ];
   return `${job.jobId}: ${facts.filter((fact) => fact !== undefined && fact !== "").join(", ")}`;

@@ -153,6 +153,14 @@ export class RunStore {
     return this.#select(vm, ofThem, 1, JSON.stringify(commands))[0];
   }
 
+  /** The newest run that saw every disk of its VM equal to the snapshot: a `verify`, or a sync with `--verify`. */
+  lastVerified(vm: VmIdentity): RunRecord | undefined {
+    const allEqual = `json_array_length(ending, '$.disks') > 0 AND NOT EXISTS (
+      SELECT 1 FROM json_each(ending, '$.disks')
+      WHERE json_extract(value, '$.verification.result') IS NOT 'equal')`;
+    return this.#select(vm, `status = 'completed' AND (command = 'verify' OR (${allEqual}))`, 1)[0];
+  }
+
   /** Newest first; for estimates and metrics. */
   lastSuccessfulRuns(vm: VmIdentity, limit = 10): RunRecord[] {
     return this.#select(vm, "status = 'completed'", limit);

@@ -451,7 +451,7 @@ describe("check finds, before anything is touched,", { concurrency: 2 }, () => {
   });
 
   test("a temporary directory that is not there", async () => {
-    const run = await check("good01", [], { TMPDIR: "/nonexistent" });
+    const run = await check("good01", [], { TMPDIR: join(lab.dir, "not-there") });
     assert.equal(run.code, source);
     assert.ok(
       run.findings.some((one) => one.code === "source-open"),

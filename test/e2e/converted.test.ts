@@ -84,7 +84,7 @@ function inState(sql: string): void {
 
 test("a sync onto converted targets is refused until the way back, which is proved and lets incrementals go on", async () => {
   const vm = lab.vm("one");
-  await migrateWell(lab, vm);
+  await migrateWell(lab, vm, { jobId: "sync-1" });
   await vm.randomWrites(2000, { seed: 1, writes: 5 });
   await migrateWell(lab, vm);
   const files = await copies(vm);
@@ -101,9 +101,19 @@ test("a sync onto converted targets is refused until the way back, which is prov
   const list = await startCli({ args: ["list", "--state-dir", lab.stateDir, "--json"] }).result;
   const { vms } = JSON.parse(list.stdout) as { vms: { converted?: { run_id: string } }[] };
   assert.ok(vms.some(({ converted }) => converted?.run_id === runId));
+  const status = async () => {
+    const args = ["status", "sync-1", "--vma-url", lab.vma.url, "--state-dir", lab.stateDir];
+    const { stdout } = await startCli({ args }).result;
+    const { stdout: document } = await startCli({ args: [...args, "--json"] }).result;
+    return { stdout, converted: JSON.parse(document).converted as { run_id: string } | undefined };
+  };
+  const asConverted = await status();
+  assert.match(asConverted.stdout, new RegExp(`, converted at .* \\(run ${runId}\\)$`, "m"));
+  assert.equal(asConverted.converted?.run_id, runId);
 
   const back = await rollback(vm, "--json");
   assert.equal(back.code, 0, back.stderr);
+  assert.equal((await status()).converted, undefined);
   const document = JSON.parse(back.stdout) as { disks: { restored_bytes: number }[] };
   assert.equal(document.disks.length, 2);
   assert.ok(document.disks.every(({ restored_bytes }) => restored_bytes > 200 * 1024));

@@ -118,7 +118,7 @@ test("a state that cannot be read keeps nobody from a job's status", async () =>
   const { code, stdout, stderr } = await startCli({ args }).result;
   assert.equal(code, 0, stderr);
   assert.match(stdout, /^sync-9: completed, /);
-  assert.match(stderr, /whether the VM was cut over is not known/);
+  assert.match(stderr, /whether the VM was rehearsed, converted or cut over is not known/);
 });
 
 test("--reopen says what is lost, lets the VM be copied again, and is needed once", async () => {

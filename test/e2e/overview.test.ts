@@ -69,7 +69,7 @@ test("each step of a VM's way is in the list, from the state directory alone", a
   await migrateWell(lab, web);
   await web.randomWrites(2000, { seed: 1, writes: 1, maximumBytes: 65_536 });
   const { disks } = await migrateWell(lab, web);
-  await migrateWell(lab, db);
+  await migrateWell(lab, db, { extra: ["--verify"] });
   assert.equal((await runCommand(lab, "verify", web)).code, 0);
   const cut = await runCommand(lab, "cutover", db, { extra: ["--yes", "--json"] });
   assert.equal(cut.code, 0, cut.stderr);
@@ -103,6 +103,7 @@ test("each step of a VM's way is in the list, from the state directory alone", a
   );
   const { final_sync } = JSON.parse(cut.stdout) as { final_sync: { run_id: string } };
   assert.equal(dbNow!.cut_over!.run_id, final_sync.run_id);
+  assert.ok(dbNow!.verified, "a sync with --verify compared all of it");
   assert.deepEqual(dbNow!.trouble, []);
 
   const only = await list("--vmware-path", db.path, "--vmware-endpoint", lab.vcenter.endpoint);

@@ -1,6 +1,6 @@
 import type { ShownJob } from "../status-text.ts";
 
-/** A job of the VMA API, and whether its VM was cut over, as `status --json` has it. Names and units are an interface. */
+/** A job of the VMA API, and what is known here of its VM, as `status --json` has it. Names and units are an interface. */
 export function statusDocument(job: ShownJob) {
   return {
     job_id: job.jobId,
@@ -14,6 +14,7 @@ export function statusDocument(job: ShownJob) {
     current_mbps: job.currentMbps,
     eta_seconds: job.etaSeconds,
     error_message: job.errorMessage,
+    converted: job.converted && { at: job.converted.since, run_id: job.converted.runId },
     cut_over: job.cutOver && { at: job.cutOver.at, run_id: job.cutOver.runId },
     rehearsed: job.rehearsed && {
       at: job.rehearsed.at,

@@ -67,7 +67,7 @@ function knownVm(state: State, stateDir: string, vm: VmIdentity): KnownVm {
   const holder = isVmLocked(stateDir, vm.instanceUuid);
   const run = liveRun(state, vm, holder);
   const sync = state.runs.lastCompleted(vm, syncs);
-  const verified = state.runs.lastCompleted(vm, ["verify"]);
+  const verified = state.runs.lastVerified(vm);
   const rehearsed = state.rehearsals.read(vm);
   const cutOver = state.readCutOver(vm);
   const conversion = state.conversions.read(vm);
