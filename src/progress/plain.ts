@@ -69,7 +69,7 @@ function plainText(state: ProgressSnapshot): string {
   const { transferredBytes, totalBytes, percent, throughputBps, etaSeconds } = state.total;
   const parts: string[] = [];
   if (state.detail !== undefined) parts.push(state.detail);
-  if (state.stage === "Transfer") {
+  if (state.stage === "Transfer" && state.disks.length > 0) {
     parts.push(`${percent} %`, formatBytesOf(transferredBytes, totalBytes));
     if (throughputBps > 0) parts.push(formatRate(throughputBps));
     if (etaSeconds !== undefined) parts.push(`about ${formatDuration(etaSeconds)} left`);

@@ -127,12 +127,16 @@ class RunReporter implements Reporter {
 
   /** The log's last line of a run that has done something. */
   #log(ending: Ending): void {
-    const { command, status, run_id, total, vm } = ending;
+    const { command, status, run_id, disks = [], total, vm } = ending;
     if (run_id === undefined || total === undefined) return;
+    const text = `${vm?.path}: ${whatEnded(ending)}`;
+    if (disks.length === 0) {
+      this.#context.logger.info({ runId: run_id, status }, text);
+      return;
+    }
     const figures =
       command === "verify" ? `${formatBytes(total.compared_bytes)} compared` : figuresText(total);
-    const text = `${vm?.path}: ${whatEnded(ending)}: ${figures}`;
-    this.#context.logger.info({ runId: run_id, status, ...inLog(total) }, text);
+    this.#context.logger.info({ runId: run_id, status, ...inLog(total) }, `${text}: ${figures}`);
   }
 
   #show(show: () => void): void {

@@ -35,7 +35,7 @@ test("In a pipe there is one line for each stage, however often its detail chang
       "Complete",
     ],
   );
-  assert.equal(lines[2]!.totalBytes, 1024);
+  assert.equal(lines[2]!.plannedBytes, 1024);
 });
 
 test("A long stage has a line every interval, and none after the stop", async () => {
