@@ -38,6 +38,16 @@ test("In a pipe there is one line for each stage, however often its detail chang
   assert.equal(lines[2]!.plannedBytes, 1024);
 });
 
+test("Work without disks, such as a conversion, shows what it does and no figures", () => {
+  const { logger, lines } = captureLogger();
+  const tracker = new ProgressTracker();
+  using plain = new PlainProgress({ logger });
+  plain.start(() => tracker.snapshot());
+  tracker.setStage("Transfer", "converting the guest");
+  plain.stageChanged();
+  assert.equal(lines.at(-1)!.msg, "Transfer: converting the guest");
+});
+
 test("A long stage has a line every interval, and none after the stop", async () => {
   const { logger, lines } = captureLogger();
   const tracker = new ProgressTracker();
