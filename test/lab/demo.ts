@@ -2,9 +2,11 @@
 // in full while its guest goes on changing files, then incrementally; an independent program compares
 // every byte each time. Nothing is left behind.
 
+import { spawnSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { mkdir, mkdtemp, rm, statfs, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { demonstrateBoot } from "./demo-boot.ts";
 import {
   applyChanges,
   type BlockWrite,
@@ -240,11 +242,26 @@ async function demonstrate(folder: string): Promise<number> {
   return verdict.exitCode;
 }
 
-const [unknown] = process.argv.slice(2);
-if (unknown !== undefined) {
-  console.error(`The demonstration takes no arguments; ${unknown} is not known.`);
+async function boot(folder: string): Promise<number> {
+  const verdict = new Verdict();
+  await demonstrateBoot(folder, (right, what) => verdict.check(right, what));
+  return verdict.exitCode;
+}
+
+/** What guests need is not set up for the demonstration without them. */
+function requireGuestTools(): void {
+  const args = [join(root, ".ci/setup.mjs"), "--guests"];
+  const { status } = spawnSync(process.execPath, args, { stdio: "inherit" });
+  if (status !== 0) process.exit(status ?? 1);
+}
+
+const [flag] = process.argv.slice(2);
+const boots = flag === "--boot";
+if (flag !== undefined && !boots) {
+  console.error(`The demonstration takes --boot and nothing else; ${flag} is not known.`);
   process.exit(2);
 }
+if (boots) requireGuestTools();
 const startedAt = performance.now();
 await requireSpace();
 const folder = await mkdtemp(join(parentDir, "migratekit-demo-"));
@@ -253,7 +270,7 @@ for (const [signal, number] of [["SIGINT", 2] as const, ["SIGTERM", 15] as const
   process.on(signal, () => process.exit(128 + number)); // the guardian clears up
 let exitCode = 1;
 try {
-  exitCode = await demonstrate(folder);
+  exitCode = boots ? await boot(folder) : await demonstrate(folder);
 } finally {
   await rm(folder, { recursive: true, force: true });
 }
