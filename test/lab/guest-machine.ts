@@ -17,6 +17,8 @@ export interface MachineSpec {
   /** Bare `virtio` has an empty NVRAM, as a new machine has; VMware's remembers this loader. */
   loader?: string;
   machine?: "pc" | "q35";
+  /** Bare `virtio`: what its firmware is told to boot from, and opens. [first] */
+  bootDisks?: "first" | "all";
 }
 
 export interface GuestMachine extends AsyncDisposable {
@@ -88,12 +90,13 @@ function imageText({ path, format = "raw" }: MachineSpec["disks"][number]): stri
   return `format=${format},file=${path.replaceAll(",", ",,")},snapshot=on`;
 }
 
-function virtioArgs({ disks, mac, machine = "pc" }: MachineSpec): string[] {
+function virtioArgs({ disks, mac, machine = "pc", bootDisks }: MachineSpec): string[] {
+  const boots = (index: number) => index === 0 || bootDisks === "all";
   return [
     ...["-machine", machine],
     ...disks.flatMap((_, index) => [
       "-device",
-      `virtio-blk-pci,drive=disk${index}${index === 0 ? ",bootindex=1" : ""}`,
+      `virtio-blk-pci,drive=disk${index}${boots(index) ? `,bootindex=${index + 1}` : ""}`,
     ]),
     ...["-device", `virtio-net-pci,netdev=lan,mac=${mac},romfile=`],
   ];

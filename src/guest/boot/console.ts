@@ -24,6 +24,7 @@ const deadEnds: readonly (readonly [RegExp, string])[] = [
     "the system stopped in its emergency mode",
   ],
   [/^grub rescue> /m, "GRUB did not find its own files"],
+  [/^[ \t]*grub> /m, "GRUB found no menu and opened its prompt"],
   [/^Shell> |UEFI Interactive Shell/m, "the firmware found no boot loader and opened its shell"],
   [/BdsDxe: No bootable option|No bootable device/, "the firmware found nothing to boot from"],
 ];

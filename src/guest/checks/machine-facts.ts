@@ -22,6 +22,7 @@ export async function readMachineFacts(
     ...{ firmware, secureBoot },
     ...esp,
     hasBootCode: await hasBootCode(guestfish),
+    bootFilesOn: linux ? await bootFilesOn(guestfish, inspected) : [],
     free: await freeSpace(guestfish, inspected),
     unknownNics: linux ? (await pinsNeeded(guestfish, nics)).unknown : [],
   };
@@ -31,6 +32,28 @@ async function hasBootCode(guestfish: Guestfish): Promise<boolean> {
   const sector = await guestfish.bytes("pread-device", "/dev/sda", String(sectorBytes), "0");
   const signed = sector[510] === 0x55 && sector[511] === 0xaa;
   return signed && sector.subarray(0, bootCodeBytes).some((byte) => byte !== 0);
+}
+
+/** The disks that what GRUB reads lies on, by the appliance's names; none where that is not known. */
+async function bootFilesOn(guestfish: Guestfish, { mounts }: Inspected): Promise<string[]> {
+  const device = (mounts.get("/boot") ?? mounts.get("/") ?? "").replace(/^btrfsvol:/, "");
+  const disk = diskOf(device);
+  if (disk !== undefined) return [disk];
+  const [, group] = /^\/dev\/([^/]+)\/[^/]+/.exec(device) ?? [];
+  if (group === undefined || !(await guestfish.isTrue("is-lv", device))) return [];
+  const uuids = new Set(await guestfish.lines("vgpvuuids", group));
+  const disks = new Set<string>();
+  for (const volume of await guestfish.lines("pvs")) {
+    const uuid = (await guestfish.attempt("pvuuid", volume))?.trim() ?? "";
+    const under = diskOf(volume);
+    if (uuids.has(uuid) && under !== undefined) disks.add(under);
+  }
+  return [...disks].sort();
+}
+
+/** /dev/sda of /dev/sda2, or of a subvolume on it. */
+function diskOf(device: string): string | undefined {
+  return /^(\/dev\/sd[a-z]+)\d*(\/|$)/.exec(device)?.[1];
 }
 
 async function freeSpace(guestfish: Guestfish, { mounted }: Inspected) {

@@ -10,6 +10,8 @@ export interface MachineFacts {
   readonly hasFallback: boolean;
   /** Of the first disk: something in the first 440 bytes, and the signature behind. */
   readonly hasBootCode: boolean;
+  /** Disks that /boot lies on, by their appliance's names; none where that is not known. */
+  readonly bootFilesOn: readonly string[];
   readonly free: readonly { readonly mountPoint: string; readonly bytes: number }[];
   /** Cards that configuration names, and nobody can tell which they are. */
   readonly unknownNics: readonly string[];
@@ -22,7 +24,12 @@ const freeBytesLeast: Readonly<Record<string, number>> = {
 };
 
 export function judgeMachine(facts: MachineFacts): Finding[] {
-  return [...firmwareFindings(facts), ...spaceFindings(facts), ...nicFindings(facts)];
+  return [
+    ...firmwareFindings(facts),
+    ...bootDiskFindings(facts),
+    ...spaceFindings(facts),
+    ...nicFindings(facts),
+  ];
 }
 
 function firmwareFindings(facts: MachineFacts): Finding[] {
@@ -42,6 +49,22 @@ function firmwareFindings(facts: MachineFacts): Finding[] {
     check(
       "will-not-boot",
       "EFI/BOOT/BOOTX64.EFI is not there, which a new machine's firmware starts",
+    ),
+  ];
+}
+
+/**
+ * libvirt names the first disk alone as one to boot from, and OVMF then opens no other (seen), as SeaBIOS does where
+ * it is told to be strict. A boot loader that needs another disk stands still. A volume group may lie on several
+ * disks and the volume itself on the first, so this is not certain.
+ */
+function bootDiskFindings({ bootFilesOn }: MachineFacts): Finding[] {
+  if (bootFilesOn.every((disk) => disk === "/dev/sda")) return [];
+  const numbers = bootFilesOn.map((disk) => disk.charCodeAt("/dev/sd".length) - 96).join(" and ");
+  return [
+    check(
+      "look",
+      `/boot lies on disk ${numbers}, and a new machine's firmware shows the boot loader the first disk alone; start it in a rehearsal, or move /boot to a partition of the first disk`,
     ),
   ];
 }

@@ -46,6 +46,10 @@ for (const [text, deadEnd] of [
   ["dracut:/# ", /dracut/],
   ["You are in emergency mode. After logging in, type\r\n", /emergency/],
   ["error: no such device: 6d6b.\r\nEntering rescue mode...\r\ngrub rescue> ", /GRUB/],
+  [
+    "error: no such device: 6d6b.\r\n\x1b[2J\x1b[02;34HGNU GRUB  version 2.06\r\n\r\n   Minimal BASH-like line editing is supported.\r\n\r\n\r\ngrub> ",
+    /no menu/,
+  ],
   ["UEFI Interactive Shell v2.2\r\nShell> ", /shell/],
   ["BdsDxe: No bootable option or device was found.\r\n", /nothing to boot/],
   [

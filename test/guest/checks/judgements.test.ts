@@ -147,9 +147,18 @@ const machine: MachineFacts = {
   hasEsp: false,
   hasFallback: false,
   hasBootCode: true,
+  bootFilesOn: ["/dev/sda"],
   free: [{ mountPoint: "/", bytes: 1 << 30 }],
   unknownNics: [],
 };
+
+test("what the boot loader reads lies on the first disk, or is to be looked at", () => {
+  assert.deepEqual(judgeMachine({ ...machine, bootFilesOn: [] }), [], "a RAID, say");
+  const two = judgeMachine({ ...machine, bootFilesOn: ["/dev/sda", "/dev/sdb"] });
+  assert.match(texts(two).join(), /^look: \/boot lies on disk 1 and 2, .*the first disk alone/);
+  const other = judgeMachine({ ...machine, bootFilesOn: ["/dev/sdc"] });
+  assert.match(texts(other).join(), /^look: \/boot lies on disk 3, /);
+});
 
 test("boot loader and firmware have to fit", () => {
   assert.deepEqual(judgeMachine(machine), []);
