@@ -8,6 +8,15 @@ import { Tree } from "./tree.mjs";
 
 const files = underRoot(".ci/package/files");
 const documentation = "usr/share/doc/migratekit";
+/** What every package says of itself. */
+export const description = `migratekit copies the disks of a running VMware virtual machine to the NBD
+targets of Apache CloudStack (KVM): everything the first time, then only the
+blocks that changed, until a short cutover ends the migration. It resumes after
+a crash and looks whether a target still is what the last run left before it
+copies changes onto it.
+
+Disks are read through nbdkit and VMware's VDDK, which has to be obtained from
+VMware; see /usr/share/doc/migratekit/manual/vddk.md.`;
 export const maintainer = "The migratekit maintainers <migratekit@example.invalid>";
 
 /** @returns {string} the package's path */
@@ -86,14 +95,7 @@ Suggests: nbdkit-plugin-vddk, stunnel4
 Section: admin
 Priority: optional
 Description: moves running VMware machines to Apache CloudStack
- migratekit copies the disks of a running VMware virtual machine to the NBD
- targets of Apache CloudStack (KVM): everything the first time, then only the
- blocks that changed, until a short cutover ends the migration. It resumes after
- a crash and looks whether a target still is what the last run left before it
- copies changes onto it.
- .
- Disks are read through nbdkit and VMware's VDDK, which has to be obtained from
- VMware; see /usr/share/doc/migratekit/manual/vddk.md.
+${description.replaceAll(/^$/gm, ".").replaceAll(/^/gm, " ")}
 `;
 }
 

@@ -2,7 +2,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { underRoot } from "../setup/run.mjs";
-import { layOutShared, maintainer } from "./deb.mjs";
+import { description, layOutShared, maintainer } from "./deb.mjs";
 import { runTool } from "./run-tool.mjs";
 import { Tree } from "./tree.mjs";
 
@@ -62,14 +62,7 @@ Recommends: nbdkit-vddk-plugin
 Suggests: stunnel
 
 %description
-migratekit copies the disks of a running VMware virtual machine to the NBD
-targets of Apache CloudStack (KVM): everything the first time, then only the
-blocks that changed, until a short cutover ends the migration. It resumes after
-a crash and looks whether a target still is what the last run left before it
-copies changes onto it.
-
-Disks are read through nbdkit and VMware's VDDK, which has to be obtained from
-VMware; see /usr/share/doc/migratekit/manual/vddk.md.
+${description}
 
 %install
 cp -a ${tree.root}/. %{buildroot}

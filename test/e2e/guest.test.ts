@@ -2,11 +2,11 @@
 // synced a last time, converted, and started from its target. Two conversions and three starts.
 
 import assert from "node:assert/strict";
-import { createHash, randomBytes } from "node:crypto";
-import { createReadStream, existsSync, readFileSync } from "node:fs";
+import { randomBytes } from "node:crypto";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { pipeline } from "node:stream/promises";
 import { test } from "node:test";
+import { digestOfFile } from "../digest.ts";
 import { guestDisks } from "../guests/debian/debian.ts";
 import { mebibyte } from "../guests/debian/recipe.ts";
 import { GuestFiles, guest, guestKey, guestVm } from "../guests/guest-vm.ts";
@@ -18,12 +18,6 @@ import { tempDir } from "../temp-dir.ts";
 
 const bootTimeoutMs = 300_000;
 const parentDir = "/var/tmp";
-
-async function digest(path: string): Promise<string> {
-  const hash = createHash("sha256");
-  await pipeline(createReadStream(path), hash);
-  return hash.digest("hex");
-}
 
 /** A command on the VM as the state knows it; its one document. */
 async function run(lab: Lab, command: string, ...more: string[]) {
@@ -67,7 +61,7 @@ test("a guest boots at VMware, is migrated, rehearsed and converted, and boots f
   });
 
   await t.test("a rehearsal boots, changes nothing, and foretells the downtime", async () => {
-    const before = await digest(target);
+    const before = await digestOfFile(target);
     const screenshot = join(folder.path, "screen.png");
     const { verdict, boot, forecast } = await run(
       lab,
@@ -84,7 +78,7 @@ test("a guest boots at VMware, is migrated, rehearsed and converted, and boots f
     const sum = forecast.last_sync_ms + forecast.conversion_ms + forecast.start_ms;
     assert.equal(forecast.downtime_ms, sum);
     assert.ok(forecast.delta_bytes >= 5 * mebibyte, `${forecast.delta_bytes}`);
-    assert.equal(await digest(target), before);
+    assert.equal(await digestOfFile(target), before);
     const { vms } = JSON.parse(
       (await startCli({ args: ["list", "--json", "--state-dir", lab.stateDir] }).result).stdout,
     );

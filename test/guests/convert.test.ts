@@ -3,12 +3,11 @@
 // way back is byte for byte.
 
 import assert from "node:assert/strict";
-import { createHash } from "node:crypto";
-import { constants, createReadStream } from "node:fs";
+import { constants } from "node:fs";
 import { copyFile } from "node:fs/promises";
 import { join } from "node:path";
-import { pipeline } from "node:stream/promises";
 import { test } from "node:test";
+import { digestOfFile } from "../digest.ts";
 import { startMachine } from "../lab/guest-machine.ts";
 import { startCli } from "../lab/run-cli.ts";
 import { startNbdServer, startQemuNbd } from "../lab/targets.ts";
@@ -19,12 +18,6 @@ import { expectWords, rawDisks } from "./guest-words.ts";
 
 const guest = recipes["uefi-lvm"];
 const bootTimeoutMs = 300_000;
-
-async function digest(path: string): Promise<string> {
-  const hash = createHash("sha256");
-  await pipeline(createReadStream(path), hash);
-  return hash.digest("hex");
-}
 
 async function copies(files: readonly string[], folder: string, name: string): Promise<string[]> {
   const to = files.map((_, index) => join(folder, `${name}-${index}.raw`));
@@ -43,7 +36,7 @@ test("a guest with UEFI and LVM over two disks boots from its targets, and comes
     exports: [{ name: "root", file: root }],
   });
   await using second = await startQemuNbd({ file: data });
-  const before = await Promise.all(targets.map(digest));
+  const before = await Promise.all(targets.map(digestOfFile));
   const stateDir = join(folder.path, "state");
   const disks = ["--disk", first.uri, "--disk", second.uri];
   const run = async (command: string, ...more: string[]) => {
@@ -74,5 +67,5 @@ test("a guest with UEFI and LVM over two disks boots from its targets, and comes
   await expectWords(started, guest, { marker: "one", timeoutMs: bootTimeoutMs });
 
   await run("rollback");
-  assert.deepEqual(await Promise.all(targets.map(digest)), before);
+  assert.deepEqual(await Promise.all(targets.map(digestOfFile)), before);
 });

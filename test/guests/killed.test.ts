@@ -2,14 +2,13 @@
 // clears what was left, the programs that virt-v2v had started included.
 
 import assert from "node:assert/strict";
-import { createHash } from "node:crypto";
 import { once } from "node:events";
-import { constants, createReadStream, readdirSync, readFileSync } from "node:fs";
+import { constants, readdirSync, readFileSync } from "node:fs";
 import { copyFile, mkdir, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { pipeline } from "node:stream/promises";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { digestOfFile } from "../digest.ts";
 import { startCli } from "../lab/run-cli.ts";
 import { startQemuNbd } from "../lab/targets.ts";
 import { Random } from "../random.ts";
@@ -17,12 +16,6 @@ import { tempDir } from "../temp-dir.ts";
 import { guestDisks } from "./debian/debian.ts";
 
 const kills = 3;
-
-async function digest(path: string): Promise<string> {
-  const hash = createHash("sha256");
-  await pipeline(createReadStream(path), hash);
-  return hash.digest("hex");
-}
 
 /** Processes that were given this folder, by their command line or their environment. */
 function processesOf(folder: string): string[] {
@@ -60,7 +53,7 @@ test("what a killed conversion leaves is cleared by the next one, and the target
   await truncate(empty, 64 << 20);
   await using target = await startQemuNbd({ file: guest });
   await using nothing = await startQemuNbd({ file: empty });
-  const before = await digest(guest);
+  const before = await digestOfFile(guest);
   const start = (command: string, uri: string) =>
     startCli({
       args: [command, "--disk", uri, "--firmware", "bios", "--state-dir", stateDir, "--json"],
@@ -84,5 +77,5 @@ test("what a killed conversion leaves is cleared by the next one, and the target
     assert.deepEqual(processesOf(work), []);
     assert.deepEqual(readdirSync(work), []);
   }
-  assert.equal(await digest(guest), before);
+  assert.equal(await digestOfFile(guest), before);
 });

@@ -5,7 +5,8 @@ import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import { commandNames, type OptionName, options } from "../../src/options.ts";
+import { type CommandName, commandNames } from "../../src/options.ts";
+import { optionsOf } from "../../src/program.ts";
 
 const root = join(import.meta.dirname, "../..");
 const pages = [
@@ -45,13 +46,10 @@ function problemsOf({ command, flags }: CommandLine): string[] {
   const known: readonly string[] = commandNames;
   if (others.includes(command)) return [];
   if (!known.includes(command)) return [`migratekit ${command}: no such command`];
+  const taken = new Set<string>(optionsOf(command as CommandName).map(([name]) => name));
   return flags
+    .filter((flag) => ![flag, flag.replace(/^no-/, "")].some((name) => taken.has(name)))
     .filter((flag) => !everywhere.includes(flag))
-    .filter((flag) => {
-      const of: readonly string[] = options[flag.replace(/^no-/, "") as OptionName]?.commands ?? [];
-      const whole: readonly string[] = options[flag as OptionName]?.commands ?? of;
-      return !whole.includes(command);
-    })
     .map((flag) => `migratekit ${command}: no flag --${flag}`);
 }
 

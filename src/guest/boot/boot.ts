@@ -72,7 +72,6 @@ export async function bootGuest(
 ): Promise<SignsOfLife> {
   return await withUndo(options.logger, async (undo) => {
     const plan = await planMachine(overlays, conversion, options);
-    let qemu: Qemu | undefined;
     let written = 0;
     const lan = await listenToLan({
       socket: plan.lanSocket,
@@ -81,7 +80,7 @@ export async function bootGuest(
     undo.use("close the network of the rehearsal", lan);
     const program = options.qemu ?? "qemu-system-x86_64";
     const startedMs = performance.now();
-    qemu = undo.use(
+    const qemu = undo.use(
       "stop QEMU",
       await Qemu.start(plan, { program, env: options.work.env, signal: options.signal }),
     );

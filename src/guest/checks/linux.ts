@@ -1,6 +1,7 @@
 /** Whether a Linux guest boots, and on what controller: judged by facts alone. */
 import type { ConvertedHardware, Finding } from "../conversion.ts";
 import type { LinuxFacts } from "../inspect/linux-facts.ts";
+import { check } from "./finding.ts";
 
 export type Controller = ConvertedHardware["controller"];
 
@@ -116,7 +117,3 @@ function nameFindings({ namedDevices }: LinuxFacts, controller: Controller): Fin
 
 const isSd = (name: string): boolean => name.startsWith("/dev/sd");
 const isVd = (name: string): boolean => name.startsWith("/dev/vd");
-
-function check(level: Finding["level"], text: string): Finding {
-  return { level, source: "check", text };
-}

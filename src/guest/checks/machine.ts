@@ -1,5 +1,6 @@
 /** What holds for every guest: boot loader and firmware fit, room is left. */
 import type { Finding } from "../conversion.ts";
+import { check } from "./finding.ts";
 
 export interface MachineFacts {
   readonly firmware: "bios" | "uefi";
@@ -86,8 +87,4 @@ function nicFindings({ unknownNics }: MachineFacts): Finding[] {
       `${names}: the configuration names network cards, and which ones they were is not known; they will have other names`,
     ),
   ];
-}
-
-function check(level: Finding["level"], text: string): Finding {
-  return { level, source: "check", text };
 }

@@ -1,6 +1,7 @@
 /** Whether a Windows guest boots, and on what hardware: judged by facts alone. */
 import type { Finding } from "../conversion.ts";
 import type { WindowsDriver, WindowsFacts } from "../inspect/windows-facts.ts";
+import { check } from "./finding.ts";
 import type { Controller } from "./linux.ts";
 
 export interface WindowsJudgement {
@@ -39,8 +40,4 @@ function noDriver({ drivers }: WindowsFacts): Finding {
   const problems = drivers.map(problemOf).join("; ");
   const text = problems === "" ? "Windows has no virtio driver for its disks" : problems;
   return check("will-not-boot", text);
-}
-
-function check(level: Finding["level"], text: string): Finding {
-  return { level, source: "check", text };
 }

@@ -2,12 +2,7 @@
 import { closeSync, ftruncateSync, mkdirSync, openSync, statfsSync } from "node:fs";
 import { join } from "node:path";
 import { MigratekitError, messageOf } from "../../errors.ts";
-import {
-  chunkKind,
-  digestRanges,
-  type NbdEndpoint,
-  NbdError,
-} from "../../nbd/copy-engine/copy-engine.ts";
+import { chunkKind, digestRanges, NbdError } from "../../nbd/copy-engine/copy-engine.ts";
 import { patiently } from "../../nbd/copy-engine/patience.ts";
 import { intersect, merge, normalize, totalBytes, union } from "../../ranges.ts";
 import { sizeText } from "../../text.ts";
@@ -15,6 +10,7 @@ import { type ApplyContext, targetError, type WrittenDisk } from "./context.ts";
 import { readOverlayExtents } from "./extents.ts";
 import { type KeptDisk, type Piece, syncPath } from "./kept-list.ts";
 import { serveFile } from "./serve.ts";
+import { findOthers } from "./write.ts";
 
 export interface KeepSettings {
   /** Of one conversion; made here. */
@@ -210,11 +206,7 @@ async function digestsOf(
 ): Promise<string[]> {
   if (ranges.length === 0) return [];
   await using server = await serveFile(work, { path, as, writable: false }, signal);
-  return await digestOf(server.endpoint, ranges, signal);
-}
-
-async function digestOf(endpoint: NbdEndpoint, ranges: Float64Array, signal: AbortSignal) {
-  return await patiently(signal, () => digestRanges(endpoint, ranges, { signal }));
+  return await patiently(signal, () => digestRanges(server.endpoint, ranges, { signal }));
 }
 
 async function proveKept(
@@ -222,12 +214,9 @@ async function proveKept(
   pieces: readonly Piece[],
   signal: AbortSignal,
 ): Promise<void> {
-  if (pieces.length === 0) return;
-  const ranges = Float64Array.from(pieces.flatMap(({ offset, length }) => [offset, length]));
-  const now = await digestOf(disk.endpoint, ranges, signal).catch((error: unknown) => {
+  const [other] = await findOthers(disk, pieces, "old", signal).catch((error: unknown) => {
     throw targetError(error, disk);
   });
-  const other = pieces.find((piece, index) => piece.old !== now[index]);
   if (other === undefined) return;
   throw new MigratekitError(
     "target-mismatch",
