@@ -9,4 +9,5 @@ export type { GuestDisk, GuestHardware, GuestNic, Overlay } from "./machine.ts";
 export type { OverlayOptions } from "./overlays/options.ts";
 export { makeOverlays } from "./overlays/overlays.ts";
 export { missingGuestTools, type ToolWishes } from "./tools/presence.ts";
+export { untilListening } from "./work/listening.ts";
 export { makeWorkFolder, type WorkFolder } from "./work/work.ts";

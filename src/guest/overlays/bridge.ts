@@ -2,18 +2,13 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { MigratekitError } from "../../errors.ts";
-import { listenerAt } from "../../living-mark.ts";
 import { displayUri, formatNbdUri, parseNbdUri, usesTls } from "../../nbd/target/uri.ts";
-import { describeExit, hasExited } from "../../stop-process.ts";
 import { oneLine } from "../../text.ts";
 import { cannotStart } from "../tools/tools.ts";
+import { untilListening } from "../work/listening.ts";
 import type { WorkFolder } from "../work/work.ts";
 import type { OverlayOptions } from "./options.ts";
-
-const readyTimeoutMs = 30_000;
-const pollMs = 20;
 
 /**
  * Gives the URI of its socket. It runs until the work folder's undo ends it; its filter
@@ -43,15 +38,10 @@ export async function startBridge(
   // It ends with the work folder; this program does not wait for it.
   child.unref();
   (child.stderr as unknown as { unref(): void }).unref();
-  const deadlineMs = performance.now() + readyTimeoutMs;
-  while ((await listenerAt(socket)) !== "some") {
-    signal?.throwIfAborted();
-    if (hasExited(child) || performance.now() > deadlineMs) {
-      const how = hasExited(child) ? describeExit(child) : "it does not listen";
-      const problem = `nbdkit cannot be put in front of ${displayUri(uri)} (${how}): ${oneLine(said)}`;
-      throw new MigratekitError("target-unreachable", problem);
-    }
-    await sleep(pollMs);
+  const how = await untilListening(child, socket, signal);
+  if (how !== undefined) {
+    const problem = `nbdkit cannot be put in front of ${displayUri(uri)} (${how}): ${oneLine(said)}`;
+    throw new MigratekitError("target-unreachable", problem);
   }
   return `nbd+unix:///?socket=${encodeURIComponent(socket)}`;
 }

@@ -3,12 +3,10 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { rmSync } from "node:fs";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { MigratekitError, messageOf } from "../../errors.ts";
-import type { WorkFolder } from "../../guest/guest.ts";
-import { listenerAt } from "../../living-mark.ts";
+import { untilListening, type WorkFolder } from "../../guest/guest.ts";
 import type { NbdEndpoint } from "../../nbd/copy-engine/copy-engine.ts";
-import { describeExit, hasExited, stopProcess } from "../../stop-process.ts";
+import { stopProcess } from "../../stop-process.ts";
 import { oneLine } from "../../text.ts";
 
 /** `overlay`: the top layer of a qcow2 file alone, what it leaves out being zero, read-only. */
@@ -22,8 +20,6 @@ export interface Server extends AsyncDisposable {
   readonly endpoint: NbdEndpoint;
 }
 
-const readyTimeoutMs = 30_000;
-const pollMs = 10;
 const connectionsMax = 8;
 let served = 0;
 
@@ -58,17 +54,12 @@ export async function serveFile(
     rmSync(socket, { force: true });
   };
   try {
-    const deadlineMs = performance.now() + readyTimeoutMs;
-    while ((await listenerAt(socket)) !== "some") {
-      signal?.throwIfAborted();
-      if (hasExited(child) || performance.now() > deadlineMs) {
-        const how = hasExited(child) ? describeExit(child) : "it does not listen";
-        throw new MigratekitError(
-          "old-bytes-unkept",
-          `qemu-nbd cannot serve ${file.path} (${how}): ${oneLine(said)}`,
-        );
-      }
-      await sleep(pollMs);
+    const problem = await untilListening(child, socket, signal);
+    if (problem !== undefined) {
+      throw new MigratekitError(
+        "old-bytes-unkept",
+        `qemu-nbd cannot serve ${file.path} (${problem}): ${oneLine(said)}`,
+      );
     }
   } catch (error) {
     await stop();
