@@ -1,5 +1,5 @@
-import { endpointText } from "../config.ts";
 import { exitCodes, MigratekitError } from "../errors.ts";
+import { namedVms } from "../migration/known/named.ts";
 import type { CommandContext } from "../report/context.ts";
 import { historyText } from "../report/history-text.ts";
 import { historyDocument } from "../report/json/history.ts";
@@ -14,7 +14,7 @@ import type { VmIdentity } from "../state/vm-identity.ts";
 /** `migratekit history`: past runs, from the state directory alone. */
 export async function run({ config }: CommandContext): Promise<number> {
   using state = State.openExisting(config.stateDir);
-  const vms = state ? wantedVms(state, config) : [];
+  const vms = state ? namedVms(state, config) : [];
   if (state === undefined || vms.length === 0) {
     const what = config.vmwarePath ?? "any VM";
     throw new MigratekitError("usage", `${config.stateDir} knows of no run of ${what}`, {
@@ -39,12 +39,4 @@ function listRuns(store: RunStore, vm: VmIdentity, config: CommandContext["confi
   return store
     .listRuns(vm, config.limit)
     .map((run) => (dead.has(run.runId) ? { ...run, status: "died" as const } : run));
-}
-
-function wantedVms(state: State, config: CommandContext["config"]): VmIdentity[] {
-  const vms =
-    config.vmwareEndpoint === undefined
-      ? state.listVms()
-      : state.listVmsAt({ endpoint: endpointText(config) });
-  return vms.filter(({ vmPath }) => vmPath === (config.vmwarePath ?? vmPath));
 }

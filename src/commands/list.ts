@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { endpointText } from "../config.ts";
 import { exitCodes } from "../errors.ts";
+import { namedVms } from "../migration/known/named.ts";
 import type { CommandContext } from "../report/context.ts";
 import { printJson } from "../report/json/json.ts";
 import { type KnownVm, readOverview } from "../report/overview/overview.ts";
@@ -30,24 +30,9 @@ export async function run({ config, signal }: CommandContext): Promise<number> {
 }
 
 function read(config: CommandContext["config"]): KnownVm[] {
-  const { stateDir, vmwarePath, vmwareEndpoint } = config;
+  const { stateDir } = config;
   using state = State.openExisting(stateDir);
-  if (state === undefined) return [];
-  const here =
-    vmwareEndpoint === undefined
-      ? undefined
-      : new Set(state.listVmsAt({ endpoint: endpointText(config) }).map(uuidOf));
-  return readOverview(
-    state,
-    stateDir,
-    (vm) =>
-      (vmwarePath === undefined || vm.vmPath === vmwarePath) &&
-      (here === undefined || here.has(uuidOf(vm))),
-  );
-}
-
-function uuidOf({ endpoint, instanceUuid }: { endpoint: string; instanceUuid: string }): string {
-  return `${endpoint} ${instanceUuid}`;
+  return state === undefined ? [] : readOverview(state, stateDir, namedVms(state, config));
 }
 
 function text(config: CommandContext["config"], vms: readonly KnownVm[]): string {

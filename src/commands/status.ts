@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Logger } from "pino";
-import { endpointText } from "../config.ts";
 import { exitCodes, MigratekitError } from "../errors.ts";
+import { namedVms } from "../migration/known/named.ts";
 import { fetchProgress } from "../progress/vma/status.ts";
 import type { CommandContext } from "../report/context.ts";
 import { printJson } from "../report/json/json.ts";
@@ -51,7 +51,7 @@ function knownOfJob(
   let rehearsed: StoredRehearsal | undefined;
   reportOnly(logger, "whether the VM was rehearsed, converted or cut over is not known", () => {
     using state = State.openExisting(config.stateDir);
-    const vm = state?.findVmOfJob(jobId) ?? (state && onlyVm(vmsAt(state, config)));
+    const vm = state?.findVmOfJob(jobId) ?? (state && namedVm(state, config));
     cutOver = vm && state?.readCutOver(vm);
     rehearsed = vm && state?.rehearsals.read(vm);
     converted = vm && state?.conversions.read(vm);
@@ -63,17 +63,10 @@ function knownOfJob(
   };
 }
 
-function onlyVm(vms: readonly VmIdentity[]): VmIdentity | undefined {
+/** The VM at --vmware-path, where one alone is known there. */
+function namedVm(state: State, config: CommandContext["config"]): VmIdentity | undefined {
+  const vms = config.vmwarePath === undefined ? [] : namedVms(state, config);
   return vms.length === 1 ? vms[0] : undefined;
-}
-
-function vmsAt(state: State, config: CommandContext["config"]): VmIdentity[] {
-  if (config.vmwarePath === undefined) return [];
-  const known =
-    config.vmwareEndpoint === undefined
-      ? state.listVms()
-      : state.listVmsAt({ endpoint: endpointText(config) });
-  return known.filter(({ vmPath }) => vmPath === config.vmwarePath);
 }
 
 /**

@@ -1,6 +1,6 @@
 /** A VM that the state directory knows, or targets given by hand, held without a vCenter. */
 import { createHash } from "node:crypto";
-import { endpointText, requireSettings } from "../../config.ts";
+import { requireSettings } from "../../config.ts";
 import { MigratekitError } from "../../errors.ts";
 import { parseNbdUri, targetIdentity } from "../../nbd/target/uri.ts";
 import { VmLock } from "../../state/lock/lock.ts";
@@ -11,6 +11,7 @@ import type { VmIdentity } from "../../state/vm-identity.ts";
 import { withUndo } from "../../undo.ts";
 import { endUnended } from "../apply/settle.ts";
 import type { CycleContext, HeldVm } from "../vm/held-vm.ts";
+import { namedVms } from "./named.ts";
 
 export type KnownVm = Omit<HeldVm, "site" | "shared"> & {
   /** What its targets hold; what did not end was brought back already. */
@@ -56,12 +57,8 @@ function findKnown(config: CycleContext["config"]): VmIdentity {
   if (config.disk !== undefined) return identityOf(config.disk, config);
   requireSettings(config, "vmware-path");
   using state = State.openExisting(config.stateDir);
-  const { vmwareEndpoint, vmwarePath } = config;
-  const vms =
-    (vmwareEndpoint === undefined
-      ? state?.listVms()
-      : state?.listVmsAt({ endpoint: endpointText(config) })) ?? [];
-  const found = vms.filter(({ vmPath }) => vmPath === vmwarePath);
+  const { vmwarePath } = config;
+  const found = state === undefined ? [] : namedVms(state, config);
   const endpoints = new Set(found.map(({ endpoint }) => endpoint));
   if (endpoints.size > 1) {
     throw new MigratekitError(

@@ -50,15 +50,13 @@ export interface Running {
 
 const syncs = ["migrate", "cutover"];
 
-/** Every VM that the state knows and `wanted` wants, by its path. @throws MigratekitError `state-unusable` */
+/** What the state knows of these VMs, by their paths. @throws MigratekitError `state-unusable` */
 export function readOverview(
   state: State,
   stateDir: string,
-  wanted: (vm: VmIdentity) => boolean,
+  vms: readonly VmIdentity[],
 ): KnownVm[] {
-  return state
-    .listVms()
-    .filter(wanted)
+  return vms
     .map((vm) => knownVm(state, stateDir, vm))
     .sort((a, b) => (a.vm_path < b.vm_path ? -1 : Number(a.vm_path > b.vm_path)));
 }
