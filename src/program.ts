@@ -73,7 +73,7 @@ export const commandTexts: Record<CommandName, CommandText> = {
   cutover: {
     summary: "last sync with the VM shut down; the only one that may power it off",
     description:
-      "Syncs until the rest is small, shuts the guest down, syncs once more and leaves the VM off.",
+      "Syncs until the rest is small, shuts the guest down, syncs once more and leaves the VM off. With --convert the guest on the targets is then made to boot on KVM, as 'convert' does it.",
     examples: ["migratekit cutover --config web01.yaml --max-downtime 2m"],
   },
   rehearse: {

@@ -12,9 +12,14 @@ export async function run(context: CommandContext): Promise<number> {
   let found: ConversionSummary | undefined;
   try {
     const summary = await reported({ ...context, config }, (reporter) =>
-      runConversion({ config, logger, signal, reporter }, (verdict) => {
-        found = verdict;
-      }),
+      runConversion(
+        { config, logger, signal, reporter },
+        {
+          onVerdict: (verdict) => {
+            found = verdict;
+          },
+        },
+      ),
     );
     if (config.json) printJson({ status: "completed", ...summary });
     else process.stdout.write(conversionText(summary) + appliedText(summary));

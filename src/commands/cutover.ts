@@ -1,8 +1,11 @@
 import { endpointText, requireSettings } from "../config.ts";
 import { exitCodes } from "../errors.ts";
-import { type CutoverSummary, type OnEarlyEnd, runCutover } from "../migration/cutover/cutover.ts";
+import type { ConversionSummary } from "../migration/convert/convert.ts";
+import { type CutoverSummary, runCutover } from "../migration/cutover/cutover.ts";
+import type { PowerAtEnd } from "../migration/cutover/source-power.ts";
 import { confirm } from "../report/ask.ts";
 import type { CommandContext } from "../report/context.ts";
+import { appliedText, conversionText } from "../report/conversion/conversion.ts";
 import { checkReportFile, withCutoverReport } from "../report/cutover-report/cutover-report.ts";
 import { tellEnding } from "../report/ending/ending.ts";
 import { reported } from "../report/report.ts";
@@ -20,35 +23,53 @@ export async function run(context: CommandContext): Promise<number> {
       signal,
     );
   }
-  let power: Parameters<OnEarlyEnd>[0] | undefined;
-  const onEarlyEnd: OnEarlyEnd = (found) => {
-    power = found;
-    logger.warn({ powerState: found.state }, found.text);
+  let power: PowerAtEnd | undefined;
+  let found: ConversionSummary | undefined;
+  const options = {
+    onEarlyEnd(at: PowerAtEnd) {
+      power = at;
+      logger.warn({ powerState: at.state }, at.text);
+    },
+    onVerdict(verdict: ConversionSummary) {
+      found = verdict;
+    },
   };
   await reported(
     context,
     (reporter) =>
       withCutoverReport(
         context,
-        () => runCutover({ config, logger, signal, reporter }, onEarlyEnd),
+        () => runCutover({ config, logger, signal, reporter }, options),
         () => power?.text,
       ),
     (outcome) => {
       const { result, earlier } = outcome;
-      const early = { ...(power && { power_state: power.state, power: power.text }) };
+      const early = {
+        ...(power && { power_state: power.state, power: power.text }),
+        ...(found && { conversion: found.conversion }),
+      };
       const facts = result ?? { ...early, ...(earlier.length > 0 && { passes: earlier }) };
       tellEnding(context, outcome, { facts });
+      if (found && !config.json) {
+        process.stdout.write(conversionText(found) + appliedText(result ?? {}));
+      }
       if (result && !config.json) for (const line of summaryLines(result)) logger.info(line);
     },
   );
   return exitCodes.success;
 }
 
-function summaryLines({ vm, passes, downtime_ms, forced }: CutoverSummary): string[] {
+function summaryLines(summary: CutoverSummary): string[] {
+  const { vm, passes, downtime_ms, forced, conversion } = summary;
   const hard = forced ? ", hard, as its guest did not shut down" : "";
+  const state = conversion === undefined ? "its last state" : "its converted guest";
+  const back =
+    conversion === undefined
+      ? ""
+      : "; 'migratekit rollback' brings back what the conversion changed";
   return [
-    `${vm.path} is powered off${hard}, and its targets hold its last state ` +
+    `${vm.path} is powered off${hard}, and its targets hold ${state} ` +
       `(${counted(passes.length + 1, "sync")}, ${formatDuration(downtime_ms / 1000)} from the shutdown to the end)`,
-    "To go back: power the VM on in vSphere, after the new one is off; the source was not changed",
+    `To go back: power the VM on in vSphere, after the new one is off; the source was not changed${back}`,
   ];
 }

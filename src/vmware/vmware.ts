@@ -195,17 +195,30 @@ export class VsphereClient implements AsyncDisposable {
   }
 
   async powerOff(moref: string, options: TaskOptions = {}): Promise<void> {
-    const isOff = async () =>
-      (await readPowerState(this.#session, moref)) === "poweredOff" ? true : undefined;
-    const off = runTask(this.#session, {
-      operation: "PowerOffVM_Task",
+    await this.#power(moref, "poweredOff", options);
+  }
+
+  async powerOn(moref: string, options: TaskOptions = {}): Promise<void> {
+    await this.#power(moref, "poweredOn", options);
+  }
+
+  async #power(
+    moref: string,
+    wanted: Exclude<PowerState, "suspended">,
+    options: TaskOptions,
+  ): Promise<void> {
+    const isSo = async () =>
+      (await readPowerState(this.#session, moref)) === wanted ? true : undefined;
+    const on = wanted === "poweredOn";
+    const done = runTask(this.#session, {
+      operation: on ? "PowerOnVM_Task" : "PowerOffVM_Task",
       args: { _this: argumentReference("VirtualMachine", moref) },
       vmMoref: moref,
       outcomeOf: () => true,
-      lookUp: isOff,
+      lookUp: isSo,
       ...options,
     });
-    await this.#try(`power off ${moref}`, off, "vsphere-task-failed");
+    await this.#try(`power ${on ? "on" : "off"} ${moref}`, done, "vsphere-task-failed");
   }
 
   /** Those of `names` that the account does not hold on the object. */

@@ -291,10 +291,14 @@ describe("power", { concurrency: 6 }, () => {
     });
   });
 
-  test("a machine is powered off although the answer is lost", async () => {
+  test("a machine is powered off, and on again, although the answers are lost", async () => {
     await using started = await startLabClient({ vms });
+    const vm = started.lab.vm("vm");
     started.lab.faults.add({ name: "cutConnection", method: "PowerOffVM_Task", count: 1 });
-    await started.client.powerOff(started.lab.vm("vm").moref);
-    assert.equal(started.lab.vm("vm").record.powerState, "poweredOff");
+    await started.client.powerOff(vm.moref);
+    assert.equal(vm.record.powerState, "poweredOff");
+    started.lab.faults.add({ name: "cutConnection", method: "PowerOnVM_Task", count: 1 });
+    await started.client.powerOn(vm.moref);
+    assert.equal(vm.record.powerState, "poweredOn");
   });
 });

@@ -1,7 +1,6 @@
 /** `check --convert`: whether a conversion would find here what it needs. */
 import type { Config } from "../../config.ts";
-import { isWindows } from "../../guest/convert.ts";
-import { missingGuestTools } from "../../guest/guest.ts";
+import { isWindows, missingGuestTools } from "../../guest/guest.ts";
 import type { GuestHardware } from "../../guest-hardware.ts";
 import { type Finding, ok, problem } from "./finding.ts";
 

@@ -1,15 +1,16 @@
 /** `migratekit convert`: overlays, conversion, verdict; and only then onto the targets. */
 import { join, resolve } from "node:path";
 import { MigratekitError } from "../../errors.ts";
-import { type Conversion, convertGuest } from "../../guest/guest.ts";
+import type { Conversion, convertGuest } from "../../guest/guest.ts";
 import type { UndoStack } from "../../undo.ts";
 import { type Applied, applyOverlays } from "../apply/apply.ts";
 import { openEngine } from "../engine.ts";
 import { conversionDocument } from "../known/document.ts";
+import { type KnownVm, withKnownVm } from "../known/known.ts";
 import {
   type ConvertedOverlays,
   type ConvertingRun,
-  withConvertedGuest,
+  withHeldGuestConverted,
 } from "../known/on-overlays.ts";
 import { type SyncedDisk, tlsOptionsOf } from "../known/synced.ts";
 import type { CycleContext } from "../vm/held-vm.ts";
@@ -29,16 +30,30 @@ export interface ConversionSummary {
   };
 }
 
+export interface ConvertOptions {
+  /** Told the conversion before anything is made an error of it. */
+  onVerdict(summary: ConversionSummary): void;
+  /** Asked before the first target is touched; what it throws ends the conversion. */
+  readonly beforeApplying?: () => Promise<void>;
+  /** Changes the overlays, and judges what they hold then. */
+  readonly convert?: typeof convertGuest;
+}
+
 /**
- * `onVerdict` is told the conversion before anything is made an error of it; `convert` changes the overlays
- * and judges what they hold then.
  * @throws MigratekitError `guest-…`, `conversion-…`, `converted`, `not-in-sync`, `target-…`, `old-bytes-…`,
  *   `locked`; the signal's reason
  */
 export async function runConversion(
   context: Omit<CycleContext, "shared">,
-  onVerdict: (summary: ConversionSummary) => void,
-  convert: typeof convertGuest = convertGuest,
+  options: ConvertOptions,
+): Promise<ConversionSummary> {
+  return await withKnownVm(context, (held) => convertHeld(held, options));
+}
+
+/** The same for a VM that is held already. @throws as `runConversion`; whatever `beforeApplying` throws */
+export async function convertHeld(
+  held: KnownVm,
+  { onVerdict, beforeApplying, convert }: ConvertOptions,
 ): Promise<ConversionSummary> {
   const apply = async (run: ConvertingRun, converted: ConvertedOverlays, undo: UndoStack) => {
     const { config, identity, reporter, runId } = run;
@@ -50,6 +65,7 @@ export async function runConversion(
     };
     onVerdict(summary);
     refuse(conversion, config.acceptLook);
+    await beforeApplying?.();
     reporter.stage("Finalize", "writing to the targets");
     const engine = undo.use("stop the copy engine", openEngine(config));
     const toConvert = disks.map((disk, index) => ({
@@ -65,7 +81,7 @@ export async function runConversion(
     });
     return { ...summary, applied: appliedDocument(applied, disks) };
   };
-  return await withConvertedGuest(context, apply, convert);
+  return await withHeldGuestConverted(held, apply, convert);
 }
 
 function written({ deviceKey, diskId, target }: SyncedDisk) {

@@ -34,9 +34,11 @@ export async function runRollback(context: Omit<CycleContext, "shared">): Promis
       const work = undo.use("clear the work folder", await makeWorkFolder(run));
       const engine = undo.use("stop the copy engine", openEngine(config));
       reporter.stage("Transfer", "bringing the old bytes back");
-      const restored = await restoreTargets({ ...run, work, engine }, (disks) =>
-        refuseForeignWrites(run, disks),
-      );
+      const restored = await restoreTargets({ ...run, work, engine }, async (disks) => {
+        await refuseForeignWrites(run, disks);
+        // Of a cutover that converted; syncs go on from here.
+        run.state.clearCutOver(run.identity);
+      });
       return summaryOf(run, restored);
     });
   });

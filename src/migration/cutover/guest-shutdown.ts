@@ -1,10 +1,8 @@
-/** Bringing the VM to rest: the only place of migratekit that changes a VM's power state. */
+/** Bringing the VM to rest: the only place of migratekit that shuts a VM down. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { MigratekitError, messageOf } from "../../errors.ts";
 import { formatDuration } from "../../text.ts";
-import type { PowerState } from "../../vmware/vm-details.ts";
 import type { HeldVm, SiteContext } from "../vm/held-vm.ts";
-import type { Site } from "../vm/site.ts";
 
 const pollMs = 1000;
 
@@ -14,6 +12,18 @@ const pollMs = 1000;
  */
 export async function checkShutdown({ site, config, logger }: SiteContext): Promise<void> {
   const { vm, client } = site;
+  const requirePrivilege = async (name: string, what: string) => {
+    const privilege = `VirtualMachine.Interact.${name}`;
+    const asked = client.missingPrivileges(vm.moref, [privilege]);
+    const missing = await asked.catch((error: unknown) => {
+      logger.debug(`the privilege ${privilege} could not be asked for: ${messageOf(error)}`);
+      return [];
+    });
+    if (missing.length === 0) return;
+    const text = `the account may not ${what} (privilege ${privilege})`;
+    throw new MigratekitError("vsphere-permission", text);
+  };
+  if (config.powerOnSource) await requirePrivilege("PowerOn", `power ${vm.name} on`);
   if (vm.powerState === "suspended") {
     throw new MigratekitError("vm-unsuitable", `${vm.name} is suspended`, {
       remedy: "Resume it, so that its guest can be shut down; then run the cutover again.",
@@ -27,22 +37,17 @@ export async function checkShutdown({ site, config, logger }: SiteContext): Prom
       { remedy: "Start Tools, or shut the guest down by hand and run the cutover then." },
     );
   }
-  const privilege = "VirtualMachine.Interact.PowerOff";
-  const missing = await client.missingPrivileges(vm.moref, [privilege]).catch((error: unknown) => {
-    logger.debug(`the privilege ${privilege} could not be asked for: ${messageOf(error)}`);
-    return [];
-  });
-  if (missing.length === 0) return;
-  throw new MigratekitError(
-    "vsphere-permission",
-    `the account may not shut ${vm.name} down (privilege ${privilege})`,
-  );
+  await requirePrivilege("PowerOff", `shut ${vm.name} down`);
 }
 
 export interface Shutdown {
   /** Whether the guest was asked, and may act on it later. */
   asked: boolean;
   forced: boolean;
+  /** The targets hold its last state. */
+  synced: boolean;
+  /** By us, after a failure. */
+  poweredOn?: boolean;
 }
 
 /**
@@ -111,36 +116,4 @@ async function ask(
     if (refusedBefore === undefined) logger.warn(messageOf(error));
     return messageOf(error);
   }
-}
-
-const readTimeoutMs = 15_000;
-
-/** What an operator must know when a cutover ends early. Never rejects. */
-export async function describePower(
-  { client, vm }: Site,
-  shutdown: Shutdown,
-): Promise<{ state: PowerState | "unknown"; text: string }> {
-  const timeout = sleep(readTimeoutMs, "unknown" as const, { ref: false });
-  const state = await Promise.race([
-    client.readPowerState(vm.moref).catch(() => "unknown" as const),
-    timeout,
-  ]);
-  return { state, text: `${vm.name} ${stateText(state, shutdown)}` };
-}
-
-function stateText(state: PowerState | "unknown", { asked, forced }: Shutdown): string {
-  if (state === "poweredOff") {
-    return (
-      "is powered off, and its last sync is not complete: run the cutover again (it goes straight " +
-      "to the last sync), or power the VM on to go back to it"
-    );
-  }
-  if (state === "unknown") {
-    const told = asked || forced ? "it was told to shut down" : "it was not told to shut down";
-    return `is in an unknown power state (vSphere does not answer); ${told}`;
-  }
-  const now = state === "poweredOn" ? "is still powered on" : "is suspended";
-  return asked
-    ? `${now}, but its guest was asked to shut down and may still do so`
-    : `${now} and was not told to shut down`;
 }

@@ -30,24 +30,33 @@ export interface ConvertedOverlays {
 export type ConvertingRun = KnownVm & Pick<RunOfVm, "runId" | "account">;
 
 /**
- * Refuses what must not be converted, and makes a run in which the guest is converted before `work`. The
- * overlays live until that ends.
- * @throws MigratekitError `usage`, `locked`, `converted`, `not-in-sync`, `target-…`, `guest-…`, `conversion-…`; whatever
- *   `work` throws
+ * Finds and holds the VM, and converts its guest.
+ * @throws as `withHeldGuestConverted`; MigratekitError `usage`, `locked`
  */
 export async function withConvertedGuest<T>(
   context: Omit<CycleContext, "shared">,
   work: (run: ConvertingRun, converted: ConvertedOverlays, undo: UndoStack) => Promise<T>,
   convert: typeof convertGuest = convertGuest,
 ): Promise<T> {
-  return await withKnownVm(context, async (held) => {
-    if (held.conversion !== undefined) throw convertedError(held.identity, held.conversion);
-    const hardware = hardwareOf(held);
-    await lookAtGiven(held);
-    return await withRun(held, async (run, undo) =>
-      work(run, await convertOnOverlays(run, hardware, convert, undo), undo),
-    );
-  });
+  return await withKnownVm(context, (held) => withHeldGuestConverted(held, work, convert));
+}
+
+/**
+ * Refuses what must not be converted, and makes a run in which the guest is converted before `work`. The
+ * overlays live until that ends.
+ * @throws MigratekitError `converted`, `not-in-sync`, `target-…`, `guest-…`, `conversion-…`; whatever `work` throws
+ */
+export async function withHeldGuestConverted<T>(
+  held: KnownVm,
+  work: (run: ConvertingRun, converted: ConvertedOverlays, undo: UndoStack) => Promise<T>,
+  convert: typeof convertGuest = convertGuest,
+): Promise<T> {
+  if (held.conversion !== undefined) throw convertedError(held.identity, held.conversion);
+  const hardware = hardwareOf(held);
+  await lookAtGiven(held);
+  return await withRun(held, async (run, undo) =>
+    work(run, await convertOnOverlays(run, hardware, convert, undo), undo),
+  );
 }
 
 async function convertOnOverlays(

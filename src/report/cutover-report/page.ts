@@ -60,7 +60,12 @@ export function pageOf(facts: CutoverFacts): Page {
       overview(facts),
       ...(summary === undefined
         ? []
-        : [disksOf(summary), verificationOf(facts, summary), syncsOf(summary)]),
+        : [
+            disksOf(summary),
+            verificationOf(facts, summary),
+            syncsOf(summary),
+            ...conversionOf(summary),
+          ]),
       {
         title: "Who ran it",
         facts: [
@@ -78,7 +83,8 @@ export function pageOf(facts: CutoverFacts): Page {
 function verdictOf({ summary, failure, power }: CutoverFacts, name: string): string {
   if (summary !== undefined) {
     const disks = counted(summary.final_sync.disks.length, "disk");
-    return `${name} is powered off, and its last state is on its targets (${disks}).`;
+    const state = summary.conversion === undefined ? "last state" : "converted guest";
+    return `${name} is powered off, and its ${state} is on its targets (${disks}).`;
   }
   const ended = failure?.status === "interrupted" ? "was interrupted" : "failed";
   const error = failure === undefined ? "" : `: ${failure.message} [${failure.code}]`;
@@ -111,10 +117,35 @@ function overview({ summary, failure, ...facts }: CutoverFacts): Section {
   };
 }
 
-function downtimeText({ downtime_ms, passes }: CutoverSummary, fromMs: number): string {
+function downtimeText({ downtime_ms, passes, conversion }: CutoverSummary, fromMs: number): string {
   const spent = spanText(downtime_ms);
-  if (passes.length === 0) return `${spent} for the last sync; the machine was off before`;
-  return `${spent}, from ${timeText(fromMs)}: shutdown, last sync and verification`;
+  const more = conversion === undefined ? "" : " and the conversion";
+  if (passes.length === 0) return `${spent} for the last sync${more}; the machine was off before`;
+  return `${spent}, from ${timeText(fromMs)}: shutdown, last sync and verification${more && `,${more}`}`;
+}
+
+/** What the machine has to be given, and what was changed in it. */
+function conversionOf({ conversion, applied }: CutoverSummary): Section[] {
+  if (conversion === undefined) return [];
+  const { guest, hardware, repairs, findings, duration_ms } = conversion;
+  return [
+    {
+      title: "Conversion",
+      facts: [
+        ["Guest", guest.product ?? guest.distro ?? guest.os],
+        ["Disks", hardware.controller],
+        [
+          "Firmware",
+          `${hardware.firmware}${hardware.secure_boot ? ", secure boot" : ""}, machine ${hardware.machine}`,
+        ],
+        ["Network cards", hardware.nics.map(({ mac }) => mac).join(", ") || "none"],
+        ["Took", spanText(duration_ms)],
+        ["Old bytes", applied?.old_bytes ?? "-"],
+        ...repairs.map(({ name, detail }) => [`Repaired: ${name}`, detail] as const),
+        ...findings.map(({ level, text }) => [`Found: ${level}`, text] as const),
+      ],
+    },
+  ];
 }
 
 function shutdownText({ forced, passes }: CutoverSummary): string {
@@ -218,10 +249,15 @@ function wayBack({ summary, configName, vmPath, endpoint }: CutoverFacts, name: 
         text: "Stop the instance that runs from the volumes: both must never run at the same time.",
       },
       on,
-      {
-        text: "To move it again later, reopen it: what was written to the volumes since the cutover is lost.",
-        command: `migratekit migrate ${vm} --reopen`,
-      },
+      summary.conversion === undefined
+        ? {
+            text: "To move it again later, reopen it: what was written to the volumes since the cutover is lost.",
+            command: `migratekit migrate ${vm} --reopen`,
+          }
+        : {
+            text: "To sync it again, bring back what the conversion changed on the volumes:",
+            command: `migratekit rollback ${vm}`,
+          },
     ],
   };
 }

@@ -95,13 +95,12 @@ test("where the guest would not boot, or nobody can tell, nothing is written; th
   for (const verdict of ["will-not-boot", "look"] as const) {
     let found: ConversionSummary | undefined;
     const { message } = await rejection(
-      runConversion(
-        contextOf("convert"),
-        (summary) => {
+      runConversion(contextOf("convert"), {
+        onVerdict: (summary) => {
           found = summary;
         },
-        step(verdict, seen),
-      ),
+        convert: step(verdict, seen),
+      }),
       "guest-will-not-boot",
     );
     assert.match(message, /no virtio driver/);
@@ -132,8 +131,7 @@ test("flags beat what vSphere said, and where it may boot --accept-look applies 
       ["mac", "52:54:00:12:34:56=192.0.2.9/24,52:54:00:12:34:58"],
       ["keep-old", kept],
     ]),
-    () => {},
-    step("look", seen),
+    { onVerdict() {}, convert: step("look", seen) },
   );
   assert.equal(seen.hardware?.firmware, "bios");
   assert.deepEqual(seen.hardware?.nics, [
@@ -149,7 +147,7 @@ test("flags beat what vSphere said, and where it may boot --accept-look applies 
   }
   assert.equal(readdirSync(kept).length, 1);
   await rejection(
-    runConversion(contextOf("convert"), () => {}, step("boots", seen)),
+    runConversion(contextOf("convert"), { onVerdict() {}, convert: step("boots", seen) }),
     "converted",
   );
   using state = State.openExisting(lab.stateDir);
