@@ -29,7 +29,7 @@ import {
   type Settings,
   variablesOf,
 } from "./options.ts";
-import { readPasswordFile } from "./password-file.ts";
+import { readSecretFile } from "./password-file.ts";
 import { Secret } from "./secret.ts";
 import { hostAndPort } from "./text.ts";
 
@@ -80,13 +80,18 @@ export function resolveConfig(
     settings[camelCase(name)] = settingOf(name, spec, sources);
   }
   // What only shows settings reads no secret.
-  const password = command === "config" ? undefined : resolvePassword(settings, sources, warnings);
-  if (password) addSecret(password.reveal());
+  const reads = command !== "config";
+  const password = reads ? resolveSecret(vmwarePassword, settings, sources, warnings) : undefined;
+  const secretKey = reads ? resolveSecret(secretKeyOfApi, settings, sources, warnings) : undefined;
+  const apiKey = reads ? settings.cloudstackApiKey : undefined;
+  for (const secret of [password, secretKey, apiKey])
+    if (secret instanceof Secret) addSecret(secret.reveal());
   return Object.freeze({
     ...(settings as unknown as Settings),
     command,
-    typed: new Map([...flags].filter(([name]) => name !== "vmware-password")),
+    typed: new Map([...flags].filter(([name]) => !isSecret(name))),
     vmwarePassword: password,
+    cloudstackSecretKey: secretKey,
     stateDir: settings.stateDir ?? defaultStateDir(environment),
     vddkLibdir: settings.vddkLibdir ?? defaultVddkLibdir(),
     colour: settings.color === "auto" && !environment.NO_COLOR && environment.TERM !== "dumb",
@@ -194,8 +199,9 @@ export function requireSettings<K extends OptionName>(config: Config, ...names: 
     (name) => (config as unknown as Record<string, unknown>)[camelCase(name)] === undefined,
   );
   if (missing.length === 0) return;
-  // Of the ways to give a password the flag is the one that everybody can see.
-  const flags = missing.map((name) => `--${name}${name === "vmware-password" ? "-file" : ""}`);
+  // Of the ways to give a secret the flag is the one that everybody can see.
+  const byFile: readonly string[] = [vmwarePassword.flag, secretKeyOfApi.flag];
+  const flags = missing.map((name) => `--${name}${byFile.includes(name) ? "-file" : ""}`);
   const variables = missing.map((name) => variablesOf(name, options[name])[0]);
   throw new MigratekitError("usage", `${config.command} needs ${flags.join(", ")}`, {
     remedy: `Give the flag, its variable (${variables.join(", ")}), or the field in --config FILE.`,
@@ -253,27 +259,51 @@ function unknownVariables(environment: Environment): string[] {
     });
 }
 
-/** The nearest source wins; between a password and a password file of one source, the file. */
-function resolvePassword(
+function isSecret(name: OptionName): boolean {
+  return [vmwarePassword.flag, secretKeyOfApi.flag, "cloudstack-api-key"].includes(name);
+}
+
+/** A secret that may come from a file as well. */
+interface SecretSetting {
+  readonly flag: OptionName;
+  readonly fileFlag: OptionName;
+  readonly what: string;
+}
+
+const vmwarePassword: SecretSetting = {
+  flag: "vmware-password",
+  fileFlag: "vmware-password-file",
+  what: "password",
+};
+const secretKeyOfApi: SecretSetting = {
+  flag: "cloudstack-secret-key",
+  fileFlag: "cloudstack-secret-key-file",
+  what: "secret key",
+};
+
+/** The nearest source wins; between a secret and a file with it of one source, the file. */
+function resolveSecret(
+  { flag, fileFlag, what }: SecretSetting,
   settings: Record<string, unknown>,
   sources: readonly Source[],
   warnings: string[],
 ): Secret | undefined {
   for (const source of sources) {
-    const file = source.find("vmware-password-file", options["vmware-password-file"]);
-    if (file) return new Secret(readPasswordFile(file.text, warnings));
-    if (!source.find("vmware-password", options["vmware-password"])) continue;
+    const file = source.find(fileFlag, options[fileFlag]);
+    if (file) return new Secret(readSecretFile({ flag: fileFlag, what }, file.text, warnings));
+    if (!source.find(flag, options[flag])) continue;
     if (source.kind === "flag") {
+      const [variable] = variablesOf(flag, options[flag]);
       warnings.push(
-        "--vmware-password shows the password to everybody on this machine in the process list; " +
-          "--vmware-password-file, MIGRATEKIT_VMWARE_PASSWORD or --config do not",
+        `--${flag} shows the ${what} to everybody on this machine in the process list; ` +
+          `--${fileFlag}, ${variable} or --config do not`,
       );
     } else if (source.open) {
       warnings.push(
-        "the configuration file holds the password and others can read it; chmod 600 it",
+        `the configuration file holds the ${what} and others can read it; chmod 600 it`,
       );
     }
     break;
   }
-  return settings.vmwarePassword as Secret | undefined;
+  return settings[camelCase(flag)] as Secret | undefined;
 }

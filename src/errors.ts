@@ -15,6 +15,7 @@ export const exitCodes = {
   locked: 7,
   mismatch: 8,
   guest: 9,
+  cloudstack: 10,
 } as const;
 
 export type ExitClass = Exclude<keyof typeof exitCodes, "success">;
@@ -357,6 +358,80 @@ export const catalogue = {
     exit: "usage",
     meaning: "There is no conversion on the targets that could be taken back.",
     remedy: "See 'migratekit history' for what was done with this virtual machine.",
+  },
+
+  // CloudStack's API
+  "cloudstack-unreachable": {
+    exit: "cloudstack",
+    meaning: "CloudStack's API gave no answer.",
+    remedy:
+      "Check --cloudstack-endpoint (https://HOST/client/api), name resolution, the port, and that the management server runs.",
+  },
+  "cloudstack-certificate": {
+    exit: "cloudstack",
+    meaning: "The certificate of CloudStack's API is not one that is trusted.",
+    remedy: "Give the authority that signed it with --cloudstack-ca-file.",
+  },
+  "cloudstack-protocol": {
+    exit: "cloudstack",
+    meaning: "What answers at the endpoint does not answer as CloudStack's API does.",
+    remedy: "Check --cloudstack-endpoint: it ends with /client/api and is no web page or proxy.",
+  },
+  "cloudstack-login": {
+    exit: "cloudstack",
+    meaning: "CloudStack refused the API key or the signature made with the secret key.",
+    remedy:
+      "Check both keys (--cloudstack-api-key, --cloudstack-secret-key-file), that the user is enabled, and the clocks here and there.",
+  },
+  "cloudstack-permission": {
+    exit: "cloudstack",
+    meaning: "The account's role does not allow a command, or the thing belongs to somebody else.",
+    remedy: "Give the role the commands that docs/cloudstack.md lists, or use the owner's key.",
+  },
+  "cloudstack-parameter": {
+    exit: "cloudstack",
+    meaning: "CloudStack refused a value that it was given.",
+    remedy: "Correct the flag that stands behind the value; CloudStack's own text is above.",
+  },
+  "cloudstack-not-found": {
+    exit: "cloudstack",
+    meaning: "CloudStack has no such thing, or the key may not see it.",
+    remedy: "Correct the name or id in the flag that the message names.",
+  },
+  "cloudstack-conflict": {
+    exit: "cloudstack",
+    meaning: "Something in CloudStack is in use, attached elsewhere or there twice.",
+    remedy: "Look at the thing that the message names in CloudStack's own interface.",
+  },
+  "cloudstack-capacity": {
+    exit: "cloudstack",
+    meaning: "CloudStack has no room: no host or no storage pool that could take it.",
+    remedy: "Ask the cloud's operator for room, or choose another offering or zone.",
+  },
+  "cloudstack-limit": {
+    exit: "cloudstack",
+    meaning: "The account's limit for volumes, instances, CPUs, memory or storage is reached.",
+    remedy: "Have the limit raised, or remove what is not needed any more.",
+  },
+  "cloudstack-throttled": {
+    exit: "cloudstack",
+    meaning: "CloudStack wants fewer requests in a time than were needed.",
+    remedy: "Run fewer at a time, or have the limit of requests raised (api.throttling.max).",
+  },
+  "cloudstack-job-failed": {
+    exit: "cloudstack",
+    meaning: "A job of CloudStack failed.",
+    remedy: "CloudStack's own text is above; its management server's log has more under the job.",
+  },
+  "cloudstack-answer-lost": {
+    exit: "cloudstack",
+    meaning: "A job of CloudStack, or its answer, was lost, and what was asked for did not come.",
+    remedy: "Run again: what is there then is looked at first, and nothing is asked for twice.",
+  },
+  "cloudstack-fault": {
+    exit: "cloudstack",
+    meaning: "CloudStack answered with an error of its own.",
+    remedy: "CloudStack's own text is above; its management server's log has more.",
   },
 
   // Cutover

@@ -1,6 +1,6 @@
 /**
- * HTTP to the appliance's own APIs: requests bounded in time and size, nothing followed, nothing
- * trusted, no proxy of the environment.
+ * HTTP to JSON APIs, the appliance's own and CloudStack's: requests bounded in time and size, nothing
+ * followed, nothing trusted, no proxy of the environment.
  */
 
 import { Agent as HttpAgent } from "node:http";
@@ -14,6 +14,10 @@ export interface HttpRequest {
   readonly url: string;
   /** Sent as JSON. */
   readonly body?: object;
+  /** Sent instead as a form: `a=1&b=2`, percent-encoded by the caller. */
+  readonly form?: string;
+  /** Whom `https:` trusts, where it is not the system's authorities. */
+  readonly agent?: HttpsAgent | undefined;
   /** From connecting to the last byte of the answer. */
   readonly timeoutMs: number;
   /** How long an answer may be; `none` resolves at the status and leaves the body `""`. */
@@ -25,13 +29,16 @@ export interface HttpAnswer {
   readonly status: number;
   /** UTF-8, whatever the headers say. */
   readonly body: string;
+  /** Headers as they came: when the service answered, and when it wants to be asked again. */
+  readonly date?: string | undefined;
+  readonly retryAfter?: string | undefined;
 }
 
 /**
- * Why there is no answer. `unreached`: the request never got to the service; after any other kind it
- * may have been carried out.
+ * Why there is no answer. `unreached`, `untrusted` (its certificate): the request never got to the
+ * service; after any other kind it may have been carried out.
  */
-export type HttpFailureKind = "unreached" | "timeout" | "too-large" | "lost";
+export type HttpFailureKind = "unreached" | "untrusted" | "timeout" | "too-large" | "lost";
 
 /** A plain error: the one of axios holds the whole request, with its secrets. */
 export class HttpFailure extends Error {
@@ -59,20 +66,27 @@ const client = axios.create({
   httpsAgent: new HttpsAgent({ keepAlive: false }),
 });
 
+const formType = "application/x-www-form-urlencoded; charset=utf-8";
+
 /** One request and its answer, whatever the status. Rejects with `HttpFailure` or the signal's reason. */
 export async function exchange(request: HttpRequest): Promise<HttpAnswer> {
-  const { method, url, body, timeoutMs, answerBytesMax, signal } = request;
+  const { method, url, body, form, agent, timeoutMs, answerBytesMax, signal } = request;
   signal?.throwIfAborted();
   const timeout = new AbortController();
   const timer = setTimeout(() => timeout.abort(), Math.max(1, timeoutMs));
   try {
-    const { status, data } = await client.request<Readable>({
+    const { status, data, headers } = await client.request<Readable>({
       method,
       url,
-      data: body,
+      data: form ?? body,
+      ...(form === undefined ? {} : { headers: { "Content-Type": formType } }),
+      ...(agent === undefined ? {} : { httpsAgent: agent }),
       signal: signal ? AbortSignal.any([signal, timeout.signal]) : timeout.signal,
     });
-    if (answerBytesMax !== "none") return { status, body: await readBounded(data, answerBytesMax) };
+    if (answerBytesMax !== "none") {
+      const text = await readBounded(data, answerBytesMax);
+      return { status, body: text, date: headers.date, retryAfter: headers["retry-after"] };
+    }
     discard(data);
     return { status, body: "" };
   } catch (error) {
@@ -91,7 +105,15 @@ function failureOf(error: unknown): HttpFailure {
     error instanceof Error && "code" in error && typeof error.code === "string"
       ? error.code
       : undefined;
-  return new HttpFailure(neverArrived(error) ? "unreached" : "lost", messageOf(error), code);
+  return new HttpFailure(kindOf(error, code), messageOf(error), code);
+}
+
+function kindOf(error: unknown, code = ""): HttpFailureKind {
+  if (neverArrived(error)) return "unreached";
+  // What OpenSSL and the check of the name say of a certificate, before a byte of HTTP is sent.
+  return /^(ERR_TLS_CERT|CERT_|UNABLE_TO_|SELF_SIGNED_|DEPTH_ZERO_|HOSTNAME_MISMATCH)/.test(code)
+    ? "untrusted"
+    : "lost";
 }
 
 function neverArrived(error: unknown): boolean {

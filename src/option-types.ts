@@ -248,3 +248,110 @@ export const progressForm: Parser<ProgressForm> = Object.assign(
   },
   { allowed: ["auto", "lines", "json"] },
 );
+
+/** As {@link httpUrl}; the path that every CloudStack has may be left out. */
+export const cloudStackUrl: Parser<string> = (value) => {
+  const url = httpUrl(value);
+  return new URL(url).pathname === "/" ? `${url}/client/api` : url;
+};
+
+const uuidForm = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+
+function uuid(value: string): string {
+  const id = value.trim().toLowerCase();
+  if (uuidForm.test(id)) return id;
+  throw new InvalidValue(
+    `has "${value}"; it takes an id such as 8d1f…-…-…: 32 hexadecimal digits with four hyphens`,
+  );
+}
+
+/** `auto`, or the id of an instance. */
+export const autoOrUuid: Parser<string> = (value) => (value === "auto" ? value : uuid(value));
+
+/** `create`, or `2000:ID,2001:ID`: device keys of disks to ids of volumes. */
+export const cloudStackVolumes: Parser<"create" | ReadonlyMap<number, string>> = (value) => {
+  if (value === "create") return value;
+  const volumes = new Map<number, string>();
+  for (const part of value.split(",")) {
+    const [, key, id] = /^\s*(?:disk-)?(\d{1,9})[:=](.*)$/.exec(part) ?? [];
+    if (key === undefined || id === undefined) {
+      throw new InvalidValue(`has "${part.trim()}"; it takes create, or KEY:ID as in 2000:8d1f…`);
+    }
+    if (volumes.has(Number(key))) throw new InvalidValue(`has disk ${key} twice`);
+    const twice = [...volumes].find(([, other]) => other === uuid(id));
+    if (twice) throw new InvalidValue(`gives disks ${twice[0]} and ${key} the same volume`);
+    volumes.set(Number(key), uuid(id));
+  }
+  return volumes;
+};
+
+/** A host label: letters, digits and hyphens, at most 63, a letter first and no hyphen last. */
+export const hostLabel: Parser<string> = (value) => {
+  if (/^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$/i.test(value)) return value;
+  throw new InvalidValue(
+    `is "${value}"; it takes letters, digits and hyphens, at most 63, beginning with a letter`,
+  );
+};
+
+/** Where the cards of one port group go. */
+export interface NetworkMapping {
+  readonly portGroup: string;
+  /** Name or id. */
+  readonly network: string;
+  /** `keep` what the guest has, let CloudStack choose, or this address. */
+  readonly ip: "keep" | "auto" | (string & {});
+}
+
+/** `VM Network=lan,ip=keep`, several with commas between; %2C and %3D are a comma and a = in a name. */
+export const networkMappings: Parser<readonly NetworkMapping[]> = (value) => {
+  const mappings: { portGroup: string; network: string; ip?: string }[] = [];
+  for (const part of value.split(",").map((each) => each.trim())) {
+    const at = part.indexOf("=");
+    const [left, right] = [part.slice(0, Math.max(at, 0)), part.slice(at + 1)].map(unescapeName);
+    if (!left || !right) {
+      throw new InvalidValue(
+        `has "${part}"; it takes PORTGROUP=NETWORK, then ,ip=keep, ,ip=auto or ,ip=ADDRESS`,
+      );
+    }
+    const last = mappings.at(-1);
+    // A port group called "ip" is written %69p.
+    if (!part.startsWith("ip=")) {
+      if (mappings.some(({ portGroup }) => portGroup === left))
+        throw new InvalidValue(`has the port group "${left}" twice`);
+      mappings.push({ portGroup: left, network: right });
+      continue;
+    }
+    if (last === undefined) throw new InvalidValue(`has "${part}" before any PORTGROUP=NETWORK`);
+    if (last.ip !== undefined) throw new InvalidValue(`has two addresses for "${last.portGroup}"`);
+    if (right !== "keep" && right !== "auto" && isIP(right) !== 4) {
+      throw new InvalidValue(`has "${part}"; it takes ip=keep, ip=auto or an IPv4 address there`);
+    }
+    last.ip = right;
+  }
+  return mappings.map((mapping) => ({ ip: "keep", ...mapping }));
+};
+
+function unescapeName(text: string): string {
+  return text.replace(/%([0-9a-f]{2})/gi, (_, hex: string) =>
+    String.fromCharCode(Number.parseInt(hex, 16)),
+  );
+}
+
+/** What has to be seen of a new machine. `tcp` without a host: at an address that CloudStack gave it. */
+export type AliveProbe =
+  | { readonly kind: "state" | "arp" }
+  | { readonly kind: "tcp"; readonly host?: string; readonly port: number };
+
+export const aliveProbe: Parser<AliveProbe> = Object.assign(
+  (value: string): AliveProbe => {
+    if (value === "state" || value === "arp") return { kind: value };
+    const tcp = /^tcp:(?:(?:\[([0-9a-f:.]+)\]|([^\s:[\]]+)):)?(\d{1,5})$/i.exec(value);
+    const port = Number(tcp?.[3]);
+    if (tcp && port >= 1 && port <= 65535) {
+      const host = tcp[1] ?? tcp[2];
+      return { kind: "tcp", ...(host === undefined ? {} : { host }), port };
+    }
+    throw new InvalidValue(`is "${value}"; it takes state, tcp:PORT, tcp:HOST:PORT or arp`);
+  },
+  { allowed: ["state", "arp"] },
+);

@@ -26,6 +26,7 @@ export type CommandName = (typeof commandNames)[number];
 export const groups = {
   vsphere: "vSphere",
   target: "Target",
+  cloudstack: "CloudStack",
   run: "Run",
   list: "Several VMs",
   guest: "Guest",
@@ -65,6 +66,10 @@ export interface OptionSpec<T = unknown> {
 const connected = ["migrate", "check", "verify", "cutover", "cleanup"] as const;
 const copying = ["migrate", "check", "verify", "cutover"] as const;
 const syncing = ["migrate", "check", "cutover"] as const;
+/** Those that may speak to CloudStack's API. */
+const clouded = [...copying, "rehearse", "rollback"] as const;
+/** Those that make an instance, or look whether one could be made. */
+const deploying = ["check", "cutover", "rehearse"] as const;
 /** Those that work on the targets alone. */
 const converting = ["rehearse", "convert", "rollback"] as const;
 /** Those that have settings at all. */
@@ -247,6 +252,204 @@ export const options = {
       group: "target",
       describe: "write to targets that belong to other disks, which lose what is there",
       commands: syncing,
+      parse: type.flag,
+      fallback: "false",
+    },
+    "defaulted",
+  ),
+
+  "cloudstack-endpoint": define({
+    group: "cloudstack",
+    value: "URL",
+    describe: "CloudStack's API, such as https://cloud.example.com/client/api",
+    commands: clouded,
+    parse: type.cloudStackUrl,
+  }),
+  "cloudstack-api-key": define({
+    group: "cloudstack",
+    value: "KEY",
+    describe: "API key of the account that owns the volumes",
+    commands: clouded,
+    parse: (value: string) => new Secret(type.text(value)),
+  }),
+  "cloudstack-secret-key": define({
+    group: "cloudstack",
+    value: "KEY",
+    describe: "its secret key (seen by everybody in the process list: prefer the file)",
+    commands: clouded,
+    parse: (value: string) => new Secret(type.text(value)),
+  }),
+  "cloudstack-secret-key-file": define({
+    group: "cloudstack",
+    value: "FILE",
+    describe: "file whose first line is the secret key; - reads stdin",
+    commands: clouded,
+    parse: type.text,
+  }),
+  "cloudstack-ca-file": define({
+    group: "cloudstack",
+    value: "FILE",
+    describe: "trust certificates of this CA (PEM) at the API",
+    commands: clouded,
+    parse: type.text,
+  }),
+  "cloudstack-insecure": define(
+    {
+      group: "cloudstack",
+      describe: "accept any certificate of the API: nothing protects the account then",
+      commands: clouded,
+      parse: type.flag,
+      fallback: "false",
+    },
+    "defaulted",
+  ),
+  "cloudstack-zone": define({
+    group: "cloudstack",
+    value: "ZONE",
+    describe: "name or id of the zone, where there are several",
+    commands: clouded,
+    parse: type.text,
+  }),
+  "cloudstack-domain": define({
+    group: "cloudstack",
+    value: "DOMAIN",
+    describe: "id or path of the domain of --cloudstack-account",
+    commands: clouded,
+    parse: type.text,
+  }),
+  "cloudstack-account": define({
+    group: "cloudstack",
+    value: "ACCOUNT",
+    describe: "account that volumes and instances belong to, where it is not the key's own",
+    commands: clouded,
+    parse: type.text,
+  }),
+  "cloudstack-project": define({
+    group: "cloudstack",
+    value: "PROJECT",
+    describe: "name or id of the project that they belong to instead",
+    commands: clouded,
+    parse: type.text,
+  }),
+  "cloudstack-volumes": define({
+    group: "cloudstack",
+    value: "LIST",
+    describe:
+      "the targets are CloudStack volumes: create one for each disk, or take 2000:ID,2001:ID",
+    commands: copying,
+    parse: type.cloudStackVolumes,
+  }),
+  "cloudstack-disk-offering": define({
+    group: "cloudstack",
+    value: "OFFERING",
+    describe: "name or id of the disk offering of volumes that are created",
+    commands: copying,
+    parse: type.text,
+  }),
+  "cloudstack-appliance": define(
+    {
+      group: "cloudstack",
+      value: "auto|ID",
+      describe: "instance that the volumes are attached to and exported from; auto: this machine",
+      commands: clouded,
+      parse: type.autoOrUuid,
+      fallback: "auto",
+    },
+    "defaulted",
+  ),
+  deploy: define(
+    {
+      group: "cloudstack",
+      describe:
+        "make the VM an instance of CloudStack and start it; check: look whether it could be",
+      commands: ["check", "cutover"],
+      parse: type.flag,
+      fallback: "false",
+    },
+    "defaulted",
+  ),
+  cloudstack: define(
+    {
+      group: "cloudstack",
+      describe: "rehearse in CloudStack itself, on clones of the volumes in an isolated network",
+      commands: ["rehearse"],
+      parse: type.flag,
+      fallback: "false",
+    },
+    "defaulted",
+  ),
+  "cloudstack-offering": define({
+    group: "cloudstack",
+    value: "OFFERING",
+    describe: "name or id of the compute offering of the instance",
+    commands: deploying,
+    parse: type.text,
+  }),
+  "cloudstack-template": define({
+    group: "cloudstack",
+    value: "TEMPLATE",
+    describe: "name or id of any small template or ISO; its root disk is thrown away",
+    commands: deploying,
+    parse: type.text,
+  }),
+  "cloudstack-name": define({
+    group: "cloudstack",
+    value: "NAME",
+    describe: "host name of the instance",
+    commands: deploying,
+    parse: type.hostLabel,
+    fallbackNote: "made from the VM's name and its instance UUID",
+  }),
+  network: define({
+    group: "cloudstack",
+    value: "GROUP=NETWORK",
+    describe:
+      "network of a port group's cards: GROUP=NETWORK[,ip=keep|auto|A.B.C.D]; may be given again",
+    commands: deploying,
+    parse: type.networkMappings,
+    repeatable: true,
+  }),
+  alive: define(
+    {
+      group: "cloudstack",
+      value: "PROBE",
+      describe: "what shows that it lives: state, tcp:PORT, tcp:HOST:PORT or arp",
+      commands: ["cutover", "rehearse"],
+      parse: type.aliveProbe,
+      fallback: "state",
+    },
+    "defaulted",
+  ),
+  "alive-timeout": define(
+    {
+      group: "cloudstack",
+      value: "TIME",
+      describe: "how long it may take until it is seen alive",
+      commands: ["cutover", "rehearse"],
+      parse: type.duration,
+      fallback: "10m",
+    },
+    "defaulted",
+  ),
+  "keep-new": define({
+    group: "cloudstack",
+    value: "NAME",
+    describe: "keep copies of the new machine's volumes, whose names begin so",
+    commands: ["rollback"],
+    parse: type.text,
+  }),
+  for: define({
+    group: "cloudstack",
+    value: "TIME",
+    describe: "remove the rehearsal in CloudStack after this time",
+    commands: ["rehearse"],
+    parse: type.duration,
+  }),
+  end: define(
+    {
+      group: "cloudstack",
+      describe: "remove a rehearsal in CloudStack that is still there",
+      commands: ["rehearse"],
       parse: type.flag,
       fallback: "false",
     },

@@ -1,43 +1,46 @@
-/** A password from a file or from stdin: its first line, and no more of it than a password can be long. */
+/** A secret from a file or from stdin: its first line, and no more of it than one can be long. */
 import { closeSync, fstatSync, openSync, readSync } from "node:fs";
 import { MigratekitError } from "./errors.ts";
 import { fileProblem } from "./file-problem.ts";
 
 const lineBytesMax = 4096;
 
-/** `-` is stdin, which every VM of a list may ask for. @throws MigratekitError `usage` */
-export function readPasswordFile(path: string, warnings: string[]): string {
-  const line = path === "-" ? readStdin() : readFile(path, warnings);
-  if (line !== "") return line;
-  throw usage(path, "its first line is empty");
+/**
+ * What `flag` names; `-` is stdin, which every VM of a list may ask for. `what` it holds, for messages.
+ * @throws MigratekitError `usage`
+ */
+export function readSecretFile(
+  { flag, what }: { readonly flag: string; readonly what: string },
+  path: string,
+  warnings: string[],
+): string {
+  try {
+    const line = path === "-" ? readStdin() : readFile(what, path, warnings);
+    if (line !== "") return line;
+  } catch (error) {
+    throw usage(flag, path, `cannot be read: ${fileProblem(error)}`, error);
+  }
+  throw usage(flag, path, "its first line is empty");
 }
 
-function readFile(path: string, warnings: string[]): string {
+function readFile(what: string, path: string, warnings: string[]): string {
+  const fd = openSync(path, "r");
   try {
-    const fd = openSync(path, "r");
-    try {
-      const stat = fstatSync(fd);
-      if (stat.isFile() && (stat.mode & 0o077) !== 0) {
-        warnings.push(`others can read the password file ${path}; chmod 600 it`);
-      }
-      return readFirstLine(fd);
-    } finally {
-      closeSync(fd);
+    const stat = fstatSync(fd);
+    if (stat.isFile() && (stat.mode & 0o077) !== 0) {
+      warnings.push(`others can read the ${what} file ${path}; chmod 600 it`);
     }
-  } catch (error) {
-    throw usage(path, `cannot be read: ${fileProblem(error)}`, error);
+    return readFirstLine(fd);
+  } finally {
+    closeSync(fd);
   }
 }
 
 let stdin: string | undefined;
 
 function readStdin(): string {
-  try {
-    stdin ??= readFirstLine(0);
-    return stdin;
-  } catch (error) {
-    throw usage("-", `cannot be read: ${fileProblem(error)}`, error);
-  }
+  stdin ??= readFirstLine(0);
+  return stdin;
 }
 
 function readFirstLine(fd: number): string {
@@ -56,6 +59,6 @@ function readFirstLine(fd: number): string {
   return line;
 }
 
-function usage(path: string, reason: string, cause?: unknown): MigratekitError {
-  return new MigratekitError("usage", `--vmware-password-file ${path}: ${reason}`, { cause });
+function usage(flag: string, path: string, reason: string, cause?: unknown): MigratekitError {
+  return new MigratekitError("usage", `--${flag} ${path}: ${reason}`, { cause });
 }

@@ -1,23 +1,24 @@
 /**
  * What the program does for its secrets before anything else: imported first, and for this effect.
- * Until here the process list shows a password given by flag; nothing in the process can change that.
+ * Until here the process list shows a secret given by flag; nothing in the process can change that.
  */
 import { writeFileSync } from "node:fs";
 
-const passwordFlag = "--vmware-password";
+const secretFlags = ["--vmware-password", "--cloudstack-secret-key", "--cloudstack-api-key"];
 
 /** The arguments as anybody may see them. */
-export function withoutPassword(args: readonly string[]): string[] {
+export function withoutSecrets(args: readonly string[]): string[] {
   return args.map((argument, at) => {
-    if (args[at - 1] === passwordFlag) return "***";
-    return argument.startsWith(`${passwordFlag}=`) ? `${passwordFlag}=***` : argument;
+    if (secretFlags.includes(args[at - 1] ?? "")) return "***";
+    const flag = secretFlags.find((name) => argument.startsWith(`${name}=`));
+    return flag === undefined ? argument : `${flag}=***`;
   });
 }
 
 /** Node writes its title over the arguments in memory, which is what `ps` and /proc read. */
 function hideArguments(): void {
   const args = process.argv.slice(2);
-  const shown = withoutPassword(args);
+  const shown = withoutSecrets(args);
   if (shown.some((argument, at) => argument !== args[at])) {
     process.title = ["migratekit", ...shown].join(" ");
   }

@@ -11,6 +11,7 @@ const meanings: Record<keyof typeof exitCodes, string> = {
   locked: "the VM or a target is locked or taken",
   mismatch: "verification found a difference",
   guest: "the guest: a conversion failed, or the machine would not boot",
+  cloudstack: "CloudStack's API",
 };
 
 /** Every exit code and what it means; a signal adds 128+N. */
