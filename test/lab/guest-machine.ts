@@ -104,13 +104,18 @@ function virtioArgs({ disks, mac, machine = "pc", bootDisks }: MachineSpec): str
 
 async function firmwareArgs(spec: MachineSpec, folder: string): Promise<string[]> {
   if (spec.firmware === "bios") return [];
+  const flash = await ovmfArgs(folder);
+  return spec.loader === undefined ? flash : [...flash, ...(await bootEntry(spec.loader, folder))];
+}
+
+/** UEFI firmware with an empty NVRAM, which lies in the folder. */
+export async function ovmfArgs(folder: string): Promise<string[]> {
   const nvram = join(folder, "nvram.fd");
   await copyFile(`${ovmf}/OVMF_VARS_4M.fd`, nvram);
-  const flash = [
+  return [
     `if=pflash,unit=0,format=raw,readonly=on,file=${ovmf}/OVMF_CODE_4M.fd`,
     `if=pflash,unit=1,format=raw,file=${nvram}`,
   ].flatMap((text) => ["-drive", text]);
-  return spec.loader === undefined ? flash : [...flash, ...(await bootEntry(spec.loader, folder))];
 }
 
 /**
@@ -132,7 +137,7 @@ async function bootEntry(loader: string, folder: string): Promise<string[]> {
 }
 
 /** The device may be there and make no machine, or none with this processor. */
-function hasKvm(): boolean {
+export function hasKvm(): boolean {
   const processor = ["-machine", "pc", "-accel", "kvm", "-cpu", "max", "-S"];
   const args = [...processor, "-nodefaults", "-display", "none", "-monitor", "stdio"];
   const { status } = spawnSync("qemu-system-x86_64", args, { input: "quit\n", timeout: 10_000 });
