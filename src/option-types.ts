@@ -2,6 +2,7 @@
 
 import { isIP } from "node:net";
 import type { RatePlan, RateStep } from "./rate-plan.ts";
+import { isUuid } from "./uuid.ts";
 
 /** Thrown by a parser; config.ts adds the name of the flag, variable or line that held the text. */
 export class InvalidValue extends Error {}
@@ -255,11 +256,9 @@ export const cloudStackUrl: Parser<string> = (value) => {
   return new URL(url).pathname === "/" ? `${url}/client/api` : url;
 };
 
-const uuidForm = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
-
 function uuid(value: string): string {
   const id = value.trim().toLowerCase();
-  if (uuidForm.test(id)) return id;
+  if (isUuid(id)) return id;
   throw new InvalidValue(
     `has "${value}"; it takes an id such as 8d1f…-…-…: 32 hexadecimal digits with four hyphens`,
   );

@@ -29,7 +29,7 @@ const floors = [
   ["src/vmware", "src/cloudstack", "src/nbd", "src/state", "src/oma", "src/progress", "src/volume"],
   ["src/guest"],
   ["src/migration/*.ts"],
-  ["src/migration/apply"],
+  ["src/migration/apply", "src/migration/volumes"],
   ["src/migration/account"],
   ["src/migration/vm"],
   ["src/migration/cycle"],

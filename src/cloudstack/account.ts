@@ -1,9 +1,9 @@
 /** Whose key it is, and what it may do. */
 
 import { MigratekitError } from "../errors.ts";
+import { isUuid } from "../uuid.ts";
 import { choose } from "./catalog.ts";
 import { Entry } from "./fields.ts";
-import { isUuid } from "./names.ts";
 import type { Fields } from "./wire/answer.ts";
 import type { Parameters } from "./wire/signature.ts";
 import type { Wire } from "./wire/wire.ts";

@@ -1,11 +1,5 @@
 /** Identifiers of CloudStack and what follows from them; nothing here asks anybody. */
 
-const uuidForm = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
-
-export function isUuid(text: string): boolean {
-  return uuidForm.test(text);
-}
-
 /**
  * The serial that a volume's disk shows in the instance: the first 20 characters of its id without
  * hyphens (KVM's agent; virtio has no room for more).

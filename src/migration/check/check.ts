@@ -102,12 +102,11 @@ async function checkRemote(
   const site = await findVm(config, state, undo, signal);
   const { client, vm, identity } = site;
   const known = state && identity && knownTargets(state, identity);
-  const targets = checkAllTargets(config, { disks: vm?.disks, known }, undo, signal).catch(
-    (error: unknown) => {
-      signal.throwIfAborted();
-      return { findings: [problem("target", error)], targets: [] };
-    },
-  );
+  const toCheck = { disks: vm?.disks, name: vm?.name, identity, known };
+  const targets = checkAllTargets(config, toCheck, undo, signal).catch((error: unknown) => {
+    signal.throwIfAborted();
+    return { findings: [problem("target", error)], targets: [] };
+  });
   const ofVm =
     client && vm && identity ? checkFoundVm(config, state, client, vm, identity, signal) : [];
   const versions = client && vm ? checkVersions(client, vm, source) : [];

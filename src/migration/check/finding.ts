@@ -11,6 +11,7 @@ export const areas = [
   "lock",
   "source",
   "disk",
+  "cloudstack",
   "target",
   "change-ids",
   "privileges",

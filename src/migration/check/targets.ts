@@ -8,13 +8,15 @@ import { acceptedNoFlush, obstacleToFlush } from "../../nbd/target/flush.ts";
 import { lookAtTargets } from "../../nbd/target/look.ts";
 import { parseTargets } from "../../nbd/target/target.ts";
 import { displayUri } from "../../nbd/target/uri.ts";
+import type { VmIdentity } from "../../state/vm-identity.ts";
 import { sizeText } from "../../text.ts";
 import type { UndoStack } from "../../undo.ts";
 import type { VirtualDisk } from "../../vmware/virtual-disk.ts";
 import type { CheckedTarget, FoundDisk } from "../disk.ts";
 import { diskIdOf } from "../vm/disks.ts";
-import { foundDisk, targetEndpoints } from "../vm/targets.ts";
+import { foundDisk, targetEndpoints, withTargets } from "../vm/targets.ts";
 import { type Finding, ok, problem, warning, warningsOf } from "./finding.ts";
+import { checkVolumes } from "./volumes.ts";
 
 const probeTimeoutMs = 10_000;
 
@@ -24,6 +26,15 @@ export interface TargetFindings {
   readonly targets: FoundDisk[];
 }
 
+/** As much as could be read of the VM that the targets are for. */
+export interface VmToCheck {
+  readonly disks: readonly VirtualDisk[] | undefined;
+  readonly name?: string | undefined;
+  readonly identity?: VmIdentity | undefined;
+  /** Where its disks were copied to before (vm/targets.ts). */
+  readonly known?: ReadonlyMap<number, string> | undefined;
+}
+
 /**
  * Assigns and probes. Where the VM could not be read, the exports that the flags name are still
  * tried, with a disk of no size.
@@ -31,17 +42,45 @@ export interface TargetFindings {
  */
 export async function checkAllTargets(
   config: Config,
-  vm: {
-    readonly disks: readonly VirtualDisk[] | undefined;
-    /** Where they were copied to before (vm/targets.ts). */
-    readonly known?: ReadonlyMap<number, string> | undefined;
-  },
+  vm: VmToCheck,
   undo: UndoStack,
   signal: AbortSignal,
 ): Promise<TargetFindings> {
+  if (config.cloudstackVolumes !== undefined)
+    return await checkVolumeTargets(config, vm, undo, signal);
   const skip = config.skipDisks ?? [];
   const wantedOfVm = vm.disks?.filter(({ key }) => !skip.includes(key));
   const disks = wantedOfVm ?? disksOfFlags(config, skip);
+  return await checkTargetsOf(config, { vm, disks }, undo, signal);
+}
+
+/** Volumes that are attached have exports; of the others only CloudStack tells. */
+async function checkVolumeTargets(
+  config: Config,
+  vm: VmToCheck,
+  undo: UndoStack,
+  signal: AbortSignal,
+): Promise<TargetFindings> {
+  const { disks: all, identity, name = "", known } = vm;
+  if (all === undefined || identity === undefined) return { findings: [], targets: [] };
+  const disks = all.filter(({ key }) => !config.skipDisks?.includes(key));
+  const { findings, attached } = await checkVolumes(
+    config,
+    { name, identity, disks, known },
+    signal,
+  );
+  const exported = disks.filter(({ key }) => attached.some(([of]) => of === key));
+  const settings = withTargets(config, attached);
+  const found = await checkTargetsOf(settings, { vm, disks: exported }, undo, signal);
+  return { ...found, findings: [...findings, ...found.findings] };
+}
+
+async function checkTargetsOf(
+  config: Config,
+  { vm, disks }: { vm: VmToCheck; disks: readonly VirtualDisk[] },
+  undo: UndoStack,
+  signal: AbortSignal,
+): Promise<TargetFindings> {
   if (disks.length === 0) return { findings: [], targets: [] };
   const endpoints = await targetEndpoints(config, vm.disks ?? disks, disks, undo, vm.known);
   const wanted = disks.map((disk) => ({ ...disk, endpoint: endpoints.get(disk.key)! }));

@@ -3,6 +3,7 @@
  * "incremental only if …" can be tested alone.
  */
 import { splitChangeId } from "../../change-id.ts";
+import { volumeIdOf } from "../../nbd/target/volume.ts";
 import type { DiskRecord } from "../../state/disk-records.ts";
 import type { Journal } from "../../state/journal.ts";
 import type { CheckedTarget, CopyDecision } from "../disk.ts";
@@ -107,6 +108,8 @@ function obstacleToResume(
 /** That the target is not the one which had this name, under none of its names. */
 export function otherTarget(uri: string, now: Omit<TargetNow, "info">): string | undefined {
   if (uri === now.identity || now.names.lasting.includes(uri)) return undefined;
+  const volumeId = volumeIdOf(uri);
+  if (volumeId !== undefined && volumeId === volumeIdOf(now.identity)) return undefined;
   return `the target was ${uri} and is now ${now.identity}`;
 }
 

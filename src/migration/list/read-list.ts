@@ -18,6 +18,7 @@ import { MigratekitError } from "../../errors.ts";
 import { parseTargets } from "../../nbd/target/target.ts";
 import { nbdUri, targetIdentity } from "../../nbd/target/uri.ts";
 import { type OptionName, type OptionSpec, options } from "../../options.ts";
+import { checkVolumeFlags } from "../volumes/volumes.ts";
 
 export interface ListedVm {
   /** The last part of its path, or all of it where two VMs share that part. */
@@ -106,6 +107,7 @@ function checkedConfig(
   try {
     requireSettings(config, "vmware-path", "vmware-endpoint", "vmware-username", "vmware-password");
     if (config.nbdTargets !== undefined) parseTargets(config.nbdTargets);
+    checkVolumeFlags(config);
   } catch (error) {
     if (!(error instanceof MigratekitError)) throw error;
     const message = error.message.startsWith(place) ? error.message : `${place}: ${error.message}`;
@@ -130,16 +132,24 @@ function refuseDoubles(vms: readonly { place: string; config: Config }[]): void 
 }
 
 function onceOnly(config: Config): [string, string][] {
-  const { vmwareEndpoint, vmwarePath, jobId, nbdHost, nbdPort, nbdExportName, nbdTargets } = config;
+  const { vmwareEndpoint, vmwarePath, jobId } = config;
+  return [
+    ["the VM", `${vmwarePath} at ${vmwareEndpoint?.host.toLowerCase()}:${vmwareEndpoint?.port}`],
+    ...(jobId === undefined ? [] : [["the job", jobId] as [string, string]]),
+    ...targetsOnceOnly(config),
+  ];
+}
+
+function targetsOnceOnly(config: Config): [string, string][] {
+  const { nbdHost, nbdPort, nbdExportName, nbdTargets, cloudstackVolumes } = config;
+  if (cloudstackVolumes === "create") return []; // each VM's own
+  if (cloudstackVolumes !== undefined)
+    return [...cloudstackVolumes.values()].map((id) => ["the volume", id]);
   const uris =
     nbdTargets === undefined
       ? [nbdUri(nbdHost, nbdPort, nbdExportName)]
       : [...parseTargets(nbdTargets).values()];
-  return [
-    ["the VM", `${vmwarePath} at ${vmwareEndpoint?.host.toLowerCase()}:${vmwareEndpoint?.port}`],
-    ...(jobId === undefined ? [] : [["the job", jobId] as [string, string]]),
-    ...uris.map((uri): [string, string] => ["the target", targetIdentity(uri)]),
-  ];
+  return uris.map((uri) => ["the target", targetIdentity(uri)]);
 }
 
 function nameOf(config: Config, all: readonly { config: Config }[]): string {

@@ -12,13 +12,16 @@ import type { State } from "../../state/state.ts";
 import type { VmIdentity } from "../../state/vm-identity.ts";
 import type { UndoStack } from "../../undo.ts";
 import type { VirtualDisk } from "../../vmware/virtual-disk.ts";
+import { openCloudStack } from "../cloud.ts";
 import type { FoundDisk } from "../disk.ts";
 import { Tally } from "../tally.ts";
+import { awaitExports, checkVolumeFlags, provideVolumes, volumeUri } from "../volumes/volumes.ts";
 import { diskIdOf, selectDisks } from "./disks.ts";
 import type { SharedResources, SiteContext } from "./held-vm.ts";
 
-/** Finds mistakes in `--nbd-targets` before anything is connected. @throws `usage` */
+/** Finds mistakes in what says the targets before anything is connected. @throws `usage` */
 export function checkTargetFlags(config: Config): void {
+  checkVolumeFlags(config);
   if (config.nbdTargets !== undefined) parseTargets(config.nbdTargets);
 }
 
@@ -36,10 +39,15 @@ export type TargetContext = SiteContext & {
  *   `vm-unsuitable`, `target-…`; the signal's reason
  */
 export async function findDisks(context: TargetContext, undo: UndoStack): Promise<FoundDisk[]> {
-  const { config, site, identity, state, logger, signal } = context;
-  const disks = selectDisks(site.vm, config.skipDisks);
+  const { site, identity, state, logger, signal } = context;
+  const disks = selectDisks(site.vm, context.config.skipDisks);
   const known = knownTargets(state, identity);
+  const config = await withVolumes(context, disks, known);
   const endpoints = await targetEndpoints(config, site.vm.disks, disks, undo, known);
+  if (config.cloudstackVolumes !== undefined) {
+    const targets = disks.map((disk) => ({ disk, endpoint: endpoints.get(disk.key)! }));
+    await awaitExports(targets, { logger, signal });
+  }
   const wanted = disks.map((disk) => ({ ...disk, endpoint: endpoints.get(disk.key)! }));
   const infos = await checkTargets(wanted, { logger, signal });
   const writes = config.command !== "verify" || config.repair;
@@ -54,6 +62,34 @@ export async function findDisks(context: TargetContext, undo: UndoStack): Promis
   }
   for (const { target } of found) claimTarget(context, target.identity);
   return found;
+}
+
+/** The settings with the volumes' exports as `--nbd-targets`, where volumes are the targets. */
+async function withVolumes(
+  context: TargetContext,
+  disks: readonly VirtualDisk[],
+  known: ReadonlyMap<number, string>,
+): Promise<Config> {
+  const { config, site, identity, logger, signal } = context;
+  if (config.cloudstackVolumes === undefined) return config;
+  const volumes = await provideVolumes({
+    ...{ config, identity, disks, known, logger, signal, vmName: site.vm.name },
+    cloud: openCloudStack(context),
+    mayCreate: config.command !== "verify",
+  });
+  return withTargets(
+    config,
+    [...volumes].map(([key, { id }]) => [key, id]),
+  );
+}
+
+/** `config` with the exports of these volumes, by device key, as its targets. */
+export function withTargets(
+  config: Config,
+  volumes: readonly (readonly [number, string])[],
+): Config {
+  const targets = volumes.map(([key, id]) => `${key}:${volumeUri(config, id)}`);
+  return { ...config, nbdTargets: targets.join(",") };
 }
 
 /** The first stage of a disk (disk.ts), once its target has been looked at. */

@@ -7,6 +7,7 @@ import type { ExportInfo } from "../copy-engine/copy-engine.ts";
 import { describeDisk, sharedTarget } from "./disk.ts";
 import { type LookOptions, lookAtTargets, type TargetToCheck } from "./look.ts";
 import { displayUri, isLoopback, parseNbdUri, targetIdentity, usesTls } from "./uri.ts";
+import { volumeName } from "./volume.ts";
 
 /**
  * What each target's server says of it, by device key. Warns of targets whose data would cross a
@@ -45,7 +46,8 @@ export function warnOfPlainTargets(targets: readonly TargetToCheck[], logger: Lo
 export async function refuseSameServer(targets: readonly TargetToCheck[]): Promise<void> {
   const owners = new Map<string, TargetToCheck>();
   for (const target of targets) {
-    for (const place of await placesOf(target.endpoint.uri)) {
+    const volume = volumeName(parseNbdUri(target.endpoint.uri).exportName);
+    for (const place of [volume ?? [], await placesOf(target.endpoint.uri)].flat()) {
       const owner = owners.get(place);
       if (owner !== undefined && owner.key !== target.key) {
         throw sharedTarget(describeDisk(owner), describeDisk(target), target.endpoint.uri);

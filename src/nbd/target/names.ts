@@ -4,9 +4,13 @@ import { readFileSync, realpathSync, statSync } from "node:fs";
 import { isIP } from "node:net";
 import { networkInterfaces } from "node:os";
 import { canonicalHost, exportIdentity, parseNbdUri, targetIdentity } from "./uri.ts";
+import { volumeName } from "./volume.ts";
 
 export interface TargetNames {
-  /** That stay true: `targetIdentity` first, then the addresses or the path that it stands for. */
+  /**
+   * That stay true: `targetIdentity` first, then the addresses or the path that it stands for, and the
+   * CloudStack volume where it is one.
+   */
   readonly lasting: readonly string[];
   /** That are true while its server runs: the inode of a Unix socket. */
   readonly passing: readonly string[];
@@ -19,14 +23,19 @@ export interface TargetNames {
 export async function targetNames(uri: string): Promise<TargetNames> {
   const { host = "", port = 0, socketPath, exportName } = parseNbdUri(uri);
   const identity = targetIdentity(uri);
-  if (socketPath !== undefined) return socketNames(identity, socketPath, exportName);
+  const volume = volumeName(exportName);
+  const ofVolume = volume === undefined ? [] : [volume];
+  if (socketPath !== undefined) {
+    const { lasting, passing } = socketNames(identity, socketPath, exportName);
+    return { lasting: [...lasting, ...ofVolume], passing };
+  }
   const hosts = new Set<string>();
   for (const address of await addressesOf(canonicalHost(host))) {
     hosts.add(canonicalHost(address));
     if (isOwnAddress(address) && servesAllAddresses(port, address)) hosts.add("localhost");
   }
   const others = [...hosts].map((name) => exportIdentity({ host: name, port, exportName }));
-  return { lasting: [...new Set([identity, ...others])], passing: [] };
+  return { lasting: [...new Set([identity, ...others, ...ofVolume])], passing: [] };
 }
 
 /** A socket made anew has another inode, and another socket may get the old one: it names no owner. */
