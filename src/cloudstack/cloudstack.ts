@@ -212,7 +212,7 @@ export class CloudStack {
         ...(offering.isCustom ? { size: String(sizeGiB) } : {}),
         ...(await this.#ownerParameters()),
       },
-      look: () => this.findVolume(name),
+      look: () => this.#findMade(name),
     });
     await this.tag({ kind: "Volume", id: volume.id }, tags);
     return { ...volume, tags: { ...volume.tags, ...tags } };
@@ -241,6 +241,7 @@ export class CloudStack {
       parameters: { ...deployParameters(spec), ...(await this.#ownerParameters()) },
       look: async () => {
         const found = await this.findInstance(name);
+        if (found?.state === "Error") throw deployFailed(found);
         return found && !isDestroyed(found) ? found : undefined;
       },
     });
@@ -278,6 +279,22 @@ export class CloudStack {
     );
     if (wrong.length > 0) await this.#reach(untagStep(resource, wrong, present));
     if (Object.keys(tags).length > 0) await this.#reach(tagStep(resource, tags, present));
+  }
+
+  /**
+   * Something on the way may have sent the request twice. What was never attached (Allocated) holds nothing, so
+   * that of twins one goes.
+   */
+  async #findMade(name: string): Promise<Volume | undefined> {
+    const all = (await this.#volumes({ name })).filter((each) => each.name === name);
+    const twins = all.filter((each) => !isGone(each)).sort((a, b) => (a.id < b.id ? -1 : 1));
+    const isFresh = ({ state, instanceId }: Volume) =>
+      state === "Allocated" && instanceId === undefined;
+    const kept = twins.find((each) => !isFresh(each)) ?? twins[0];
+    const others = twins.filter((each) => each !== kept);
+    if (!others.every(isFresh)) return theOne(twins, "volumes", name);
+    for (const { id } of others) await this.deleteVolume(id);
+    return kept;
   }
 
   async #findZone(nameOrId: string | undefined): Promise<Zone> {
@@ -354,6 +371,14 @@ export class CloudStack {
       throw toMigratekitError(error, what);
     }
   }
+}
+
+function deployFailed({ id, name }: Instance): MigratekitError {
+  return new MigratekitError(
+    "cloudstack-job-failed",
+    `could not deploy instance ${name}: CloudStack left it in state Error (${id})`,
+    { remedy: "Remove it there, and look for the cause in the management server's log." },
+  );
 }
 
 function theOne<T extends { readonly id: string }>(all: readonly T[], what: string, name: string) {

@@ -19,22 +19,20 @@ export interface Step<T> {
   readonly look: () => Promise<T | typeof underWay | undefined>;
   readonly command: string;
   readonly parameters: Parameters;
-  /** Of the job, and of what is under way. Default 15 min. */
-  readonly deadlineMs?: number;
 }
 
 const attemptsMax = 3;
 
 /** The goal, reached; asked for only where a look does not find it. @throws MigratekitError, the signal's reason */
 export async function reach<T>(wire: Wire, step: Step<T>): Promise<T> {
-  const { what, command, parameters, deadlineMs = 900_000 } = step;
+  const { what, command, parameters } = step;
   try {
     for (let attempt = 1; ; attempt++) {
-      const before = await settled(wire, step, deadlineMs);
+      const before = await settled(wire, step);
       if (before !== undefined) return before;
       let failure: unknown;
       try {
-        await wire.write(command, parameters, { what, deadlineMs });
+        await wire.write(command, parameters, what);
       } catch (error) {
         if (!(error instanceof LostAnswer || error instanceof ApiFault)) throw error;
         failure = error;
@@ -43,8 +41,8 @@ export async function reach<T>(wire: Wire, step: Step<T>): Promise<T> {
         wire.logger.warn({ command }, `${command}: ${failure.message}; looking what came of it`);
       const after =
         failure instanceof LostAnswer
-          ? await foundLate(wire, step, failure, deadlineMs)
-          : await settled(wire, step, deadlineMs);
+          ? await foundLate(wire, step, failure)
+          : await settled(wire, step);
       if (after !== undefined) return after;
       if (failure instanceof ApiFault) throw failure;
       if (attempt >= attemptsMax) throw failure ?? doneInVain(what, command);
@@ -54,27 +52,28 @@ export async function reach<T>(wire: Wire, step: Step<T>): Promise<T> {
   }
 }
 
-/** A lost request may still be carried out until it expires: only then is not finding it an answer. */
-async function foundLate<T>(wire: Wire, step: Step<T>, lost: LostAnswer, deadlineMs: number) {
+/**
+ * A lost request may still be carried out until it expires, and a host may end what a management server has forgotten:
+ * only then is not finding it an answer.
+ */
+async function foundLate<T>(wire: Wire, step: Step<T>, lost: LostAnswer) {
   for (;;) {
-    const expired = Date.now() > lost.mayBeginUntilMs + clockMarginMs;
-    const found = await settled(wire, step, deadlineMs);
-    if (found !== undefined || expired) return found;
+    const over = Date.now() > lost.overMs;
+    const found = await settled(wire, step);
+    if (found !== undefined || over) return found;
+    if (lost.overMs === Infinity) throw lost;
     await pause(wire.pollMs, wire.signal);
   }
 }
 
-/** The server's clock is known by the second. */
-const clockMarginMs = 2_000;
-
-async function settled<T>(wire: Wire, step: Step<T>, deadlineMs: number): Promise<T | undefined> {
+async function settled<T>(wire: Wire, step: Step<T>): Promise<T | undefined> {
   const startedMs = performance.now();
   for (;;) {
     const seen = await step.look();
     if (seen !== underWay) return seen;
-    if (performance.now() - startedMs > deadlineMs) {
-      const waited = `${Math.round(deadlineMs / 1000)} s`;
-      throw new LostAnswer(step.command, `CloudStack was still at it after ${waited}`, 0);
+    if (performance.now() - startedMs > wire.jobDeadlineMs) {
+      const waited = `${Math.round(wire.jobDeadlineMs / 1000)} s`;
+      throw new LostAnswer(step.command, `CloudStack was still at it after ${waited}`, Infinity);
     }
     await pause(wire.pollMs, wire.signal);
   }

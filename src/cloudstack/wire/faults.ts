@@ -24,13 +24,16 @@ export class ApiFault extends Error {
 export class LostAnswer extends Error {
   override readonly name = "LostAnswer";
   readonly command: string;
-  /** Until when (of Unix time here) it may still be begun; a job that was lost has been begun. */
-  readonly mayBeginUntilMs: number;
+  /**
+   * From when on (of Unix time here) what is not found will not come any more; Infinity while CloudStack says that
+   * it is still at it.
+   */
+  readonly overMs: number;
 
-  constructor(command: string, why: string, mayBeginUntilMs: number) {
+  constructor(command: string, why: string, overMs: number) {
     super(oneLine(why));
     this.command = command;
-    this.mayBeginUntilMs = mayBeginUntilMs;
+    this.overMs = overMs;
   }
 }
 

@@ -10,6 +10,8 @@ export interface JobContext {
   readonly signal?: AbortSignal | undefined;
   /** Between two questions. */
   readonly pollMs: number;
+  /** How long a host may go on with what its management server has forgotten. */
+  readonly settleMs: number;
   readonly ask: (jobId: string) => Promise<Fields>;
 }
 
@@ -24,20 +26,23 @@ export async function awaitJob(
 ): Promise<void> {
   const { logger, signal } = context;
   const { command, id, what, deadlineMs } = job;
+  const lost = (why: string) => new LostAnswer(command, why, Date.now() + context.settleMs);
   const startedMs = performance.now();
   let toldMs = startedMs;
   for (;;) {
     const { jobstatus, jobresult } = await context.ask(id).catch((error: unknown) => {
       if (error instanceof ApiFault && [430, 431].includes(error.errorCode))
-        throw new LostAnswer(command, `CloudStack does not know its job ${id} any more`, 0);
+        throw lost(`CloudStack does not know its job ${id} any more`);
       throw error;
     });
     if (jobstatus === 1) return;
+    if (jobstatus === 2 && brokeOff(jobresult))
+      throw lost("its job broke off with the management server");
     if (jobstatus === 2) throw failureOf(command, jobresult);
     const nowMs = performance.now();
     if (nowMs - startedMs >= deadlineMs) {
       const waited = `${Math.round(deadlineMs / 1000)} s`;
-      throw new LostAnswer(command, `its job ${id} did not end within ${waited}`, 0);
+      throw new LostAnswer(command, `its job ${id} did not end within ${waited}`, Infinity);
     }
     if (nowMs - toldMs >= tellEveryMs) {
       toldMs = nowMs;
@@ -50,11 +55,14 @@ export async function awaitJob(
 
 const tellEveryMs = 15_000;
 
-function failureOf(command: string, result: unknown): Error {
+/** As a management server ends, in its own restart, the jobs that it was at. */
+function brokeOff(result: unknown): boolean {
+  if (!isFields(result)) return true;
+  return /management server (restart|shutdown)/i.test(String(result.errortext ?? ""));
+}
+
+function failureOf(command: string, result: unknown): ApiFault {
   const { errorcode, errortext } = isFields(result) ? result : {};
   const text = typeof errortext === "string" ? errortext : "";
-  // As a management server ends, in its own restart, the jobs that it was at.
-  if (!isFields(result) || /management server (restart|shutdown)/i.test(text))
-    return new LostAnswer(command, "its job broke off with the management server", 0);
   return new ApiFault(command, typeof errorcode === "number" ? errorcode : 530, text, true);
 }

@@ -22,6 +22,8 @@ export interface WireSettings extends Keys, Trust {
   readonly patienceMs?: number | undefined;
   /** Between two looks at a job. Default 2 s. */
   readonly pollMs?: number | undefined;
+  /** How long a job may take. Default 10 min. */
+  readonly jobDeadlineMs?: number | undefined;
   /** Entries of a list that are asked for at once; servers refuse more than 500. */
   readonly pageSize?: number | undefined;
 }
@@ -33,11 +35,13 @@ export interface WireContext {
 
 const answerBytesMax = 32 * 1024 * 1024;
 const pagesMax = 1_000;
+const validMsDefault = 60_000;
 
 export class Wire {
   readonly logger: Logger;
   readonly signal: AbortSignal | undefined;
   readonly pollMs: number;
+  readonly jobDeadlineMs: number;
   readonly #settings: WireSettings;
   readonly #agent: Agent | undefined;
   readonly #patienceMs: number;
@@ -51,6 +55,7 @@ export class Wire {
     this.#settings = settings;
     this.#patienceMs = settings.patienceMs ?? 120_000;
     this.pollMs = settings.pollMs ?? 2_000;
+    this.jobDeadlineMs = settings.jobDeadlineMs ?? 600_000;
     this.#agent = settings.endpoint.startsWith("https:") ? trustingAgent(settings) : undefined;
   }
 
@@ -92,18 +97,15 @@ export class Wire {
    * while it lasts.
    * @throws ApiFault (refused, or failed in its job), LostAnswer, MigratekitError, the signal's reason
    */
-  async write(
-    command: string,
-    parameters: Parameters,
-    { what, deadlineMs }: { what: string; deadlineMs: number },
-  ): Promise<void> {
-    const { logger, signal, pollMs } = this;
+  async write(command: string, parameters: Parameters, what: string): Promise<void> {
+    const { logger, signal, pollMs, jobDeadlineMs: deadlineMs } = this;
+    const { validMs: settleMs = validMsDefault } = this.#settings;
     const answer = await this.#patiently(command, parameters, () => false);
     const id = answer.jobid;
     if (typeof id !== "string") return;
     logger.debug({ command, job: id }, `CloudStack is to ${what}`);
     const ask = (jobid: string) => this.read("queryAsyncJobResult", { jobid });
-    await awaitJob({ logger, signal, pollMs, ask }, { command, id, what, deadlineMs });
+    await awaitJob({ logger, signal, pollMs, settleMs, ask }, { command, id, what, deadlineMs });
   }
 
   async #patiently(
@@ -138,35 +140,35 @@ export class Wire {
   }
 
   async #ask(command: string, parameters: Parameters): Promise<Fields> {
-    const { endpoint: url, requestTimeoutMs = 60_000, validMs = 60_000 } = this.#settings;
-    const expiresMs = Date.now() + validMs;
-    const form = signedForm(
-      { ...parameters, command },
-      this.#settings,
-      expiresMs + this.#serverAheadMs,
-    );
+    const { endpoint: url, requestTimeoutMs = 60_000, validMs = validMsDefault } = this.#settings;
+    // Expiry and the server's clock are known by the second.
+    const expiresMs = Math.ceil((Date.now() + validMs) / 1_000) * 1_000;
+    const overMs = expiresMs + 1_000;
+    const all = { ...parameters, command };
+    const form = signedForm(all, this.#settings, expiresMs + this.#serverAheadMs);
     const { signal } = this;
     const answer = await exchange({
       ...{ method: "POST", url, form, agent: this.#agent, answerBytesMax, signal },
       timeoutMs: requestTimeoutMs,
     }).catch((error: unknown) => {
-      throw error instanceof HttpFailure ? this.#failureOf(error, command, expiresMs) : error;
+      throw error instanceof HttpFailure ? this.#failureOf(error, command, overMs) : error;
     });
     this.#setClock(answer);
     const { status, body } = answer;
     if (status === 429) throw new Throttled(answer);
     // A proxy before the management server; the server itself may have got it.
     if ([502, 503, 504].includes(status))
-      throw new LostAnswer(command, `HTTP status ${status}`, expiresMs);
+      throw new LostAnswer(command, `HTTP status ${status}`, overMs);
     return parseAnswer(command, status, body);
   }
 
   #setClock({ date }: HttpAnswer): void {
     const serverMs = Date.parse(date ?? "");
-    if (Number.isFinite(serverMs)) this.#serverAheadMs = serverMs - Date.now();
+    const aheadMs = serverMs - Date.now();
+    this.#serverAheadMs = Math.abs(aheadMs) > 2_000 ? aheadMs : 0;
   }
 
-  #failureOf(failure: HttpFailure, command: string, expiresMs: number): Error {
+  #failureOf(failure: HttpFailure, command: string, overMs: number): Error {
     const { kind, message } = failure;
     if (kind === "unreached") return new Unreached(message);
     if (kind === "untrusted") {
@@ -178,7 +180,7 @@ export class Wire {
     }
     if (kind === "too-large")
       return new MigratekitError("cloudstack-protocol", `${command}: ${message}`);
-    return new LostAnswer(command, message, expiresMs);
+    return new LostAnswer(command, message, overMs);
   }
 
   #unreachable(message: string, cause: unknown): MigratekitError {
