@@ -33,8 +33,19 @@ const artefacts = [
     also: () => modified(".lab/plugin/nbdkit-vddk-plugin.so"),
     build: () => run(pinned(), ["test/lab/vddk/build.mjs"]),
   },
-  goProgram("vcsim", "test/interop/vcsim", ".lab/vcsim"),
-  goProgram("the govmomi client", "test/interop/govmomi", ".lab/govmomi-client"),
+  goProgram("vcsim", "test/interop/vcsim", ".lab/vcsim", "vmware/govmomi/vim25"),
+  goProgram(
+    "the govmomi client",
+    "test/interop/govmomi",
+    ".lab/govmomi-client",
+    "vmware/govmomi/vim25",
+  ),
+  goProgram(
+    "the Go client of CloudStack",
+    "test/interop/go-cloudstack",
+    ".lab/go-cloudstack-client",
+    "xanzy/go-cloudstack/cloudstack",
+  ),
 ];
 
 /** The steps for these groups, in the order in which they need one another. */
@@ -75,13 +86,14 @@ function buildAddon() {
   );
 }
 
-function goProgram(name, source, output) {
+/** `library` is what it stands on, below github.com. */
+function goProgram(name, source, output, library) {
   return {
     name,
     groups: ["test"],
     output,
     sources: [source],
-    also: () => modified("/usr/share/gocode/src/github.com/vmware/govmomi/vim25"),
+    also: () => modified(join("/usr/share/gocode/src/github.com", library)),
     // Debian's Go libraries are sources under a GOPATH, not modules.
     build: () =>
       run("go", ["build", "-o", output, `./${source}`], {

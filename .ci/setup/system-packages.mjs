@@ -30,7 +30,7 @@ const packages = [
     "VMware's own simulator and client, to test against",
     ["test"],
   ],
-  ["cs", "cs", "a client of CloudStack's API that nobody here wrote", ["test"]],
+  ["cs", "cloudstack", "a client of CloudStack's API that nobody here wrote", ["test"]],
   ["python3-libcloud", "/usr/lib/python3/dist-packages/libcloud", "another one", ["test"]],
   [
     "golang-github-xanzy-go-cloudstack-dev",
