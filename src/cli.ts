@@ -22,6 +22,7 @@ const commands: Record<CommandName, () => Promise<CommandModule>> = {
   rehearse: () => import("./commands/rehearse.ts"),
   convert: () => import("./commands/convert.ts"),
   rollback: () => import("./commands/rollback.ts"),
+  export: () => import("./commands/export.ts"),
   cleanup: () => import("./commands/cleanup.ts"),
   list: () => import("./commands/list.ts"),
   status: () => import("./commands/status.ts"),
@@ -139,7 +140,9 @@ async function runCommand(invocation: Invocation, signal: AbortSignal): Promise<
   });
   if (config.logFormat === "json") voice.speakAs(logger);
   for (const warning of config.warnings) logger.warn(warning);
-  const account = config.stateDir === systemStateDir ? becomeOwnerOf(systemStateDir) : undefined;
+  // Root's devices are not that account's.
+  const stays = config.command === "export" || config.stateDir !== systemStateDir;
+  const account = stays ? undefined : becomeOwnerOf(systemStateDir);
   if (account) logger.info(`going on as ${account}, the owner of ${systemStateDir}`);
   const { operands, flags } = invocation;
   return await command.run({ config, logger, view, signal, operands, flags });

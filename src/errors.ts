@@ -223,6 +223,17 @@ export const catalogue = {
     remedy:
       "Look for copyonwrite = true at nbd-server, for another writer and for a cache that loses data; the next run copies everything.",
   },
+  "export-tool-missing": {
+    exit: "target",
+    meaning: "A program that exports the volumes is not installed here.",
+    remedy: "Install the package that the message names.",
+  },
+  "export-failed": {
+    exit: "target",
+    meaning: "The volumes' NBD server could not be started, or ended, or refused a volume.",
+    remedy:
+      "See to what the message says: the address of --listen is taken, the certificates cannot be read, or the device is used by another program.",
+  },
 
   "target-owned": {
     exit: "locked",

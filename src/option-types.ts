@@ -264,6 +264,18 @@ function uuid(value: string): string {
   );
 }
 
+/** Ids with commas between. */
+export const uuids: Parser<readonly string[]> = (value) => value.split(",").map(uuid);
+
+/** `127.0.0.1:10809`, `[::1]:10809`. */
+export const listenAddress: Parser<Endpoint> = (value) => {
+  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^\s:/@[\]?#]+)):(\d{1,5})$/.exec(value);
+  const port = Number(match?.[3]);
+  const host = match?.[1] ?? match?.[2];
+  if (host !== undefined && port >= 1 && port <= 65535) return { host, port };
+  throw new InvalidValue(`is "${value}"; it takes ADDRESS:PORT, such as 127.0.0.1:10809`);
+};
+
 /** `auto`, or the id of an instance. */
 export const autoOrUuid: Parser<string> = (value) => (value === "auto" ? value : uuid(value));
 

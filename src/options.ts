@@ -14,6 +14,7 @@ export const commandNames = [
   "rehearse",
   "convert",
   "rollback",
+  "export",
   "cleanup",
   "list",
   "status",
@@ -27,6 +28,7 @@ export const groups = {
   vsphere: "vSphere",
   target: "Target",
   cloudstack: "CloudStack",
+  export: "Exports",
   run: "Run",
   list: "Several VMs",
   guest: "Guest",
@@ -67,13 +69,21 @@ const connected = ["migrate", "check", "verify", "cutover", "cleanup"] as const;
 const copying = ["migrate", "check", "verify", "cutover"] as const;
 const syncing = ["migrate", "check", "cutover"] as const;
 /** Those that may speak to CloudStack's API. */
-const clouded = [...copying, "rehearse", "rollback"] as const;
+const clouded = [...copying, "rehearse", "rollback", "export"] as const;
 /** Those that make an instance, or look whether one could be made. */
 const deploying = ["check", "cutover", "rehearse"] as const;
 /** Those that work on the targets alone. */
 const converting = ["rehearse", "convert", "rollback"] as const;
 /** Those that have settings at all. */
-const settled = [...connected, ...converting, "list", "status", "history", "config"] as const;
+const settled = [
+  ...connected,
+  ...converting,
+  "export",
+  "list",
+  "status",
+  "history",
+  "config",
+] as const;
 
 function define<T>(spec: OptionSpec<T>): OptionSpec<T> & { readonly optional: true };
 function define<T>(spec: OptionSpec<T>, presence: "defaulted"): OptionSpec<T>;
@@ -452,6 +462,46 @@ export const options = {
       commands: ["rehearse"],
       parse: type.flag,
       fallback: "false",
+    },
+    "defaulted",
+  ),
+
+  listen: define(
+    {
+      group: "export",
+      value: "ADDRESS:PORT",
+      describe: "where the NBD server listens; beyond this machine only with certificates",
+      commands: ["export"],
+      parse: type.listenAddress,
+      fallback: "127.0.0.1:10809",
+    },
+    "defaulted",
+  ),
+  "listen-tls-certificates": define({
+    group: "export",
+    value: "DIR",
+    describe:
+      "with ca-cert.pem, server-cert.pem and server-key.pem: TLS, only for clients that this CA knows",
+    commands: ["export"],
+    parse: type.text,
+  }),
+  "export-volumes": define({
+    group: "export",
+    value: "IDS",
+    describe: "export these volumes alone, without asking CloudStack; with commas between",
+    commands: ["export"],
+    parse: type.uuids,
+    repeatable: true,
+    fallbackNote: "those at this instance that migratekit marked",
+  }),
+  "device-dir": define(
+    {
+      group: "export",
+      value: "DIR",
+      describe: "where disks are found by their serial",
+      commands: ["export"],
+      parse: type.text,
+      fallback: "/dev/disk/by-id",
     },
     "defaulted",
   ),

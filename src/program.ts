@@ -101,6 +101,17 @@ export const commandTexts: Record<CommandName, CommandText> = {
       "Writes what the conversion kept back to all targets and proves that they hold what they held before; then syncs go on. Refuses where something else has written to a target since.",
     examples: ["migratekit rollback --config web01.yaml"],
   },
+  export: {
+    summary: "on the appliance in CloudStack: its volumes as NBD exports",
+    description:
+      "Keeps an NBD server in step with the volumes that are attached to this instance and that migratekit marked: each is exported, writable, under its id as soon as it is there, and its export ends before it is gone. Goes on until it is stopped.",
+    examples: [
+      "migratekit export --config /etc/migratekit/export.yaml",
+      "migratekit export --listen 0.0.0.0:10809 \\\n" +
+        "    --listen-tls-certificates /etc/migratekit/tls \\\n" +
+        "    --export-volumes 8d1f7a52-3c14-4f6e-9a0b-0123456789ab",
+    ],
+  },
   cleanup: {
     summary: "remove what dead runs left behind",
     description: "Lists and removes snapshots, sockets, processes and journals of dead runs.",

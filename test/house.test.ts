@@ -40,7 +40,7 @@ const floors = [
     "src/migration/convert",
     "src/migration/rehearse",
   ],
-  ["src/migration/cutover", "src/migration/cleanup", "src/migration/list"],
+  ["src/migration/cutover", "src/migration/cleanup", "src/migration/list", "src/migration/export"],
   ["src/report", "src/manual"],
   ["src/commands", "src/version.ts"],
   ["src/cli.ts"],

@@ -36,10 +36,12 @@ export function buildDeb(contents, work, output) {
 /** One thread: xz on several cuts the data elsewhere. */
 const compression = ["-Zxz", "-z2", "--threads-max=1"];
 
+export const units = ["migratekit@.service", "migratekit@.timer", "migratekit-export.service"];
+
 /** What a package has in its place on every distribution. */
 export function layOutShared(tree, { release, manual, licences, sbom }) {
   tree.copy("usr/bin/migratekit", release.executable, 0o755);
-  for (const unit of ["migratekit@.service", "migratekit@.timer"]) {
+  for (const unit of units) {
     tree.copy(`usr/lib/systemd/system/${unit}`, join(files, unit));
   }
   const stop = "stop-when-cut-over";

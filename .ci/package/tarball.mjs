@@ -3,6 +3,7 @@ import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { underRoot } from "../setup/run.mjs";
+import { units } from "./deb.mjs";
 import { runTool } from "./run-tool.mjs";
 import { Tree } from "./tree.mjs";
 
@@ -32,7 +33,7 @@ function layOut(tree, { release, manual, licences, sbom }) {
   tree.write("share/bash-completion/completions/migratekit", manual.bash);
   tree.write("share/zsh/site-functions/_migratekit", manual.zsh);
   tree.write("share/fish/vendor_completions.d/migratekit.fish", manual.fish);
-  for (const unit of ["migratekit@.service", "migratekit@.timer"]) {
+  for (const unit of units) {
     tree.copy(`lib/systemd/system/${unit}`, join(files, unit));
   }
   tree.copy("etc/migratekit/config.yaml", join(files, "config.yaml"));

@@ -91,7 +91,7 @@ test("bash completes commands, flags, their values and files", () => {
   assert.deepEqual(bashOffers("migrate", "--job-id", ""), []);
   assert.deepEqual(bashOffers("completion", "z"), ["zsh"]);
   assert.deepEqual(bashOffers("config", "s"), ["show"]);
-  assert.deepEqual(bashOffers("help", "e"), ["errors", "environment", "exit-codes"]);
+  assert.deepEqual(bashOffers("help", "e"), ["export", "errors", "environment", "exit-codes"]);
   assert.ok(!bashOffers("status", "--").includes("--full"));
 });
 

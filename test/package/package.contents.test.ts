@@ -93,6 +93,7 @@ suite("the Debian package", () => {
       "./usr/bin/migratekit": "-rwxr-xr-x",
       "./usr/lib/systemd/system/migratekit@.service": "-rw-r--r--",
       "./usr/lib/systemd/system/migratekit@.timer": "-rw-r--r--",
+      "./usr/lib/systemd/system/migratekit-export.service": "-rw-r--r--",
       "./usr/lib/migratekit/stop-when-cut-over": "-rwxr-xr-x",
       "./usr/share/man/man1/migratekit.1.gz": "-rw-r--r--",
       "./usr/share/man/man1/migratekit-migrate.1.gz": "-rw-r--r--",
@@ -305,4 +306,12 @@ test("the unit holds no secret, and only what disables its timer runs as root", 
     "ExecStopPost=+/usr/lib/migratekit/stop-when-cut-over %i /etc/migratekit/vms/%i.yaml",
   ]);
   assert.doesNotMatch(unit, /--vmware-password|MIGRATEKIT_VMWARE_PASSWORD=/);
+  const exporting = readFileSync(join(packaging, "files/migratekit-export.service"), "utf8");
+  assert.match(
+    exporting,
+    /^LoadCredential=cloudstack-secret-key:\/etc\/migratekit\/credentials\/export$/m,
+  );
+  assert.match(exporting, /^User=migratekit$/m);
+  assert.match(exporting, /^CapabilityBoundingSet=$/m);
+  assert.doesNotMatch(exporting, /^Exec\w+=[+!]|--cloudstack-secret|SECRET_KEY=/m);
 });

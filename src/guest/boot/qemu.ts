@@ -2,10 +2,10 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { setTimeout as sleep } from "node:timers/promises";
 import { MigratekitError, messageOf } from "../../errors.ts";
+import { Qmp } from "../../qmp.ts";
 import { describeExit, hasExited, stopProcess } from "../../stop-process.ts";
 import { ConsoleText } from "./console.ts";
 import { diskNode, type MachinePlan, qemuArguments } from "./machine.ts";
-import { Qmp } from "./qmp.ts";
 
 const quitTimeoutMs = 2_000;
 const stderrCharsMax = 16 * 1024;

@@ -13,7 +13,7 @@ import { sizeText } from "../../text.ts";
 import type { VirtualDisk } from "../../vmware/virtual-disk.ts";
 import { type DiskPlan, diskTag, planVolumes, type VolumesWanted, volumeTags } from "./plan.ts";
 
-export { checkVolumeFlags, planVolumes, type VolumePlan } from "./plan.ts";
+export { checkVolumeFlags, planVolumes, type VolumePlan, volumeTags } from "./plan.ts";
 
 export type VolumesContext = VolumesWanted & {
   readonly logger: Logger;
@@ -42,7 +42,10 @@ export async function provideVolumes(context: VolumesContext): Promise<Map<numbe
     volumes.set(plan.disk.key, volume);
   }
   for (const { disk } of disks) {
-    const { id, instanceId, name } = volumes.get(disk.key)!;
+    const { id, instanceId, name, tags } = volumes.get(disk.key)!;
+    // Of a volume that was given: by this mark the appliance knows that it is to be exported.
+    if (tags[volumeTags.disk] === undefined)
+      await cloud.tag({ kind: "Volume", id }, tagsOf(context, disk));
     if (instanceId !== undefined) continue;
     logger.info({ disk: `disk-${disk.key}`, volume: id }, `attaching ${name} to ${appliance.name}`);
     volumes.set(disk.key, await cloud.attachVolume(id, appliance.id));
@@ -109,14 +112,14 @@ function isMissing(error: unknown): boolean {
 }
 
 async function createVolume(context: VolumesContext, plan: DiskPlan): Promise<Volume> {
-  const { cloud, config, logger, vmName } = context;
+  const { cloud, config, logger } = context;
   const { disk, name } = plan;
   const sizeGiB = gibFor(disk.capacityBytes);
   const { id: zoneId } = await cloud.zone();
   logger.info({ disk: `disk-${disk.key}`, sizeGiB }, `creating the volume ${name}`);
   const volume = await cloud.createVolume({
     ...{ name, sizeGiB, zoneId, diskOfferingId: config.cloudstackDiskOffering! },
-    tags: { [volumeTags.disk]: diskTag(context, disk.key), [volumeTags.vm]: vmName },
+    tags: tagsOf(context, disk),
   });
   if (volume.sizeBytes >= disk.capacityBytes) return volume;
   // An offering of one size; nothing was written to the volume yet, and a larger offering is to get its name.
@@ -126,6 +129,10 @@ async function createVolume(context: VolumesContext, plan: DiskPlan): Promise<Vo
     `--cloudstack-disk-offering ${config.cloudstackDiskOffering}: its volumes have ${sizeText(volume.sizeBytes)}, and disk-${disk.key} needs ${sizeGiB} GiB`,
     { remedy: "Take an offering of custom size, or a larger one." },
   );
+}
+
+function tagsOf(context: VolumesContext, { key }: VirtualDisk) {
+  return { [volumeTags.disk]: diskTag(context, key), [volumeTags.vm]: context.vmName };
 }
 
 async function refuseTooMany(
