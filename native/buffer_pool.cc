@@ -27,8 +27,13 @@ BufferPool::Share::Share(BufferPool& pool) : pool_(pool) {
 BufferPool::Share::~Share() {
   std::lock_guard lock(pool_.mutex_);
   pool_.jobs_--;
-  for (Waker* waiter : pool_.waiters_) waiter->wake();
-  pool_.waiters_.clear();
+  pool_.wakeAll(nullptr);
+}
+
+void BufferPool::Share::limit(uint64_t bytes) {
+  std::lock_guard lock(pool_.mutex_);
+  limit_ = std::max<size_t>(bytes / kUnit, 1);
+  pool_.wakeAll(nullptr);
 }
 
 unsigned BufferPool::jobs() {
@@ -40,7 +45,7 @@ uint8_t* BufferPool::take(size_t length, Share& share, Waker& waiter) {
   size_t count = alignUp(length, kUnit) / kUnit;
   std::lock_guard lock(mutex_);
   // A job alone with one request too large for its part still gets it: nobody may starve.
-  size_t part = units_.size() / jobs_;
+  size_t part = std::min(units_.size() / jobs_, share.limit_);
   bool allowed = share.units_ == 0 || share.units_ + count <= part;
   size_t first = allowed ? find(count) : units_.size();
   if (first == units_.size()) {
@@ -77,6 +82,10 @@ void BufferPool::give(uint8_t* buffer, size_t length, Share& share, const Waker*
   std::lock_guard lock(mutex_);
   std::fill_n(units_.begin() + (buffer - memory_) / kUnit, count, 0);
   share.units_ -= count;
+  wakeAll(giver);
+}
+
+void BufferPool::wakeAll(const Waker* giver) {
   for (Waker* waiter : waiters_)
     if (waiter != giver) waiter->wake();
   waiters_.clear();

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <mutex>
 #include <vector>
 
@@ -25,10 +26,14 @@ class BufferPool {
     Share(const Share&) = delete;
     Share& operator=(const Share&) = delete;
 
+    // That it holds no more than this either; one request it may always have.
+    void limit(uint64_t bytes);
+
    private:
     friend class BufferPool;
     BufferPool& pool_;
     size_t units_ = 0;
+    size_t limit_ = SIZE_MAX;
   };
 
   // Null when there is no room now; then `waiter` is woken when something was given back.
@@ -46,6 +51,7 @@ class BufferPool {
   static constexpr size_t kUnit = 64 * kKiB;
 
   size_t find(size_t count) const;
+  void wakeAll(const Waker* giver);
 
   std::mutex mutex_;
   uint8_t* memory_ = nullptr;

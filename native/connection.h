@@ -120,6 +120,8 @@ class Connection {
   // Used by retiring connections: no new work, closed when drained.
   bool retiring = false;
   bool retireFlushed = false;
+  // No new work for now.
+  bool parked = false;
 
  private:
   void configure(const Endpoint& endpoint);

@@ -1,4 +1,4 @@
-// The job's own thread: connect, supervise, settle. See copier_adapt.cc for how many connections.
+// The job's own thread: connect, supervise, settle. See copier_tune.cc for how it is tuned.
 #include "copier.h"
 
 #include <algorithm>
@@ -6,7 +6,6 @@
 #include <cstring>
 
 #include "loop.h"
-#include "machine_idle.h"
 
 namespace engine {
 
@@ -127,9 +126,8 @@ bool Copier::checkSizes() {
   if (copying && target_.readOnly)
     return refuse(Side::target, "ENGINE_READ_ONLY", EROFS, "the target is read-only");
 
-  const bool sizeIsFixed = options_.requestBytes != 0;
-  requestBytes_ = RequestSize::kFar;
-  if (sizeIsFixed) requestBytes_ = std::min(requestBytes_, options_.requestBytes);
+  requestBytes_ = kRequestBytesMost;
+  if (options_.requestBytes != 0) requestBytes_ = std::min(requestBytes_, options_.requestBytes);
   for (uint64_t maximum : {source_.maximumBlockBytes, target_.maximumBlockBytes})
     if (maximum != 0) requestBytes_ = std::min(requestBytes_, maximum);
   if (2 * requestBytes_ > shared_->pool.bytes()) requestBytes_ = shared_->pool.bytes() / 2;
@@ -138,8 +136,6 @@ bool Copier::checkSizes() {
   work.capacityBytes = options_.capacityBytes;
   work.blockBytes = std::max<uint64_t>({512, source_.minimumBlockBytes, target_.minimumBlockBytes});
   requestBytes_ = std::max(alignDown(requestBytes_, work.blockBytes), work.blockBytes);
-  requestSize_.begin(sizeIsFixed ? requestBytes_ : std::min(requestBytes_, RequestSize::kUsual),
-                     requestBytes_);
   // A target that takes only whole blocks gets the disk's last, partial one by read, patch, write.
   work.tailStart = options_.capacityBytes;
   uint64_t tail = alignDown(options_.capacityBytes, target_.minimumBlockBytes);
@@ -168,10 +164,9 @@ bool Copier::checkSizes() {
 
 void Copier::startLoops() {
   share_.emplace(shared_->pool);
-  unsigned count = std::min({processors(), kLoopsMaximum, sourceCount_, targetCount_});
+  unsigned count = std::min({processors(), kLoopsMaximum, plan_.sources, plan_.targets});
   for (unsigned i = 0; i < count; i++) loops_.push_back(std::make_unique<Loop>(*this, i));
-  setConnections(Side::source, sourceCount_);
-  setConnections(Side::target, targetCount_);
+  use(plan_);
   loops_[0]->adopt(std::move(firstSource_));
   loops_[0]->adopt(std::move(firstTarget_));
   {
@@ -208,7 +203,7 @@ void Copier::supervise() {
       events_.publish();
     }
     feedIfHungry();
-    adapt(now);
+    tune(now);
     if (options_.mode == Mode::copy) flush(now);
     if (options_.mode == Mode::copy ? durability_->done() : work_->drained()) return;
   }
@@ -395,7 +390,7 @@ bool Copier::mayProve() const {
 }
 
 uint64_t Copier::readLimit() const {
-  uint64_t limit = shared_->rate.smoothRequestBytes(requestSize_.now());
+  uint64_t limit = shared_->rate.smoothRequestBytes(planRequestBytes_);
   return std::max(alignDown(limit, 4 * kKiB), std::min<uint64_t>(requestBytes_, 4 * kKiB));
 }
 

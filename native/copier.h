@@ -13,20 +13,21 @@
 #include <vector>
 
 #include "buffer_pool.h"
-#include "climb.h"
 #include "connection.h"
 #include "durability.h"
 #include "events.h"
 #include "rate_limit.h"
-#include "request_size.h"
 #include "side_health.h"
+#include "tuner.h"
 #include "work_list.h"
-#include "write_depth.h"
 #include "zero_proof.h"
 
 namespace engine {
 
 class Loop;
+
+// More than this in one request can fail through VDDK.
+constexpr uint64_t kRequestBytesMost = 2 * kMiB;
 
 // What all jobs of a run share.
 struct Shared {
@@ -62,8 +63,9 @@ struct Stats {
   std::atomic<uint64_t> targetReadBytes{0};
   std::atomic<uint64_t> comparedBytes{0};
   std::atomic<uint64_t> retries{0};
-  // Of all requests: microseconds to the answer, times KiB.
-  std::atomic<uint64_t> readWaited{0}, writeWaited{0};
+  // Of the pieces that were read and are through: how many, their bytes, and in microseconds times KiB how
+  // long they took, until the source's answer and until the end.
+  std::atomic<uint64_t> delivered{0}, deliveredBytes{0}, readWaited{0}, heldWaited{0};
 };
 
 // How zeroes reach the target; found out while copying, and remembered for the job.
@@ -111,16 +113,11 @@ class Copier {
   void startLoops();
   void stopLoops();
   void supervise();
-  void adapt(TimePoint now);
-  void climb(TimePoint now);
-  unsigned connectionsMaximum() const;
+  void tune(TimePoint now);
+  void use(const Plan& plan);
+  Tuner::Connections connectionsOf(Side side, TimePoint now);
   unsigned sourcesReady() const;
-  unsigned connecting(Side side) const;
-  unsigned sourcesForDistance() const;
-  void use(Side side, unsigned count);
-  bool sourceIsNear() const;
   bool targetIsFar() const;
-  void sizeRequests(TimePoint now);
   void flush(TimePoint now);
   void feedIfHungry();
   void setConnections(Side side, unsigned count);
@@ -138,7 +135,8 @@ class Copier {
   std::optional<SideHealth::Trouble> trouble(Side side);
   void flushTrouble(int error);
   void tuneWindow(Clock::duration answered);
-  void sawLatency(Side side, Clock::duration latency, uint64_t bytes);
+  void delivered(const Piece& piece, Clock::duration read, Clock::duration held);
+  void sawReadLatency(Clock::duration latency);
   void sawProofLatency(Clock::duration latency);
   void difference(const Range& range);
   ZeroMethod zeroMethod() const;
@@ -157,8 +155,7 @@ class Copier {
   std::unique_ptr<Connection> firstTarget_;
   ExportInfo source_;
   ExportInfo target_;
-  uint64_t requestBytes_ = RequestSize::kFar;  // at most
-  RequestSize requestSize_;
+  uint64_t requestBytes_ = kRequestBytesMost;  // at most
   uint64_t tailStart_ = 0;
   std::unique_ptr<WorkList> work_;
   std::unique_ptr<Durability> durability_;
@@ -176,19 +173,16 @@ class Copier {
   ZeroProof zeroProof_;
   std::atomic<uint64_t> windowBytes_{256 * kMiB};
   std::atomic<uint64_t> gapBytes_{0};
-  std::atomic<uint64_t> readLatencyUs_{UINT64_MAX}, writeLatencyUs_{UINT64_MAX};
-  std::atomic<uint64_t> proofLatencyUs_{UINT64_MAX};
+  std::atomic<uint64_t> readLatencyUs_{UINT64_MAX}, proofLatencyUs_{UINT64_MAX};  // the quickest
   std::array<std::atomic<int>, 2> ready_{};  // connections that are ready, by side
   std::array<std::atomic<int>, 2> mostReady_{};
   std::array<SideHealth, 2> health_;
-  unsigned sourceCount_ = 1, targetCount_ = 1;
 
-  bool adaptSources_ = false, adaptTargets_ = false;
-  bool sourcesSized_ = false;  // how far away the source is was looked at
-  TimePoint firstAnswer_{};
-  WriteDepth writeDepth_;
-  Climb sourceClimb_{Climb::When::always};
-  Climb targetClimb_{Climb::When::whereItWaits};
+  std::optional<Tuner> tuner_;
+  Plan plan_;  // that the loops keep to, by way of these
+  std::atomic<uint64_t> planRequestBytes_{kMiB};
+  std::atomic<unsigned> planReads_{0}, planWrites_{0};
+  std::atomic<bool> disturbed_{false}, writesHeld_{false};  // since the tuner's last look
 
   mutable std::mutex mutex_;
   std::condition_variable changed_;

@@ -18,6 +18,10 @@ constexpr milliseconds kDrain{700};
 constexpr milliseconds kDisconnect{100};
 constexpr milliseconds kSleepMaximum{500};
 
+bool takesWork(const Connection& connection) {
+  return connection.state() == Connection::State::ready && !connection.retiring && !connection.parked;
+}
+
 }  // namespace
 
 Loop::Loop(Copier& job, unsigned index) : job_(job), index_(index) {
@@ -143,16 +147,17 @@ void Loop::maintain(TimePoint now) {
   }
 }
 
-// As many connections as wanted: new ones when the side may be tried, surplus ones retire.
+// As many connections as wanted: new ones when the side may be tried. Surplus ones to the source retire,
+// because each is a login there; those to the target are parked until they are wanted again.
 void Loop::maintainSide(Side side, TimePoint now) {
   Connections& list = connections(side);
-  unsigned live = 0;
-  for (auto& connection : list) live += connection->retiring ? 0 : 1;
   const unsigned wanted = wanted_[index(side)];
-  for (auto it = list.rbegin(); live > wanted && it != list.rend(); ++it) {
-    if ((*it)->retiring || (*it)->state() != Connection::State::ready) continue;
-    (*it)->retiring = true;
-    live--;
+  unsigned live = 0;
+  for (auto& connection : list) {
+    if (connection->retiring) continue;
+    connection->parked = ++live > wanted;
+    if (side == Side::source && connection->parked && connection->state() == Connection::State::ready)
+      connection->retiring = true;
   }
   for (auto& connection : list)
     if (connection->retiring) retireIdle(*connection);
@@ -246,10 +251,15 @@ void Loop::checkStalls(TimePoint now) {
   }
 }
 
+unsigned Loop::inUse(Side side) {
+  const Connections& list = connections(side);
+  return std::count_if(list.begin(), list.end(), [](const auto& it) { return takesWork(*it); });
+}
+
 Connection* Loop::pick(Side side, size_t readsMaximum) {
   Connection* best = nullptr;
   for (auto& connection : connections(side)) {
-    if (connection->state() != Connection::State::ready || connection->retiring) continue;
+    if (!takesWork(*connection)) continue;
     if (connection->reads() >= readsMaximum) continue;
     if (best == nullptr || connection->inFlight() < best->inFlight()) best = connection.get();
   }

@@ -25,6 +25,7 @@ struct Task {
   // target is read too, as that has it.
   uint8_t* data = nullptr;
   uint8_t* targetData = nullptr;
+  TimePoint begunAt{}, readAt{};  // of a piece that is read: when it was asked for, and answered
   unsigned pending = 0;  // commands in flight
   size_t* counter = nullptr;  // of the loop: counts its kind of pieces on their way to the target
   bool trimFailed = false;
@@ -74,11 +75,13 @@ class Loop final : public Waker {
   void retireIdle(Connection& connection);
   Connection* pick(Side side, size_t readsMaximum);
   bool hasReady(Side side);
+  unsigned inUse(Side side);
   void sendFlush(Connection& connection, uint64_t round);
   void answerFlush();
 
   // Work (loop_tasks.cc)
   void issue(TimePoint now);
+  void disturbed();
   void planAhead();
   void continueWindow(Window& window);
   void windowAnswer(Command& command);

@@ -11,7 +11,6 @@ namespace engine {
 
 namespace {
 
-constexpr size_t kReadsPerConnection = 32;
 constexpr uint64_t kZeroGranule = 4 * kKiB;
 constexpr uint64_t kZeroRunMinimum = 16 * kKiB;
 constexpr uint64_t kCompareGranule = 512;
@@ -33,12 +32,15 @@ void Loop::issue(TimePoint now) {
   if (!writes) return;
   if (reads) planAhead();
   // The end of the flush wakes the loop.
-  if (job_.options_.mode == Mode::copy && !job_.durability_->hasRoom()) return;
-  if (tryZeroesFirst(now)) return;
+  if (job_.options_.mode == Mode::copy && !job_.durability_->hasRoom()) return disturbed();
+  if (tryZeroesFirst(now)) return disturbed();
   issueZeroes(now);
   // Each submission may find its connection dead, so both sides are looked at every time.
-  while (pick(Side::source, kReadsPerConnection) != nullptr && hasReady(Side::target) &&
-         takePending(now)) {
+  while (pick(Side::source, job_.planReads_) != nullptr && hasReady(Side::target)) {
+    if (!takePending(now)) {
+      disturbed();
+      break;
+    }
     size_t bytes = bufferBytesFor(*pending_);
     uint8_t* buffer = job_.shared_->pool.take(bytes, *job_.share_, *this);
     if (buffer == nullptr) break;
@@ -46,6 +48,9 @@ void Loop::issue(TimePoint now) {
   }
   wakeAt_ = std::min(wakeAt_, job_.work_->nextRetry(now));
 }
+
+// The flow is not as the plan has it just now.
+void Loop::disturbed() { job_.disturbed_.store(true, std::memory_order_relaxed); }
 
 // Has a piece that may be read now. It stays with this loop until memory is free for it.
 bool Loop::takePending(TimePoint now) {
@@ -73,6 +78,7 @@ void Loop::startPending(uint8_t* buffer, size_t bytes) {
   task.buffer = task.data = buffer;
   task.bufferBytes = bytes;
   task.stage = Task::Stage::read;
+  task.begunAt = Clock::now();
   const Range source = sourceRead(task.piece), target = targetRead(task.piece);
   if (source.length == 0 && target.length == 0) return startTrim(task);
   const uint64_t offset = task.piece.range.offset;
@@ -100,12 +106,13 @@ void Loop::reap() {
 }
 
 void Loop::writeWaiting() {
-  while (!waiting_.empty() && writing_ < job_.writeDepth_.limit()) {
+  const size_t limit = job_.planWrites_ * std::max(inUse(Side::target), 1u);
+  while (!waiting_.empty() && writing_ < limit) {
     Task& task = *waiting_.front();
     waiting_.pop_front();
     writeOut(task);
   }
-  if (!waiting_.empty()) job_.writeDepth_.heldBack();
+  if (!waiting_.empty()) job_.writesHeld_.store(true, std::memory_order_relaxed);
 }
 
 void Loop::finished(Command& command) {
@@ -114,17 +121,17 @@ void Loop::finished(Command& command) {
   Task& task = *command.task;
   if (command.trial)
     job_.zeroProof_.answered(command.proof ? ZeroProof::Way::read : ZeroProof::Way::write,
-                             command.length);
+                             command.length, command.issuedAt);
   count(command);
   if (command.proof && !command.lost) {
     proofAnswer(task, command);
   } else if (command.error == 0) {
     if (command.op == Op::read && command.side == Side::source) {
       job_.health_[0].success();
-      job_.sawLatency(Side::source, Clock::now() - command.issuedAt, command.length);
+      task.readAt = Clock::now();
+      job_.sawReadLatency(task.readAt - command.issuedAt);
     } else if (command.op == Op::write) {
       task.writtenBytes += command.length;
-      job_.sawLatency(Side::target, Clock::now() - command.issuedAt, command.length);
     } else if (command.op == Op::zero && !command.fastZero) {
       task.writtenBytes += command.length;
     }
@@ -284,6 +291,8 @@ void Loop::complete(Task& task, bool needsFlush) {
                                         : segment.zero   ? ChunkKind::zero
                                                          : ChunkKind::data);
   }
+  if (task.readAt != TimePoint{})
+    job_.delivered(task.piece, task.readAt - task.begunAt, Clock::now() - task.begunAt);
   release(task);
   if (activeTasks_ == 0 && job_.work_->drained()) job_.poke();
 }

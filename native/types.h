@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdint>
 #include <string>
+#include <thread>
 
 namespace engine {
 
@@ -29,6 +30,8 @@ struct Range {
 
 inline uint64_t alignDown(uint64_t value, uint64_t unit) { return value - value % unit; }
 inline uint64_t alignUp(uint64_t value, uint64_t unit) { return alignDown(value + unit - 1, unit); }
+// How many this machine has, at least one.
+inline unsigned processors() { return std::max(std::thread::hardware_concurrency(), 1u); }
 // The whole blocks around a range; the last block of an export may be a partial one.
 inline Range wholeBlocks(const Range& range, uint64_t blockBytes, uint64_t sizeBytes) {
   const uint64_t start = alignDown(range.offset, blockBytes);

@@ -1,7 +1,7 @@
 // Whether a range that must become zero is first read from the target: what is seen to be zero there
 // needs no request that makes the server write it, and a thin volume stays thin. Found out by a few
 // requests of each kind, while nothing else is on its way, and again now and then, at most every
-// minute. Used by all loops.
+// minute; not where the target is too far away to tell in time. Used by all loops.
 #pragma once
 
 #include <mutex>
@@ -30,7 +30,7 @@ class ZeroProof {
   void abandon(TimePoint now);
   // The range was sent, so or so. True: it is part of the trial, and its answer is to be told.
   bool sent(Way way, uint64_t bytes);
-  void answered(Way way, uint64_t bytes);
+  void answered(Way way, uint64_t bytes, TimePoint issued);
   // A read found the range to be zero, or not.
   void found(bool zero);
   // For good: the target is not read for this. True the first time.
@@ -41,6 +41,7 @@ class ZeroProof {
   struct Trial {
     unsigned sent = 0;
     unsigned answered = 0;
+    Clock::duration quickest = Clock::duration::max();
     uint64_t bytes = 0;  // of those that are timed
     TimePoint from{};
     TimePoint to{};

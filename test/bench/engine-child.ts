@@ -8,6 +8,7 @@ import {
   type CopyResult,
   Engine,
   type NbdEndpoint,
+  setNativePath,
 } from "../../src/nbd/copy-engine/copy-engine.ts";
 import type { Sample } from "./results.ts";
 
@@ -19,6 +20,8 @@ export interface EngineJob {
   rangesPath?: string;
   targetIsZero?: boolean;
   requestBytes?: number;
+  /** Another build of the addon. */
+  addonPath?: string;
 }
 
 export interface EngineReport extends Sample {
@@ -45,6 +48,7 @@ async function residentPeakBytes(): Promise<number> {
 }
 
 async function main(job: EngineJob): Promise<void> {
+  if (job.addonPath) setNativePath(job.addonPath);
   // From here on the peak is counted anew: what Node took to start is not the engine's.
   await writeFile("/proc/self/clear_refs", "5");
   const idleBytes = await residentPeakBytes();

@@ -26,6 +26,7 @@ export interface ContenderResult {
 export type ContenderName =
   | "migratekit"
   | "migratekit-one"
+  | "migratekit-before"
   | "migratekit-fixed"
   | "nbdcopy"
   | "nbdcopy-default"

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { open, readFile, truncate, writeFile } from "node:fs/promises";
+import { readFile, truncate, writeFile } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -9,13 +9,7 @@ import { Random } from "../random.ts";
 import { tempDir } from "../temp-dir.ts";
 import { makeDirty, makeSparse } from "./images.ts";
 import { keepBusy, undisturbed } from "./machine.ts";
-import {
-  loggedBesideWrites,
-  loggedReads,
-  sameBytes,
-  startNbdkit,
-  startQemuNbd,
-} from "./servers.ts";
+import { loggedBesideWrites, sameBytes, startNbdkit, startQemuNbd } from "./servers.ts";
 
 const sizeBytes = 64 << 20;
 
@@ -171,38 +165,6 @@ test("where the target is far away, several ranges at a time are seen to be zero
   assert.ok(overlap >= 0.5, `${overlap} of the reads beside another`);
 });
 
-test("requests are as large as the connections that are there need them, not those wished for", async () => {
-  await using dir = await tempDir();
-  const [from, to, log] = [join(dir.path, "from"), join(dir.path, "to"), join(dir.path, "log")];
-  const smallBytes = 24 << 20;
-  const bytes = 96 << 20;
-  // Small extents first: by their size more connections are wished for. Then one large extent.
-  await makeDirty(from, bytes, new Random(3));
-  await using file = await open(from, "r+");
-  for (let at = 0; at < smallBytes; at += 192 << 10)
-    await file.write(Buffer.alloc(128 << 10), 0, 128 << 10, at);
-  await makeSparse(to, bytes);
-  const extents = new Float64Array(2 * (smallBytes / (192 << 10)) + 2);
-  for (let at = 128 << 10, i = 0; at < smallBytes; at += 192 << 10) {
-    extents[i++] = at;
-    extents[i++] = 64 << 10;
-  }
-  extents.set([smallBytes, bytes - smallBytes], extents.length - 2);
-  const filters = ["--filter=log", "--filter=limit", "--filter=delay", "file", from];
-  const settings = [`logfile=${log}`, "limit=1", "rdelay=10ms"];
-  await using source = await startNbdkit(dir.path, "-r", ...filters, ...settings);
-  await using target = await startQemuNbd(dir.path, to);
-  using engine = new Engine();
-  await engine.copy({ source, target, capacityBytes: bytes, extents });
-  assert.ok(await sameBytes(from, to, bytes));
-  const large = (await loggedReads(log)).filter((read) => read.offset >= bytes / 2);
-  const whole = large.filter((read) => read.bytes === 2 << 20);
-  assert.ok(
-    large.length > 0 && whole.length > 0.8 * large.length,
-    `${whole.length} of ${large.length}`,
-  );
-});
-
 /** A flow that thins while two processes for each core run; they end before the copy does. */
 async function copyBesideOthers(): Promise<CopyResult> {
   await using dir = await tempDir();
@@ -243,11 +205,11 @@ test("a flow that thins while others keep the machine busy gets more connections
 test("a distant target that caps each connection gets more of them", async () => {
   await using dir = await tempDir();
   const [from, to] = [join(dir.path, "from"), join(dir.path, "to")];
-  const bytes = 192 << 20;
+  const bytes = 320 << 20;
   await makeDirty(from, bytes, new Random(2));
   await makeSparse(to, bytes);
   await using source = await startNbdkit(dir.path, "-r", "file", from);
-  const capped = ["wdelay=8ms", "connection-rate=400M", "burstiness=0.05"];
+  const capped = ["wdelay=8ms", "connection-rate=150M", "burstiness=0.05"];
   const filters = ["--filter=delay", "--filter=rate"];
   await using target = await startNbdkit(dir.path, ...filters, "file", to, ...capped);
   using engine = new Engine();

@@ -1,0 +1,309 @@
+#include "tuner.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <utility>
+
+namespace engine {
+
+namespace {
+
+using std::chrono::minutes;
+using std::chrono::seconds;
+
+// A window: long enough to even out lumps, or so many answers that there are none; slow copies take longer.
+constexpr milliseconds kWindow{250}, kQuickWindow{100}, kLongestWindow{4000};
+constexpr uint64_t kAnswers = 8, kManyAnswers = 64;
+// What is remembered of windows, and the least of them by which a plan is known.
+constexpr size_t kRemembered = 40, kBase = 2, kTest = 2, kTestLong = 4;
+// An enlargement must bring so much, a give-back may cost so much.
+constexpr double kWorthwhile = 1.08, kMissed = 0.96;
+// How much the windows of one plan differ: at first, and what is believed.
+constexpr double kSpreadFirst = 0.1, kSpreadLeast = 0.03, kSpreadMost = 0.5, kSpreadMemory = 10;
+// Another flow: so many windows in a row are so far off.
+constexpr size_t kOff = 4;
+constexpr double kFarOff = 0.3;
+// From one try to the next: first, and at most. Dear means wait longer; through VDDK to open a connection is
+// a login.
+constexpr Clock::duration kWaits[][2] = {{seconds{10}, minutes{10}}, {seconds{10}, minutes{10}},
+                                         {seconds{10}, minutes{10}}, {seconds{15}, minutes{30}},
+                                         {seconds{30}, minutes{120}}, {seconds{20}, minutes{10}}};
+constexpr unsigned kWaitAfterFailure = 2, kWaitAfterRefusal = 4;
+// Source connections that may be opened for nothing: at first, and one more each so often. Those to the
+// target stay open, so these are few in any case.
+constexpr unsigned kOpensAtFirst = 8;
+constexpr minutes kOneMoreOpenEach{45};
+// For connections to be begun. One that is being made is awaited.
+constexpr milliseconds kPatience{3000};
+// The first answers say whether the source is far away: then what it grants each connection shows itself
+// late, because caps let a first burst pass, and a few connections are opened at once.
+constexpr milliseconds kFirstAnswers{60};
+constexpr uint64_t kFarUs = 4000;
+constexpr unsigned kFarSources = 4;
+constexpr double kQueueing = 2;
+constexpr unsigned kDepthLeast = 2, kWritesMost = 64, kWritesStep = 4;
+
+double mean(const std::vector<double>& values) {
+  return std::accumulate(values.begin(), values.end(), 0.0) / std::max<size_t>(values.size(), 1);
+}
+
+void remember(std::vector<double>& values, double value) {
+  if (values.size() == kRemembered) values.erase(values.begin());
+  values.push_back(value);
+}
+
+double secondsOf(Clock::duration time) { return std::chrono::duration<double>(time).count(); }
+
+}  // namespace
+
+Tuner::Tuner(const Plan& start, const Free& free)
+    : plan_(start), free_(free), before_(start), variance_(kSpreadFirst * kSpreadFirst) {
+  forgetFailures();
+  expectedSources_ = start.sources;
+  expectedTargets_ = start.targets;
+}
+
+void Tuner::forgetFailures() {
+  for (size_t i = 0; i < kinds; i++) turns_[i] = {kWaits[i][0], TimePoint{}};
+  sourcesDouble_ = true;
+}
+
+const Plan& Tuner::look(const Seen& seen) {
+  if (startedAt_ == TimePoint{}) {
+    startedAt_ = missingSince_ = seen.now;
+    settledAt_ = seen.now + kQuickWindow;
+    turns_[giveBack].next = seen.now + turns_[giveBack].wait;
+    restart(seen);
+  }
+  writesHeld_ |= seen.writesHeld;
+  if (!placed_) startFarAway(seen);
+  if (!placed_ || !allOpen(seen) || seen.disturbed || seen.now < settledAt_) {
+    restart(seen);
+    return plan_;
+  }
+  const Clock::duration took = seen.now - mark_.now;
+  const uint64_t pieces = seen.delivered - mark_.pieces;
+  const bool full = (took >= kWindow && pieces >= kAnswers) ||
+                    (took >= kQuickWindow && pieces >= kManyAnswers) ||
+                    (took >= kLongestWindow && pieces > 0);
+  if (!full) return plan_;
+  const uint64_t bytes = seen.deliveredBytes - mark_.bytes;
+  const double read = seen.readWaited - mark_.readWaited, held = seen.heldWaited - mark_.heldWaited;
+  readShare_ = read / std::max(held, 1.0);
+  remember(latencies_, read / std::max<double>(bytes / kKiB, 1));
+  restart(seen);
+  measured(bytes / secondsOf(took), seen);
+  writesHeld_ = false;
+  return plan_;
+}
+
+// A new window begins.
+void Tuner::restart(const Seen& seen) {
+  mark_ = {seen.now, seen.deliveredBytes, seen.delivered, seen.readWaited, seen.heldWaited};
+}
+
+void Tuner::startFarAway(const Seen& seen) {
+  if (!free_.sources) placed_ = true;
+  if (placed_ || seen.quickestReadUs == UINT64_MAX) return;
+  if (firstAnswerAt_ == TimePoint{}) firstAnswerAt_ = seen.now;
+  if (seen.quickestReadUs >= kFarUs && seen.now - firstAnswerAt_ < kFirstAnswers) return;
+  placed_ = true;
+  Plan few = plan_;
+  few.sources = std::max(plan_.sources, std::min(kFarSources, seen.sources.most));
+  if (seen.quickestReadUs >= kFarUs && seen.sources.mayAsk) use(few, seen);
+}
+
+// All connections of the plan are there, or will not be.
+bool Tuner::allOpen(const Seen& seen) {
+  const bool missing =
+      seen.sources.ready < expectedSources_ || seen.targets.ready < expectedTargets_;
+  if (!missing) missingSince_ = seen.now;
+  if (!missing) return true;
+  const bool begun = seen.sources.connecting > 0 || seen.targets.connecting > 0;
+  if (begun || seen.now - missingSince_ < kPatience || seen.sources.ready == 0 || seen.targets.ready == 0)
+    return false;
+  // Refused: what works is kept.
+  const bool more = seen.sources.ready > before_.sources || seen.targets.ready > before_.targets;
+  if (trying_ && !more) {
+    drop(seen, kWaitAfterRefusal);
+  } else {
+    turns_[sources].wait = std::min(turns_[sources].wait * kWaitAfterRefusal, kWaits[sources][1]);
+    turns_[sources].next = seen.now + turns_[sources].wait;
+  }
+  plan_.sources = expectedSources_ = std::min(expectedSources_, seen.sources.ready);
+  plan_.targets = expectedTargets_ = std::min(expectedTargets_, seen.targets.ready);
+  return true;
+}
+
+double Tuner::spread() const {
+  return std::clamp(std::sqrt(variance_), kSpreadLeast, kSpreadMost);
+}
+
+void Tuner::measured(double rate, const Seen& seen) {
+  if (trying_) {
+    learnSpread(rate);
+    test_.push_back(rate);
+    return judge(seen);
+  }
+  if (changed(rate)) return;
+  if (base_.size() >= kBase) tryNext(seen);
+}
+
+// From one window to the next, so that a slow drift is no spread.
+void Tuner::learnSpread(double rate) {
+  const double last = std::exchange(lastRate_, rate);
+  if (last == 0) return;
+  const double step = 2 * (rate - last) / (rate + last);
+  variance_ += (step * step / 2 - variance_) / kSpreadMemory;
+}
+
+// Whether the flow is another one, whatever the reason: then all is open again.
+bool Tuner::changed(double rate) {
+  const double usual = mean(base_);
+  const double limit = std::max(kFarOff, 2 * spread());
+  if (base_.size() < kBase || std::abs(rate / usual - 1) <= limit) {
+    off_.clear();
+    learnSpread(rate);
+    remember(base_, rate);
+    return false;
+  }
+  if (!off_.empty() && (off_.back() > usual) != (rate > usual)) off_.clear();
+  off_.push_back(rate);
+  lastRate_ = 0;
+  if (off_.size() < kOff) return true;
+  base_ = std::move(off_);
+  off_.clear();
+  level_ = 0;
+  forgetFailures();
+  return false;
+}
+
+// As soon as the windows allow it.
+void Tuner::judge(const Seen& seen) {
+  const bool back = *trying_ == giveBack;
+  const double k = test_.size(), n = base_.size();
+  const double gain = mean(test_) / (back ? level_ : mean(base_));
+  const double error = 2 * spread() * std::sqrt(1 / k + 1 / n);
+  const double margin = back ? 1 - kMissed : kWorthwhile - 1;
+  const double enough = std::clamp(std::pow(2 * spread() / margin, 2), double(kTestLong), double(kRemembered));
+  if (k < kTest) return;
+  if (back) {
+    if (gain + error < kMissed || (k >= enough && gain < kMissed)) drop(seen, kWaitAfterFailure);
+    else if (k >= enough) keep(seen);
+    return;
+  }
+  if ((gain > kWorthwhile && gain - error > 1) || (k >= enough && gain > kWorthwhile)) keep(seen);
+  else if (gain + error < kWorthwhile || k >= enough) drop(seen, kWaitAfterFailure);
+}
+
+void Tuner::keep(const Seen& seen) {
+  const Means means = *trying_;
+  trying_.reset();
+  turns_[means] = {kWaits[means][0], TimePoint{}};
+  openedByTry_ = 0;
+  base_ = std::move(test_);
+  test_.clear();
+  if (means != giveBack) level_ = 0;
+  turns_[giveBack].next = seen.now + turns_[giveBack].wait;
+  tryNext(seen);
+}
+
+void Tuner::drop(const Seen& seen, unsigned factor) {
+  const Means means = *trying_;
+  trying_.reset();
+  Turn& turn = turns_[means];
+  turn.next = seen.now + turn.wait;
+  turn.wait = std::min(turn.wait * factor, kWaits[means][1]);
+  if (factor == kWaitAfterRefusal) turn.next = seen.now + turn.wait;
+  if (means == sources) sourcesDouble_ = false;
+  openedForNothing_ += std::exchange(openedByTry_, 0);
+  test_.clear();
+  use(before_, seen);
+}
+
+void Tuner::use(const Plan& plan, const Seen& seen) {
+  plan_ = plan;
+  expectedSources_ = plan.sources;
+  expectedTargets_ = plan.targets;
+  missingSince_ = seen.now;
+  lastRate_ = 0;
+  off_.clear();
+  // What is under way was begun by the old plan: one turn of all buffers.
+  const double turn = base_.empty() ? secondsOf(kQuickWindow)
+                                    : std::min(plan.bytes(seen.budgetBytes) / std::max(mean(base_), 1.0),
+                                               secondsOf(kLongestWindow));
+  settledAt_ = seen.now + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(turn));
+}
+
+void Tuner::begin(Means means, const Plan& plan, const Seen& seen) {
+  before_ = plan_;
+  trying_ = means;
+  openedByTry_ = plan.sources - std::min(plan.sources, plan_.sources);
+  use(plan, seen);
+}
+
+// Of the side that holds the buffers, the cheapest first. More depth is no use where reads already wait.
+std::vector<Tuner::Means> Tuner::order() const {
+  if (readShare_ < 0.5) return {writes, targets, depth, size, sources};
+  const double least = *std::min_element(latencies_.begin(), latencies_.end());
+  if (latencies_.back() > kQueueing * least) return {size, writes, targets, sources, depth};
+  return {size, depth, writes, targets, sources};
+}
+
+void Tuner::tryNext(const Seen& seen) {
+  for (const Means means : order()) {
+    if (seen.now < turns_[means].next) continue;
+    if (const auto plan = enlarged(means, seen)) return begin(means, *plan, seen);
+  }
+  if (seen.now < turns_[giveBack].next || plan_.depth / 2 < kDepthLeast) return;
+  if (level_ == 0) level_ = mean(base_);
+  Plan less = plan_;
+  // Beyond the budget there is nothing to give back.
+  while (less.bytes(UINT64_MAX) > seen.budgetBytes && less.depth / 2 >= kDepthLeast) less.depth /= 2;
+  if (less.depth / 2 < kDepthLeast) return;
+  less.depth /= 2;
+  begin(giveBack, less, seen);
+}
+
+std::optional<Plan> Tuner::enlarged(Means means, const Seen& seen) {
+  Plan more = plan_;
+  const bool room = plan_.bytes(UINT64_MAX) < seen.budgetBytes;
+  auto beyond = [](unsigned count, unsigned most) { return std::max(count, std::min(2 * count, most)); };
+  switch (means) {
+    case size:
+      if (!free_.size || 2 * plan_.requestBytes > free_.requestBytesMost) return std::nullopt;
+      more.requestBytes *= 2;
+      break;
+    case depth:
+      if (!room) return std::nullopt;
+      more.depth *= 2;
+      break;
+    case writes:
+      if (!writesHeld_) return std::nullopt;
+      more.writes = std::min(plan_.writes * kWritesStep, kWritesMost);
+      break;
+    case targets:
+    case sources: {
+      if (means == sources ? !free_.sources || !seen.sources.mayAsk : !free_.targets) return std::nullopt;
+      if (free_.targets) more.targets = beyond(plan_.targets, seen.targets.most);
+      if (means == targets && room) more.depth *= 2;
+      if (means == targets) break;
+      const unsigned step = sourcesDouble_ ? plan_.sources : std::max(plan_.sources / 4, 1u);
+      more.sources = std::min({plan_.sources + step, seen.sources.most, plan_.sources + opensLeft(seen.now)});
+      if (more.sources <= plan_.sources) return std::nullopt;
+      return more;
+    }
+    default: return std::nullopt;
+  }
+  if (means == targets && more.targets <= plan_.targets) return std::nullopt;
+  if (more == plan_) return std::nullopt;
+  return more;
+}
+
+unsigned Tuner::opensLeft(TimePoint now) const {
+  const unsigned allowed = kOpensAtFirst + (now - startedAt_) / kOneMoreOpenEach;
+  return allowed - std::min(allowed, openedForNothing_);
+}
+
+}  // namespace engine
