@@ -207,7 +207,11 @@ test("a machine that is started while its volume is open elsewhere, or while its
     await assert.rejects(client.job("startVirtualMachine", { id }), /job 530: .*write.* lock/);
   }
   assert.match(cloud.violations.join(), /web-01 is started while process \d+ \(qemu-nbd/);
-  let running = ["db01"];
+  const macs = cloud.instances().flatMap(({ nics }) => nics.map(({ mac }) => mac));
+  let running = [
+    { name: "db01", macs },
+    { name: "unrelated", macs: ["00:50:56:00:00:01"] },
+  ];
   cloud.watchSources(() => running);
   await client.job("startVirtualMachine", { id });
   assert.match(cloud.violations.at(-1)!, /web-01 runs while its source db01 runs/);

@@ -137,3 +137,23 @@ test("the lab ends when the process that started it is gone", async () => {
   parent.kill("SIGKILL");
   await until("the folder is gone", () => isGone(lab.dir));
 });
+
+test("the laboratory has a CloudStack, which its control API describes and makes fail", async () => {
+  await using started = await startLabCommand("--no-boot");
+  const { lab } = started;
+  const cloud = lab.cloudStack!;
+  assert.deepEqual([cloud.zones, cloud.machines, cloud.violations], [["zone-1"], [], []]);
+  const ask = async () => (await fetch(`${cloud.endpoint}?command=listZones&response=json`)).status;
+  assert.equal(await ask(), 401);
+  await post(lab, "/cloudstack/fault", { name: "http503", count: 1 });
+  assert.equal(await ask(), 503);
+  await post(lab, "/cloudstack/refuse", {});
+  await assert.rejects(ask(), /fetch failed/);
+  await post(lab, "/cloudstack/accept", {});
+  assert.equal(await ask(), 401);
+  const calls = (await get(lab, "/cloudstack/calls")) as { outcome: number }[];
+  assert.deepEqual(
+    calls.map(({ outcome }) => outcome),
+    [401, 503, 401],
+  );
+});

@@ -5,6 +5,8 @@ import { once } from "node:events";
 import { createServer, type IncomingMessage } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { ApiFault, ApiServer } from "./api-server.ts";
+import type { CloudStackLab } from "./cloudstack/cloudstack.ts";
+import { cloudStackRoutes } from "./cloudstack/control-routes.ts";
 import { describeLab } from "./describe.ts";
 import type { Lab } from "./start-lab.ts";
 import type { LabVm } from "./vcenter/lab-vm.ts";
@@ -56,6 +58,19 @@ function apiRoutes(name: string, api: (lab: Lab) => ApiServer): Record<string, R
   };
 }
 
+function cloudOf({ cloudStack }: Lab): CloudStackLab {
+  if (!cloudStack) throw new Error("this laboratory has no CloudStack");
+  return cloudStack;
+}
+
+/** All that is below /cloudstack. */
+const cloudRoutes: Readonly<Record<string, Route>> = Object.fromEntries(
+  Object.entries(cloudStackRoutes).map(([place, route]) => [
+    place.replace(" /", " /cloudstack/").replace(/\/$/, ""),
+    (lab: Lab, fields: Fields) => route(cloudOf(lab), fields),
+  ]),
+);
+
 const routes: Readonly<Record<string, Route>> = {
   "GET /lab": (lab, _fields, url) => describeLab(lab, url),
   /** ?vm[&key][&snapshot]: targets against the newest (or that) snapshot, by cmp */
@@ -74,6 +89,7 @@ const routes: Readonly<Record<string, Route>> = {
   /** {vm, key, capacityBytes} */
   "POST /target/resize": (lab, fields) =>
     lab.targets.resize(vmOf(lab, fields), Number(fields.key), Number(fields.capacityBytes)),
+  ...cloudRoutes,
   ...apiRoutes("vma", (lab) => lab.vma),
   ...apiRoutes("oma", (lab) => lab.oma),
   /** ?job */

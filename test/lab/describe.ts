@@ -1,5 +1,6 @@
 // A laboratory in plain data: what `npm run lab -- --json` prints and `GET /lab` answers.
 
+import { describeCloud } from "./cloudstack/control-routes.ts";
 import type { Lab } from "./start-lab.ts";
 import type { TargetDisk } from "./targets-of-vms.ts";
 import { frozenCopies } from "./vcenter/frozen-copies.ts";
@@ -40,6 +41,8 @@ export interface LabDescription {
   controlUrl: string;
   /** SQLite file with replication_jobs and vm_disks. */
   pollerDatabase: string;
+  /** Endpoint and keys of CloudStack, what it offers, what there is; absent where there is none. */
+  cloudStack?: ReturnType<typeof describeCloud>;
   /** For the operators' short command line. */
   environment: Record<string, string>;
   vms: DescribedVm[];
@@ -82,6 +85,7 @@ export function describeLab(lab: Lab, controlUrl: string): LabDescription {
     omaUrl: lab.oma.url,
     controlUrl,
     pollerDatabase: lab.pollerDatabase,
+    ...(lab.cloudStack && { cloudStack: describeCloud(lab.cloudStack) }),
     environment: lab.cliEnv(),
     vms: vcenter.vms.map((vm) => describeVm(lab, vm)),
   };

@@ -1,6 +1,7 @@
 // `npm run lab`: the laboratory in the foreground, until a signal, or until its parent is gone.
 //   --json        one JSON line when ready, instead of the explanation
 //   --targets K   stunnel (as on the appliance), direct or qemu-nbd
+//   --no-boot     machines of CloudStack hold their volumes, and do not run
 
 import { parseArgs } from "node:util";
 import { startLabControl } from "./control.ts";
@@ -16,13 +17,18 @@ const parentCheckMs = 500;
 
 function readOptions() {
   const { values } = parseArgs({
-    options: { json: { type: "boolean" }, targets: { type: "string", default: "stunnel" } },
+    options: {
+      json: { type: "boolean" },
+      targets: { type: "string", default: "stunnel" },
+      "no-boot": { type: "boolean" },
+    },
   });
   if (!["stunnel", "direct", "qemu-nbd"].includes(values.targets)) {
     console.error(`--targets takes stunnel, direct or qemu-nbd, not ${values.targets}`);
     process.exit(2);
   }
-  return { json: values.json === true, targets: values.targets as TargetKind };
+  const { json, targets, "no-boot": noBoot } = values;
+  return { json: json === true, targets: targets as TargetKind, boots: noBoot !== true };
 }
 
 /** Who started us: under npm there is a shell between, which outlives npm. */
@@ -88,6 +94,7 @@ curl -d '{"vm":"${vm!.name}","key":2000,"seed":7,"writes":20}' ${lab.controlUrl}
                                                         the guest writes; migrate again
 curl ${lab.controlUrl}/                                 everything else that can be done
 
+${explainCloud(lab)}
 Thumbprint ${lab.thumbprintSha1}
 Other machines:
 ${others.join("\n")}
@@ -95,11 +102,28 @@ ${others.join("\n")}
 Ctrl-C ends it and removes ${lab.dir}.`;
 }
 
-const { json, targets } = readOptions();
+function explainCloud({ cloudStack, controlUrl }: LabDescription): string {
+  if (!cloudStack) return "";
+  const { endpoint, apiKey, secretKey, appliance, deviceFolder } = cloudStack;
+  const keys = {
+    MIGRATEKIT_CLOUDSTACK_ENDPOINT: endpoint,
+    MIGRATEKIT_CLOUDSTACK_API_KEY: apiKey,
+    MIGRATEKIT_CLOUDSTACK_SECRET_KEY: secretKey,
+    MIGRATEKIT_CLOUDSTACK_APPLIANCE: appliance,
+  };
+  return `CloudStack, with the appliance's disks at ${deviceFolder}:
+
+${exportLines(keys)}
+
+curl ${controlUrl}/cloudstack     its machines and volumes; /console?vm=NAME, /calls, /fault …
+`;
+}
+
+const { json, targets, boots } = readOptions();
 const end = waitForTheEnd();
 let exitCode: number;
 {
-  await using lab = await startLab({ targets, wellKnownPorts: true });
+  await using lab = await startLab({ targets, wellKnownPorts: true, cloudStack: { boots } });
   await using control = await startLabControl(lab, await preferPort(controlPort));
   const description = describeLab(lab, control.url);
   console.log(json ? JSON.stringify(description) : explain(description));

@@ -4,6 +4,11 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import {
+  type CloudStackLab,
+  type CloudStackOptions,
+  startCloudStack,
+} from "./cloudstack/cloudstack.ts";
 import { type Comparison, compareFiles } from "./compare.ts";
 import { type OmaApiLab, type OmaApiOptions, startOmaApi } from "./oma-api.ts";
 import { type PollerLab, startPoller } from "./poller.ts";
@@ -13,6 +18,7 @@ import { type CliResult, startCli } from "./run-cli.ts";
 import { type LabTargets, startTargets, type TargetKind } from "./targets-of-vms.ts";
 import { type FrozenDisk, frozenCopies } from "./vcenter/frozen-copies.ts";
 import type { LabVm } from "./vcenter/lab-vm.ts";
+import { hardwareOf } from "./vcenter/records.ts";
 import { startVcenter, type VcenterLab, type VcenterOptions } from "./vcenter/vcenter.ts";
 import type { VmSpec } from "./vcenter/vm-spec.ts";
 import { installVddk, type VddkLab } from "./vddk/install.ts";
@@ -26,6 +32,8 @@ export interface LabOptions {
   /** [stunnel] */
   targets?: TargetKind;
   oma?: OmaApiOptions;
+  /** Absent: there is no CloudStack. */
+  cloudStack?: CloudStackOptions;
   pollIntervalMs?: number;
   /** Where the lab's folder is made. [the system's temporary folder] */
   parentDir?: string;
@@ -51,6 +59,7 @@ export interface Lab extends AsyncDisposable {
   readonly vma: VmaApiLab;
   readonly oma: OmaApiLab;
   readonly poller: PollerLab;
+  readonly cloudStack: CloudStackLab | undefined;
   /** SQLite file of the poller. */
   readonly pollerDatabase: string;
   /** For `--vmware-password-file`. */
@@ -104,11 +113,24 @@ export async function startLab(options: LabOptions = {}): Promise<Lab> {
       discoverJobs: () => vma.jobs.keys(),
     }),
   );
+  const cloudStack =
+    options.cloudStack &&
+    stack.use(await startCloudStack({ parentDir: dir, ...options.cloudStack }));
+  cloudStack?.watchSources(() => runningMachines(vcenter));
   const passwordFile = join(dir, "password");
   await writeFile(passwordFile, `${vcenter.password}\n`, { mode: 0o600 });
-  const apis = { vma, oma, poller, pollerDatabase };
+  const apis = { vma, oma, poller, pollerDatabase, cloudStack };
   const parts = { dir, vcenter, nfc, vddk, targets, ...apis, passwordFile };
   return assemble(parts, stack.move());
+}
+
+function runningMachines({ vms }: VcenterLab) {
+  return vms
+    .filter(({ record }) => record.powerState === "poweredOn")
+    .map(({ name, record }) => ({
+      name,
+      macs: hardwareOf(record).nics.map(({ mac }) => mac.toLowerCase()),
+    }));
 }
 
 async function makeLabDir(options: LabOptions, stack: AsyncDisposableStack): Promise<string> {

@@ -64,6 +64,12 @@ export interface CloudStackOptions extends Partial<CloudSettings> {
   readonly parentDir?: string;
 }
 
+export interface SourceMachine {
+  readonly name: string;
+  /** In lower case. */
+  readonly macs: readonly string[];
+}
+
 export interface CloudStackLab extends AsyncDisposable {
   /** `http://127.0.0.1:PORT/client/api` */
   readonly url: string;
@@ -87,10 +93,10 @@ export interface CloudStackLab extends AsyncDisposable {
   domain(instanceId: string): Domain | undefined;
   setLimits(accountOrProject: string, limits: Partial<ResourceLimits>): void;
   /**
-   * Names of machines at the source that run just now. From now on it is a violation when one does while
-   * a machine here runs that has a card on another network than the isolated one.
+   * The source's machines that run just now. From now on it is a violation when one does while a machine
+   * runs here that has one of its MACs on another network than the isolated one.
    */
-  watchSources(running: () => readonly string[]): void;
+  watchSources(running: () => readonly SourceMachine[]): void;
   /** Called when a call was carried out, before it is answered. */
   onCall(listener: (call: CloudStackCall) => void): void;
   /** The management server starts anew: what was under way fails without a result. */
@@ -125,7 +131,7 @@ export async function startCloudStack(options: CloudStackOptions = {}): Promise<
   stack.defer(() => jobs.stop());
   const calls = new CloudStackCallLog();
   const listeners: ((call: CloudStackCall) => void)[] = [];
-  let runningSources: () => readonly string[] = () => [];
+  let runningSources: () => readonly SourceMachine[] = () => [];
   const context = { world, jobs, storage, hypervisor };
   const server = new ApiHttpServer(context, faults, calls, (call) => {
     noteTwins(world, runningSources());
@@ -187,15 +193,19 @@ function makeWorld(options: CloudStackOptions): World {
 }
 
 /** A source that runs beside the machine that took its place. */
-function noteTwins(world: World, sources: readonly string[]): void {
+function noteTwins(world: World, sources: readonly SourceMachine[]): void {
   const isolated = world.catalogue.networks.find(({ name }) => name === seedNames.isolatedNetwork);
-  for (const { name, nics, state, isAppliance } of world.standing) {
-    if (isAppliance || (state !== "Running" && state !== "Starting") || sources.length === 0)
-      continue;
-    if (!nics.some(({ networkId }) => networkId !== isolated?.id)) continue;
-    const text = `${name} runs while its source ${sources.join(", ")} runs`;
-    if (!world.violations.includes(text)) world.violations.push(text);
-  }
+  const running = world.standing.filter(
+    ({ isAppliance, state }) => !isAppliance && (state === "Running" || state === "Starting"),
+  );
+  for (const { name, nics } of running)
+    for (const source of sources) {
+      const twin = nics.some(
+        ({ mac, networkId }) => networkId !== isolated?.id && source.macs.includes(mac),
+      );
+      const text = `${name} runs while its source ${source.name} runs`;
+      if (twin && !world.violations.includes(text)) world.violations.push(text);
+    }
 }
 
 function ownMacs(): string[] {
