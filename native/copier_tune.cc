@@ -13,7 +13,9 @@ namespace {
 constexpr unsigned kConnectionsMaximum = 8;
 constexpr unsigned kConnectionsOfRun = 16;
 constexpr unsigned kFirstConnections = 4;
-constexpr uint64_t kFirstRequestBytes = kMiB, kFirstBytes = 16 * kMiB;
+constexpr uint64_t kFirstRequestBytes = kMiB;
+// On their way at first.
+constexpr uint64_t kFirstBytes = 32 * kMiB;
 // Who takes longer for a read that is to see zeroes is not on this machine.
 constexpr uint64_t kFarTargetUs = 4000;
 // Reads across gaps pay where every request costs a round trip and few can be under way.
@@ -45,9 +47,9 @@ void Copier::planConnections() {
   free.targets = targets == 0 && several && options_.mode == Mode::copy;
   free.requestBytesMost = requestBytes_;
   plan_.requestBytes = free.size ? std::min(requestBytes_, kFirstRequestBytes) : requestBytes_;
-  plan_.depth = std::max<uint64_t>(plan_.depth, kFirstBytes / plan_.requestBytes);
   plan_.sources = sources != 0 ? sources : fewRequests ? 1 : first;
   plan_.targets = targets != 0 ? targets : several ? first : 1;
+  plan_.depth = std::max<uint64_t>(kFirstBytes / (plan_.requestBytes * plan_.sources), 2);
   tuner_.emplace(plan_, free);
 }
 

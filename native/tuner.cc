@@ -111,6 +111,7 @@ void Tuner::startFarAway(const Seen& seen) {
   placed_ = true;
   Plan few = plan_;
   few.sources = std::max(plan_.sources, std::min(kFarSources, seen.sources.most));
+  few.depth = std::max(plan_.depth * plan_.sources / few.sources, kDepthLeast);
   if (seen.quickestReadUs >= kFarUs && seen.sources.mayAsk) use(few, seen);
 }
 

@@ -72,6 +72,13 @@ export const size: Parser<number> = (value) => {
   return bytes;
 };
 
+/** For what is on the way between two servers. */
+export const copyMemory: Parser<number> = (value) => {
+  const bytes = size(value);
+  if (bytes >= 32 * 2 ** 20 && bytes <= 2 ** 30) return bytes;
+  throw new InvalidValue(`is "${value}"; it takes a size from 32M to 1G`);
+};
+
 function bytesOf(value: string, form: RegExp): number | undefined {
   const match = form.exec(value);
   if (!match) return undefined;

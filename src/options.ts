@@ -925,6 +925,18 @@ export const options = {
     commands: [...copying, ...converting],
     parse: type.ratePlan,
   }),
+  memory: define(
+    {
+      group: "copy",
+      value: "SIZE",
+      describe:
+        "the most that all disks together have in memory on the way; used only where it helps",
+      commands: [...copying, ...converting],
+      parse: type.copyMemory,
+      fallback: "256M",
+    },
+    "defaulted",
+  ),
   "stall-timeout": define(
     {
       group: "copy",

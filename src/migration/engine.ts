@@ -20,13 +20,14 @@ const localClock: DayClock = {
 
 /** For all disks of a run, at the rate that the hour allows. @throws `native-missing` */
 export function openEngine(
-  config: Pick<Config, "maxRate" | "stallTimeout" | "flushTimeout">,
+  config: Pick<Config, "maxRate" | "memory" | "stallTimeout" | "flushTimeout">,
   logger?: Logger,
   clock: DayClock = localClock,
 ): Engine {
-  const { maxRate, stallTimeout, flushTimeout } = config;
+  const { maxRate, memory, stallTimeout, flushTimeout } = config;
   const engine = new Engine({
     maxBytesPerSecond: maxRate && rateAt(maxRate, clock.minuteNow()),
+    memoryBytes: memory,
     stallTimeoutMs: stallTimeout,
     flushTimeoutMs: flushTimeout,
   });

@@ -12,7 +12,7 @@ import { tempDir } from "../temp-dir.ts";
 
 const MiB = 1 << 20;
 const capacityBytes = 96 * MiB;
-const settings = { stallTimeout: 60_000, flushTimeout: 600_000 };
+const settings = { memory: 32 << 20, stallTimeout: 60_000, flushTimeout: 600_000 };
 const day = 10 * 60;
 const night = 20 * 60;
 

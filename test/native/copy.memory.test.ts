@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { Engine } from "../../src/nbd/copy-engine/copy-engine.ts";
 import { tempDir } from "../temp-dir.ts";
+import { undisturbed } from "./machine.ts";
 import { startNbdkit } from "./servers.ts";
 
 const MiB = 1 << 20;
@@ -19,6 +20,31 @@ function mostAtOnce(log: string): number {
   }
   return most;
 }
+
+/** @returns how many bytes of a disk two hundred milliseconds away were on their way at once, at most. */
+async function mostOnTheWay(memoryBytes: number): Promise<number> {
+  await using dir = await tempDir();
+  const log = join(dir.path, "log");
+  const size = 1536 * MiB;
+  const args = ["--threads=256", "-r", "--filter=log", "--filter=delay", "pattern", `size=${size}`];
+  await using source = await startNbdkit(dir.path, ...args, `logfile=${log}`, "rdelay=200ms");
+  await using target = await startNbdkit(dir.path, "null", `size=${size}`);
+  using engine = new Engine({ memoryBytes });
+  const one = { uri: source.uri, connections: 1 };
+  await engine.copy({ source: one, target, capacityBytes: size, requestBytes: MiB });
+  return mostAtOnce(await readFile(log, "utf8")) * MiB;
+}
+
+test("over a long line more and more is on its way, as far as the memory goes", async () => {
+  const plenty = await undisturbed(
+    3,
+    () => mostOnTheWay(256 * MiB),
+    (bytes) => bytes > 64 * MiB,
+  );
+  assert.ok(plenty > 64 * MiB && plenty <= 256 * MiB, `${plenty / MiB} MiB`);
+  const little = await mostOnTheWay(32 * MiB);
+  assert.ok(little <= 32 * MiB, `${little / MiB} MiB`);
+});
 
 async function eventDescriptors(): Promise<number> {
   const links = (await readdir("/proc/self/fd")).map((fd) =>

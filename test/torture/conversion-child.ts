@@ -29,6 +29,7 @@ const config = {
   targetDropTime: 100,
   targetConnections: undefined,
   maxRate: ratePlan(String(job.maxRate)),
+  memory: 64 << 20,
   stallTimeout: 5_000,
   flushTimeout: 5_000,
 };

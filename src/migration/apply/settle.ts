@@ -17,7 +17,13 @@ import { restoreTargets } from "./restore.ts";
 export interface SettleContext {
   readonly config: Pick<
     Config,
-    "full" | "targetDropTime" | "targetConnections" | "maxRate" | "stallTimeout" | "flushTimeout"
+    | "full"
+    | "targetDropTime"
+    | "targetConnections"
+    | "maxRate"
+    | "memory"
+    | "stallTimeout"
+    | "flushTimeout"
   >;
   readonly identity: VmIdentity;
   readonly state: Pick<State, "conversions" | "lateWrites" | "targets">;

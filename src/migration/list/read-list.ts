@@ -34,6 +34,7 @@ const ofTheWholeRun: readonly OptionName[] = [
   "parallel-vms",
   "host-connections",
   "max-rate",
+  "memory",
   "stall-timeout",
   "flush-timeout",
   "config",

@@ -212,6 +212,7 @@ export function libnbdVersion(): string {
 }
 
 interface EngineOptions {
+  /** The most that copies have on their way together [256 MiB]; they use more than 32 where that is faster. */
   memoryBytes?: number | undefined;
   /** Absent or 0: no limit. */
   maxBytesPerSecond?: number | undefined;
@@ -228,7 +229,7 @@ export class Engine implements Disposable {
   readonly #running = new Set<AbortController>();
 
   constructor(options: EngineOptions = {}) {
-    const { memoryBytes = 32 * 1024 * 1024, maxBytesPerSecond = 0 } = options;
+    const { memoryBytes = 256 * 1024 * 1024, maxBytesPerSecond = 0 } = options;
     const { stallTimeoutMs, flushTimeoutMs } = options;
     checkRange(Float64Array.of(memoryBytes, maxBytesPerSecond));
     checkLimits(options);

@@ -46,6 +46,7 @@ export async function openWorkshop(
     targetDropTime: options.dropTimeMs ?? 200,
     targetConnections: undefined,
     maxRate: undefined,
+    memory: 64 << 20,
     stallTimeout: 5_000,
     flushTimeout: 5_000,
   };
