@@ -298,6 +298,12 @@ export const catalogue = {
     remedy:
       "Install virtio drivers in the guest by hand while it runs at VMware, then copy it without converting.",
   },
+  "guest-encrypted": {
+    exit: "guest",
+    meaning: "A disk of the guest is encrypted, and nothing that was given opens it.",
+    remedy:
+      "Give the file with its key with --luks-key; what opens it in the guest stays as it is.",
+  },
   "conversion-failed": {
     exit: "guest",
     meaning: "The conversion broke off; the targets are as they were.",

@@ -189,6 +189,22 @@ export const networkCards: Parser<readonly GivenNic[]> = (value) =>
     );
   });
 
+export interface GivenKey {
+  /** Of the LUKS header, in lower case; undefined: for every one. */
+  readonly uuid?: string;
+  readonly file: string;
+}
+
+/** `FILE`, `UUID=FILE`, with commas between. */
+export const luksKeys: Parser<readonly GivenKey[]> = (value) =>
+  value.split(",").map((text) => {
+    const [, uuid, file = ""] = /^(?:([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})=)?(.*)$/is.exec(
+      text.trim(),
+    )!;
+    if (file === "") throw new InvalidValue(`holds "${text}"; it takes FILE or UUID=FILE`);
+    return uuid === undefined ? { file } : { uuid: uuid.toLowerCase(), file };
+  });
+
 /** `single`, `first`, or a device of the guest such as /dev/sda2 or /dev/vg0/root. */
 export const guestRoot: Parser<string> = (value) => {
   if (/^(single|first|\/dev\/[\w/.+-]+)$/.test(value)) return value;

@@ -799,6 +799,15 @@ export const options = {
     },
     "defaulted",
   ),
+  "luks-key": define({
+    group: "guest",
+    value: "[UUID=]FILE",
+    describe:
+      "file whose only line opens the guest's LUKS, or the one of that UUID; may be given again",
+    commands: ["rehearse", "convert", "cutover"],
+    parse: type.luksKeys,
+    repeatable: true,
+  }),
   "convert-timeout": define(
     {
       group: "guest",

@@ -11,6 +11,7 @@ import {
   readStaticInterfaces,
   type StaticPlan,
 } from "./inspect/static-addresses.ts";
+import type { LuksKey } from "./inspect/unlock.ts";
 import type { GuestHardware, Overlay } from "./machine.ts";
 import { requireTargets } from "./overlays/reach.ts";
 import { repairGuest } from "./repairs/repairs.ts";
@@ -29,6 +30,8 @@ export interface ConvertOptions extends Limits {
   readonly root?: string;
   /** Drivers for Windows: the ISO or a folder. [virt-v2v's own place] */
   readonly virtioWin?: string;
+  /** Of all LUKS on the disks. [there is none] */
+  readonly luksKeys?: readonly LuksKey[];
 }
 
 /** What the steps hand on. */
@@ -118,7 +121,7 @@ async function finish(
 ): Promise<Omit<Conversion, "durationMs">> {
   const { hardware, logger } = work;
   await using guestfish = await Guestfish.open(work.overlays, work);
-  const inspected = await inspectGuest(guestfish, work.root);
+  const inspected = await inspectGuest(guestfish, work.root, work.luksKeys);
   const repairs = await repairGuest({ guestfish, inspected, hardware, logger });
   const checked = await checkGuest(guestfish, inspected, hardware);
   await guestfish.close();
@@ -136,6 +139,7 @@ function refused(
   { kind, text }: ReturnType<typeof refusalOf>,
 ): Omit<Conversion, "durationMs"> {
   if (kind === "unsupported") throw unsupportedByV2v(text);
+  if (kind === "encrypted") throw new MigratekitError("guest-encrypted", `virt-v2v: ${text}`);
   if (kind === "unknown") throw new MigratekitError("conversion-failed", `virt-v2v: ${text}`);
   const { firmware, secureBoot, nics } = hardware;
   const finding: Finding = { level: "will-not-boot", source: "virt-v2v", text };

@@ -14,6 +14,7 @@ import { DiskBlocks, type ReadDisk, Space } from "./space.ts";
 import { Wishes } from "./wishes.ts";
 import { lookForXfs } from "./xfs.ts";
 
+export { type EncryptedPart, listEncryptedParts } from "./encrypted.ts";
 export type { ReadDisk } from "./space.ts";
 
 /** Asks for what a mount writes, if `head` is the beginning of a file system that it knows. */

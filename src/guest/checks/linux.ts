@@ -79,6 +79,7 @@ function rootFindings(facts: LinuxFacts): Finding[] {
   const needed = [
     ...(fileSystemsInModules.includes(fileSystem) ? [fileSystem] : []),
     ...(facts.rootIsMapped ? ["dm_mod"] : []),
+    ...(facts.rootIsEncrypted ? ["dm_crypt"] : []),
   ];
   for (const module of read ? needed : []) {
     if (hasDriver(module, facts)) continue;
@@ -88,6 +89,10 @@ function rootFindings(facts: LinuxFacts): Finding[] {
         `the initrd of ${facts.entry?.release} lacks ${module}, which the root needs`,
       ),
     );
+  }
+  if (facts.rootIsEncrypted && facts.initrdOpensLuks === false) {
+    const text = `the initrd of ${facts.entry?.release} has nothing that opens the root's LUKS`;
+    findings.push(check("will-not-boot", text));
   }
   const uuid = /\broot=UUID=([\w-]+)/i.exec(facts.entry?.options ?? "")?.[1];
   if (

@@ -1,5 +1,6 @@
 import type { Guestfish } from "../guestfish/guestfish.ts";
 import type { Inspected } from "../inspect/inspect.ts";
+import { devicesUnder } from "../inspect/layers.ts";
 import type { GuestHardware } from "../machine.ts";
 import { hasFallback, withEsp } from "../repairs/efi.ts";
 import { pinsNeeded } from "../repairs/nics.ts";
@@ -37,18 +38,8 @@ async function hasBootCode(guestfish: Guestfish): Promise<boolean> {
 /** The disks that what GRUB reads lies on, by the appliance's names; none where that is not known. */
 async function bootFilesOn(guestfish: Guestfish, { mounts }: Inspected): Promise<string[]> {
   const device = (mounts.get("/boot") ?? mounts.get("/") ?? "").replace(/^btrfsvol:/, "");
-  const disk = diskOf(device);
-  if (disk !== undefined) return [disk];
-  const [, group] = /^\/dev\/([^/]+)\/[^/]+/.exec(device) ?? [];
-  if (group === undefined || !(await guestfish.isTrue("is-lv", device))) return [];
-  const uuids = new Set(await guestfish.lines("vgpvuuids", group));
-  const disks = new Set<string>();
-  for (const volume of await guestfish.lines("pvs")) {
-    const uuid = (await guestfish.attempt("pvuuid", volume))?.trim() ?? "";
-    const under = diskOf(volume);
-    if (uuids.has(uuid) && under !== undefined) disks.add(under);
-  }
-  return [...disks].sort();
+  const disks = (await devicesUnder(guestfish, device)).flatMap((each) => diskOf(each) ?? []);
+  return [...new Set(disks)].sort();
 }
 
 /** /dev/sda of /dev/sda2, or of a subvolume on it. */

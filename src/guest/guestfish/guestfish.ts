@@ -47,7 +47,7 @@ export class Guestfish implements AsyncDisposable {
   static async open(overlays: readonly Overlay[], options: GuestfishOptions): Promise<Guestfish> {
     options.signal.throwIfAborted();
     const settings = options.forceTcg ? { LIBGUESTFS_BACKEND_SETTINGS: "force_tcg" } : {};
-    const child = spawn("guestfish", [], {
+    const child = spawn("guestfish", ["--keys-from-stdin"], {
       cwd: options.work.path,
       detached: true,
       env: { ...options.work.env, ...settings },
@@ -76,12 +76,23 @@ export class Guestfish implements AsyncDisposable {
     return (await this.bytes(command, ...args)).toString("utf8");
   }
 
-  /** The same, as bytes. */
+  /** A command that asks for a key, which is one line: it goes the way of the commands, and is no argument. */
+  async runWithKey(key: Buffer, command: string, ...args: readonly string[]): Promise<void> {
+    await this.#ask(command, args, Buffer.concat([key, Buffer.from("\n")]));
+  }
+
+  /** The same as `run`, as bytes. */
   async bytes(command: string, ...args: readonly string[]): Promise<Buffer> {
+    return this.#ask(command, args);
+  }
+
+  async #ask(command: string, args: readonly string[], more?: Buffer): Promise<Buffer> {
     this.#options.signal.throwIfAborted();
     const mark = `end-${randomBytes(8).toString("hex")}`;
     // The last is no command: guestfish says so on stderr, after all that it had to say there.
-    this.#child.stdin.write(`-${commandLine(command, args)}\necho ${mark}\n-${mark}\n`);
+    this.#child.stdin.write(`-${commandLine(command, args)}\n`);
+    if (more !== undefined) this.#child.stdin.write(more);
+    this.#child.stdin.write(`echo ${mark}\n-${mark}\n`);
     const stop = () => void stopProcess(this.#child, { termTimeoutMs: 500 });
     this.#options.signal.addEventListener("abort", stop, { once: true });
     try {

@@ -1,4 +1,4 @@
-/** File names in an initial RAM disk: cpio archives one after the other, the last ones compressed. */
+/** The files of an initial RAM disk: cpio archives one after the other, the last ones compressed. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { promisify } from "node:util";
@@ -9,17 +9,22 @@ import { unlz4 } from "./lz4.ts";
 const bytesMax = 1024 * 1024 * 1024;
 const headerBytes = 110;
 
+export interface InitrdFile {
+  readonly name: string;
+  readonly bytes: number;
+}
+
 /** @throws Error, in words, for a form that is not known here */
-export async function filesOfInitrd(image: Buffer): Promise<string[]> {
-  const names: string[] = [];
+export async function filesOfInitrd(image: Buffer): Promise<InitrdFile[]> {
+  const found: InitrdFile[] = [];
   let rest = image;
   for (;;) {
     const start = rest.findIndex((byte) => byte !== 0);
-    if (start < 0) return names;
+    if (start < 0) return found;
     rest = rest.subarray(start);
     if (isCpio(rest)) {
       const { files, end } = readCpio(rest);
-      names.push(...files);
+      found.push(...files);
       rest = rest.subarray(end);
       continue;
     }
@@ -34,8 +39,8 @@ function isCpio(bytes: Buffer): boolean {
 }
 
 /** "newc" (cpio(5)): names end with a NUL, names and contents begin at multiples of four. */
-function readCpio(bytes: Buffer): { files: string[]; end: number } {
-  const files: string[] = [];
+function readCpio(bytes: Buffer): { files: InitrdFile[]; end: number } {
+  const files: InitrdFile[] = [];
   let at = 0;
   while (isCpio(bytes.subarray(at, at + 6))) {
     const field = (index: number) =>
@@ -45,7 +50,7 @@ function readCpio(bytes: Buffer): { files: string[]; end: number } {
     const name = bytes.toString("utf8", at + headerBytes, at + headerBytes + nameBytes - 1);
     at = align(align(at + headerBytes + nameBytes) + size);
     if (name === "TRAILER!!!") break;
-    files.push(name.replace(/^\.?\//, ""));
+    files.push({ name: name.replace(/^\.?\//, ""), bytes: size });
   }
   return { files, end: Math.max(at, 1) };
 }

@@ -2,6 +2,7 @@
 import { MigratekitError } from "../../errors.ts";
 import type { GuestSystem } from "../conversion.ts";
 import type { Guestfish } from "../guestfish/guestfish.ts";
+import { type LuksKey, unlock } from "./unlock.ts";
 
 export interface Inspected {
   readonly system: GuestSystem;
@@ -11,6 +12,8 @@ export interface Inspected {
   readonly mounts: ReadonlyMap<string, string>;
   /** Mounted now, and in writing where that was asked for. */
   readonly mounted: ReadonlySet<string>;
+  /** LUKS that was opened: by the appliance's name for what is inside, the UUID of its header. */
+  readonly opened: ReadonlyMap<string, string>;
   /** Folder of Windows, such as /Windows. */
   readonly systemRoot?: string;
   /** Such as ControlSet001. */
@@ -19,9 +22,14 @@ export interface Inspected {
 
 /**
  * @param root as for virt-v2v: `single`, `first`, or a device
- * @throws MigratekitError `guest-unsupported`
+ * @throws MigratekitError `guest-unsupported`, `guest-encrypted`
  */
-export async function inspectGuest(guestfish: Guestfish, root = "single"): Promise<Inspected> {
+export async function inspectGuest(
+  guestfish: Guestfish,
+  root = "single",
+  keys: readonly LuksKey[] = [],
+): Promise<Inspected> {
+  const opened = await unlock(guestfish, keys);
   const roots = await guestfish.lines("inspect-os");
   const chosen = root.startsWith("/dev/") ? roots.find((each) => each === root) : roots[0];
   if (chosen === undefined) throw noRoot(root, roots);
@@ -35,11 +43,12 @@ export async function inspectGuest(guestfish: Guestfish, root = "single"): Promi
     }
   }
   const system = await systemOf(guestfish, chosen);
-  if (system.os !== "windows") return { system, root: chosen, mounts, mounted };
+  const found = { system, root: chosen, mounts, mounted, opened };
+  if (system.os !== "windows") return found;
   const systemRoot = await word(guestfish, "inspect-get-windows-systemroot", chosen);
   const controlSet = await word(guestfish, "inspect-get-windows-current-control-set", chosen);
   return {
-    ...{ system, root: chosen, mounts, mounted },
+    ...found,
     ...(systemRoot === undefined ? {} : { systemRoot }),
     ...(controlSet === undefined ? {} : { controlSet }),
   };

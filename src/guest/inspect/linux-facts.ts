@@ -3,8 +3,9 @@ import type { Guestfish } from "../guestfish/guestfish.ts";
 import { devicesNamedIn } from "../repairs/device-names.ts";
 import { optionFilesOf } from "../repairs/devices.ts";
 import { type BootEntry, bootEntryOf } from "./boot-entry.ts";
-import { filesOfInitrd } from "./initrd.ts";
+import { filesOfInitrd, type InitrdFile } from "./initrd.ts";
 import type { Inspected } from "./inspect.ts";
+import { luksUnder } from "./layers.ts";
 
 export interface LinuxFacts {
   /** What boots by default; undefined: no menu that is known here. */
@@ -13,6 +14,8 @@ export interface LinuxFacts {
   readonly initrdModules?: ReadonlySet<string>;
   /** Why the initrd could not be read. */
   readonly initrdProblem?: string;
+  /** It has what opens LUKS before the root is mounted; undefined where it was not read. */
+  readonly initrdOpensLuks?: boolean;
   readonly builtinModules: ReadonlySet<string>;
   /** Of that kernel, on the root. */
   readonly installedModules: ReadonlySet<string>;
@@ -20,6 +23,7 @@ export interface LinuxFacts {
   /** Such as ext4. */
   readonly rootFileSystem?: string;
   readonly rootIsMapped: boolean;
+  readonly rootIsEncrypted: boolean;
   /** UUIDs of all that lies on the disks. */
   readonly uuids: ReadonlySet<string>;
 }
@@ -53,6 +57,7 @@ export async function readLinuxFacts(
     namedDevices: await namedPlaces(guestfish),
     ...(rootFileSystem ? { rootFileSystem } : {}),
     rootIsMapped: isMapped(inspected.root),
+    rootIsEncrypted: (await luksUnder(guestfish, inspected)).length > 0,
     uuids: await allUuids(guestfish),
   };
 }
@@ -62,24 +67,36 @@ export function isMapped(root: string): boolean {
   return !/^(btrfsvol:)?\/dev\/(sd[a-z]+\d*|md\d+)(\/.*)?$/.test(root);
 }
 
-async function readInitrd(
+type InitrdFacts = Pick<LinuxFacts, "initrdModules" | "initrdProblem" | "initrdOpensLuks">;
+
+export async function readInitrd(
   guestfish: Guestfish,
   entry: BootEntry | undefined,
-): Promise<Pick<LinuxFacts, "initrdModules" | "initrdProblem">> {
+): Promise<InitrdFacts> {
   if (entry === undefined || entry.initrds.length === 0) return {};
   const modules = new Set<string>();
+  let initrdOpensLuks = false;
   for (const path of entry.initrds) {
     const image = await guestfish.readFile(path);
     if (image === undefined) return { initrdProblem: `${path} is not there` };
     try {
-      for (const name of await filesOfInitrd(image)) {
+      const files = await filesOfInitrd(image);
+      for (const { name } of files) {
         if (/\.ko(\.\w+)?$/.test(name)) modules.add(moduleName(name));
       }
+      initrdOpensLuks ||= opensLuks(files);
     } catch (error) {
       return { initrdProblem: `${path} cannot be read: ${(error as Error).message}` };
     }
   }
-  return { initrdModules: modules };
+  return { initrdModules: modules, initrdOpensLuks };
+}
+
+/** initramfs-tools has a table of what is to be opened; dracut a program that the kernel's options tell. */
+function opensLuks(files: readonly InitrdFile[]): boolean {
+  const table = files.find(({ name }) => name === "cryptroot/crypttab");
+  if (table !== undefined) return table.bytes > 0;
+  return files.some(({ name }) => /(^|\/)(systemd-cryptsetup|cryptroot-ask)$/.test(name));
 }
 
 /** "kernel/drivers/block/virtio_blk.ko.xz" is virtio_blk; "-" and "_" are one to the kernel. */

@@ -29,29 +29,45 @@ const optionFolders: readonly (readonly [folder: string, files: RegExp])[] = [
 export async function mendDeviceNames({ guestfish, inspected }: RepairContext): Promise<Repair[]> {
   const files = await optionFilesOf(guestfish);
   const texts = new Map<string, string>();
+  const { root, opened } = inspected;
+  // What the appliance calls a root in LUKS is no name of the guest's.
+  const own = opened.has(root) ? [root] : [];
+  const namesIn = (text: string) => [
+    ...devicesNamedIn(text).map(({ name }) => name),
+    ...own.filter((name) => text.includes(`root=${name}`)),
+  ];
   for (const path of ["/etc/fstab", "/etc/crypttab", ...files]) {
     const text = await guestfish.readText(path);
-    if (text !== undefined && devicesNamedIn(text).length > 0) texts.set(path, text);
+    if (text !== undefined && namesIn(text).length > 0) texts.set(path, text);
   }
   const uuids = await uuidsOf(guestfish, [...texts.values()].flatMap(devicesNamedIn));
   // A menu that virt-v2v has made anew names the root as libguestfs's appliance had it.
-  const rootUuid = await uuidOfDevice(guestfish, inspected.root);
+  const rootUuid = await uuidOfDevice(guestfish, root);
   const repairs: Repair[] = [];
   for (const [path, text] of texts) {
-    const mended = mend(path, text, uuids, rootUuid);
+    const mended = mend(path, text, uuids, own, rootUuid);
     if (mended === text) continue;
     await guestfish.writeFile(path, mended);
-    const names = new Set(devicesNamedIn(text).map(({ name }) => name));
-    for (const { name } of devicesNamedIn(mended)) names.delete(name);
+    const names = new Set(namesIn(text));
+    for (const name of namesIn(mended)) names.delete(name);
     repairs.push({ name: "device-names", detail: `${path}: ${[...names].join(", ")} by UUID` });
   }
   return repairs;
 }
 
-function mend(path: string, text: string, uuids: Uuids, rootUuid?: string): string {
+function mend(
+  path: string,
+  text: string,
+  uuids: Uuids,
+  own: readonly string[],
+  rootUuid?: string,
+): string {
   if (path === "/etc/fstab") return withUuidsInTable(text, 0, uuids);
   if (path === "/etc/crypttab") return withUuidsInTable(text, 1, uuids);
-  const mended = withUuidsInOptions(text, uuids, rootUuid);
+  let mended = withUuidsInOptions(text, uuids, rootUuid);
+  for (const name of rootUuid === undefined ? [] : own) {
+    mended = mended.replaceAll(`root=${name}`, `root=UUID=${rootUuid}`);
+  }
   return path.endsWith("/grubenv") ? padded(mended, text.length) : mended;
 }
 

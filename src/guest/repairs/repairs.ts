@@ -4,6 +4,7 @@ import type { RepairContext } from "./context.ts";
 import { mendDeviceNames } from "./devices.ts";
 import { mendEfiFallback } from "./efi.ts";
 import { removeFirstBootScripts } from "./first-boot.ts";
+import { mendLuksRoot } from "./luks-root.ts";
 import { pinNicNames } from "./nics.ts";
 import { disableVmwareTools } from "./vmware-tools.ts";
 
@@ -12,6 +13,7 @@ type Mend = (context: RepairContext) => Promise<Repair[]>;
 const forAll: readonly Mend[] = [mendEfiFallback];
 const forLinux: readonly Mend[] = [
   mendDeviceNames,
+  mendLuksRoot, // by UUIDs, so after the names
   pinNicNames,
   removeFirstBootScripts,
   disableVmwareTools,

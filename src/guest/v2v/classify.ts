@@ -31,13 +31,13 @@ const warnings: readonly (readonly [RegExp, Level])[] = [
 ];
 
 /** Errors that are the guest's own, so that another try ends the same way. */
-const refusals: readonly (readonly [RegExp, "unsupported" | "will-not-boot"])[] = [
+const refusals: readonly (readonly [RegExp, "unsupported" | "encrypted" | "will-not-boot"])[] = [
   [/unable to convert this guest type/, "unsupported"],
   [/No root device found|no root device found/i, "unsupported"],
   [/inspection could not detect the source guest/, "unsupported"],
   [/multi-boot operating systems are not supported/, "unsupported"],
   [/only Xen kernels are installed|no installed kernel packages/, "unsupported"],
-  [/could not find key to open LUKS encrypted|could not read key from user/, "unsupported"],
+  [/could not find key to open |could not read key from user/, "encrypted"],
   [/inspection of the package database failed/, "unsupported"],
   [/Windows Hibernation or Fast Restart/, "will-not-boot"],
   [/not enough (free space|available inodes) for conversion/, "will-not-boot"],
@@ -53,7 +53,7 @@ export function findingOf({ type, text }: V2vMessage): Finding | undefined {
 
 /** Why it ended with an error: of the guest's kind, of the guest's present state, or neither. */
 export function refusalOf(messages: readonly V2vMessage[]): {
-  readonly kind: "unsupported" | "will-not-boot" | "unknown";
+  readonly kind: "unsupported" | "encrypted" | "will-not-boot" | "unknown";
   readonly text: string;
 } {
   const errors = messages.filter(({ type }) => type === "error").map(({ text }) => text);

@@ -2,12 +2,13 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
-import { writeFile } from "node:fs/promises";
+import { symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Logger } from "pino";
 import { exited, stopProcess } from "../../stop-process.ts";
+import type { LuksKey } from "../inspect/unlock.ts";
 import type { GuestHardware, Overlay } from "../machine.ts";
 import { cannotStart } from "../tools/tools.ts";
 import type { WorkFolder } from "../work/work.ts";
@@ -27,6 +28,7 @@ export interface V2vOptions {
   readonly virtioWin?: string;
   /** Of `--mac`: 52:54:00:00:00:01:ip:192.0.2.7,192.0.2.1,24,192.0.2.53 */
   readonly macs: readonly string[];
+  readonly luksKeys?: readonly LuksKey[];
 }
 
 export interface V2vOutcome {
@@ -56,7 +58,8 @@ export async function runV2v(
   await writeFile(xml, libvirtXml(hardware, overlays));
   const program = v2vProgram();
   const verbose = logger.isLevelEnabled("debug");
-  const child = spawn(program, v2vArguments(xml, verbose, options), {
+  const keys = await keySelectors(options);
+  const child = spawn(program, v2vArguments(xml, verbose, keys, options), {
     cwd: work.path,
     detached: true,
     env: v2vEnvironment(options),
@@ -77,12 +80,29 @@ export async function runV2v(
   return { exitCode: child.exitCode ?? 1, messages: collector.messages };
 }
 
-function v2vArguments(xml: string, verbose: boolean, options: V2vOptions): string[] {
+/** Of `--key`. Between its colons no name of a file may have one, so the names are ours. */
+async function keySelectors({ work, luksKeys = [] }: V2vOptions): Promise<string[]> {
+  const selectors: string[] = [];
+  for (const [index, { uuid, file }] of luksKeys.entries()) {
+    const link = join(work.path, `key-${index}`);
+    await symlink(file, link);
+    selectors.push(`${uuid}:file:${link}`);
+  }
+  return selectors;
+}
+
+function v2vArguments(
+  xml: string,
+  verbose: boolean,
+  keys: readonly string[],
+  options: V2vOptions,
+): string[] {
   const { root = "single", macs } = options;
   return [
     ...(verbose ? ["-v", "-x"] : []),
     ...["--machine-readable=stream:stdout", "--root", root],
     ...macs.flatMap((mac) => ["--mac", mac]),
+    ...keys.flatMap((key) => ["--key", key]),
     ...["-i", "libvirtxml", xml],
   ];
 }

@@ -1,11 +1,19 @@
 /** Cutover: syncs while the VM runs, then the shutdown, then the last sync; where asked for, the conversion. */
 import { MigratekitError } from "../../errors.ts";
-import { type convertGuest, isWindows, requireGuestTools } from "../../guest/guest.ts";
+import {
+  type convertGuest,
+  isWindows,
+  refuseUnsupported,
+  requireGuestTools,
+} from "../../guest/guest.ts";
+import { withUndo } from "../../undo.ts";
 import type { PowerState } from "../../vmware/vm-details.ts";
 import { Account } from "../account/account.ts";
 import { type ConversionSummary, convertHeld } from "../convert/convert.ts";
 import { syncVm } from "../cycle/cycle.ts";
 import type { CycleSummary } from "../cycle/summary.ts";
+import { checkKeyFiles, findLuksKeys } from "../known/luks-keys.ts";
+import { findSyncedDisks } from "../known/synced.ts";
 import type { CycleContext, HeldVm, Reporter } from "../vm/held-vm.ts";
 import { readAgain, withVm } from "../vm/vm.ts";
 import { checkShutdown, type Shutdown, shutDown } from "./guest-shutdown.ts";
@@ -66,6 +74,7 @@ async function cutOver(
   await checkShutdown(held);
   if (config.convert) await requireTools(held);
   const passes = held.site.vm.powerState === "poweredOff" ? [] : await syncUntilShort(held);
+  if (config.convert && passes.length > 0) await requireKeys(held);
   const downSinceMs = performance.now();
   if (passes.length > 0) await shutDown(held, shutdown);
   held.logger.info(`${held.site.vm.name} is powered off: last sync`);
@@ -89,13 +98,29 @@ async function cutOver(
   };
 }
 
-/** What is missing is found out before the machine is down. @throws MigratekitError `guest-tool-missing` */
+/**
+ * What is missing is found out before the machine is down.
+ * @throws MigratekitError `guest-tool-missing`, `guest-unsupported`, `usage`
+ */
 async function requireTools({ config, site }: HeldVm): Promise<void> {
   const { hardware } = site.vm;
+  refuseUnsupported(hardware);
+  await checkKeyFiles(config);
   await requireGuestTools({
     windows: isWindows(hardware),
     firmware: hardware.firmware,
     ...(config.virtioWin === undefined ? {} : { virtioWin: config.virtioWin }),
+  });
+}
+
+/**
+ * So is what nothing opens: the targets hold all but the last changes by now.
+ * @throws MigratekitError `guest-encrypted`, `guest-unsupported`, `target-…`
+ */
+async function requireKeys(held: HeldVm): Promise<void> {
+  await withUndo(held.logger, async (undo) => {
+    const { disks } = await findSyncedDisks({ ...held, conversion: undefined, runId: "" }, undo);
+    await findLuksKeys(disks, held.config.luksKey ?? [], held.signal);
   });
 }
 

@@ -16,6 +16,7 @@ import type { CycleContext } from "../vm/held-vm.ts";
 import { type Run as RunOfVm, withRun } from "../vm/run.ts";
 import { hardwareOf } from "./hardware.ts";
 import { type KnownVm, withKnownVm } from "./known.ts";
+import { checkKeyFiles, findLuksKeys } from "./luks-keys.ts";
 import { findSyncedDisks, lookAtGiven, type SyncedDisk } from "./synced.ts";
 
 export interface ConvertedOverlays {
@@ -53,6 +54,7 @@ export async function withHeldGuestConverted<T>(
 ): Promise<T> {
   if (held.conversion !== undefined) throw convertedError(held.identity, held.conversion);
   const hardware = hardwareOf(held);
+  await checkKeyFiles(held.config);
   await lookAtGiven(held);
   return await withRun(held, async (run, undo) =>
     work(run, await convertOnOverlays(run, hardware, convert, undo), undo),
@@ -67,6 +69,7 @@ async function convertOnOverlays(
 ): Promise<ConvertedOverlays> {
   const { config, reporter, logger, signal } = run;
   const { disks, tls } = await findSyncedDisks(run, undo);
+  const luksKeys = await findLuksKeys(disks, config.luksKey ?? [], signal);
   const work = undo.use("clear the work folder", await makeWorkFolder({ logger }));
   reporter.stage("StartExports", "making overlays");
   const overlays = await makeOverlays(disks.map(guestDisk), work, { logger, signal, tls });
@@ -78,6 +81,7 @@ async function convertOnOverlays(
     timeoutMs: config.convertTimeout,
     overlayBytesMax: config.overlayMax,
     root: config.guestRoot,
+    luksKeys,
     ...(config.virtioWin === undefined ? {} : { virtioWin: resolve(config.virtioWin) }),
   });
   return { conversion, hardware, disks, overlays, work };

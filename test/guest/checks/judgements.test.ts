@@ -21,6 +21,7 @@ const linux: LinuxFacts = {
   namedDevices: [],
   rootFileSystem: "ext4",
   rootIsMapped: false,
+  rootIsEncrypted: false,
   uuids: new Set(["1111-aa"]),
 };
 const texts = (findings: readonly Finding[]) =>
@@ -28,6 +29,21 @@ const texts = (findings: readonly Finding[]) =>
 
 test("a kernel with its drivers in the initrd or built in boots on virtio", () => {
   assert.deepEqual(judgeLinux(linux), { controller: "virtio", nicModel: "virtio", findings: [] });
+});
+
+test("a root in LUKS needs an initrd with its driver, and with what opens it", () => {
+  const encrypted = { ...linux, rootIsMapped: true, rootIsEncrypted: true };
+  const modules = [...linux.initrdModules!, "dm_mod", "dm_crypt"];
+  const whole = { ...encrypted, initrdModules: new Set(modules), initrdOpensLuks: true };
+  assert.deepEqual(judgeLinux(whole).findings, []);
+  const unopened = judgeLinux({ ...whole, initrdOpensLuks: false }).findings;
+  assert.deepEqual(texts(unopened), [
+    "will-not-boot: the initrd of 6.1 has nothing that opens the root's LUKS",
+  ]);
+  const withoutDriver = judgeLinux({ ...whole, initrdModules: new Set(modules.slice(0, -1)) });
+  assert.deepEqual(texts(withoutDriver.findings), [
+    "will-not-boot: the initrd of 6.1 lacks dm_crypt, which the root needs",
+  ]);
 });
 
 test("a name that could not be changed makes the disks SCSI, which keeps it", () => {

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { copyFile, mkdir, readFile, symlink } from "node:fs/promises";
+import { copyFile, mkdir, open, readFile, symlink } from "node:fs/promises";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { after, before, test } from "node:test";
@@ -29,7 +29,7 @@ before(async () => {
     { capacityBytes: 4 << 20, fill },
     { capacityBytes: 2 << 20, fill },
   ];
-  const vms = ["moved", "refused", "watched"].map((name) => ({ name, disks }));
+  const vms = ["moved", "refused", "watched", "encrypted"].map((name) => ({ name, disks }));
   lab = await startLab({ targets: "direct", vms });
 });
 after(() => lab?.stop());
@@ -146,4 +146,15 @@ test("what a conversion needs is looked for before the guest is shut down", asyn
   assert.match(run.stderr, /error \[guest-tool-missing\].*virt-v2v/);
   assert.equal(run.code, 9, run.stderr);
   assert.equal(vm.record.powerState, "poweredOn");
+});
+
+test("an encrypted disk that nothing opens is told before the guest is shut down", async () => {
+  const vm = lab.vm("encrypted");
+  await using file = await open(vm.disks[1]!.imagePath, "r+");
+  await file.write(Buffer.from("\xeb\x58\x90-FVE-FS-", "latin1"), 0, 11, 0);
+  const { failure, log } = await cutover(vm, "boots");
+  assert.equal(failure?.error.code, "guest-unsupported", log);
+  assert.match(failure.error.message, /^disk-2001 is encrypted with BitLocker/);
+  assert.equal(vm.record.powerState, "poweredOn");
+  assertNoSnapshot(vm);
 });
