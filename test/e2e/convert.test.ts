@@ -90,3 +90,14 @@ test("a machine without the tools says which package brings them, before anythin
   assert.match(v2v?.remedy ?? "", /apt-get install virt-v2v/);
   assert.deepEqual(await checkGuestTools({ convert: false, virtioWin: undefined }, undefined), []);
 });
+
+test("a guest that nothing converts is told by 'check --convert' already", async () => {
+  const bsd = {
+    ...{ name: "bsd", guestId: "freebsd14_64Guest", firmware: "bios" as const },
+    ...{ secureBoot: false, cpus: 1, memoryMiB: 512, nics: [] },
+  };
+  await assert.rejects(checkGuestTools({ convert: true, virtioWin: undefined }, bsd), {
+    code: "guest-unsupported",
+    message: "bsd is FreeBSD (freebsd14_64Guest), for which there is no conversion",
+  });
+});
