@@ -12,6 +12,7 @@ import {
   type StaticPlan,
 } from "./inspect/static-addresses.ts";
 import type { LuksKey } from "./inspect/unlock.ts";
+import { readWindowsRelease } from "./inspect/windows-release.ts";
 import type { GuestHardware, Overlay } from "./machine.ts";
 import { requireTargets } from "./overlays/reach.ts";
 import { repairGuest } from "./repairs/repairs.ts";
@@ -19,6 +20,7 @@ import { requireGuestTools } from "./tools/presence.ts";
 import { refuseUnsupported } from "./unsupported.ts";
 import { findingOf, refusalOf } from "./v2v/classify.ts";
 import { runV2v } from "./v2v/v2v.ts";
+import { chooseDrivers, type Drivers } from "./v2v/virtio-win.ts";
 import { type Limits, watchLimits } from "./work/watch.ts";
 import type { WorkFolder } from "./work/work.ts";
 
@@ -75,10 +77,10 @@ export async function convertGuest(
 
 async function convert(work: Work, windows: boolean): Promise<Omit<Conversion, "durationMs">> {
   const { overlays, hardware } = work;
-  const addresses = windows ? await addressesOf(work) : { macs: [], findings: [] };
-  const outcome = await runV2v(overlays, hardware, { ...work, macs: addresses.macs });
+  const known = windows ? await lookAtWindows(work) : { macs: [], findings: [] };
+  const outcome = await runV2v(overlays, hardware, { ...work, ...known });
   const said = [
-    ...addresses.findings,
+    ...known.findings,
     ...outcome.messages.flatMap((message) => findingOf(message) ?? []),
   ];
   return outcome.exitCode === 0
@@ -106,12 +108,16 @@ async function needsTcg({ work, logger }: ConvertOptions, signal: AbortSignal): 
   return accelerator === "tcg";
 }
 
-/** Of Windows, which ties them to cards that it will not have. */
-async function addressesOf(work: Work): Promise<StaticPlan> {
+/** Its addresses, which it ties to cards that it will not have, and the drivers that are right for it. */
+async function lookAtWindows(work: Work): Promise<StaticPlan & Drivers> {
   await using guestfish = await Guestfish.open(work.overlays, { ...work, readOnly: true });
   const inspected = await inspectGuest(guestfish, work.root);
   const interfaces = await readStaticInterfaces(guestfish, inspected);
-  return planStaticAddresses(interfaces, work.hardware.nics);
+  const addresses = planStaticAddresses(interfaces, work.hardware.nics);
+  const release = await readWindowsRelease(guestfish, inspected);
+  const drivers = await chooseDrivers(work.virtioWin, release, work.work.path);
+  const findings = [...addresses.findings, ...drivers.findings];
+  return { ...addresses, ...drivers, findings };
 }
 
 /** Repairs and checks, in one start of the appliance. */

@@ -2,6 +2,7 @@
 import type { Guestfish } from "../guestfish/guestfish.ts";
 import { Hive } from "./hive.ts";
 import type { Inspected } from "./inspect.ts";
+import { readWindowsRelease } from "./windows-release.ts";
 
 export interface WindowsFacts {
   /** Of disks on virtio, then on virtio-scsi. */
@@ -41,15 +42,11 @@ export async function readWindowsFacts(
     const hasFile = await fileExists(guestfish, `${systemRoot}/System32/drivers/${name}.sys`);
     drivers.push({ name, start, hasFile, isBound: await isBound(system, controlSet, name) });
   }
-  const software = await Hive.open(guestfish, `${systemRoot}/System32/config/SOFTWARE`);
-  const version = await software?.key("Microsoft", "Windows NT", "CurrentVersion");
-  const text = async (name: string) =>
-    software && version ? (await software.texts(version, name))[0] : undefined;
-  const build = Number(await text("CurrentBuildNumber")) || Number(await text("CurrentBuild"));
+  const { build } = await readWindowsRelease(guestfish, inspected);
   return {
     drivers,
     hasNetDriver: await fileExists(guestfish, `${systemRoot}/Drivers/VirtIO/netkvm.inf`),
-    ...(build > 0 ? { build } : {}),
+    ...(build === undefined ? {} : { build }),
     hibernated: await isHibernated(guestfish),
   };
 }
