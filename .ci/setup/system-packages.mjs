@@ -41,6 +41,7 @@ const packages = [
   ["xfsprogs", "mkfs.xfs", "makes volumes to look into", ["test"]],
   ["btrfs-progs", "mkfs.btrfs", "makes volumes to look into", ["test"]],
   ["ntfs-3g", "mkntfs", "makes volumes to look into", ["test"]],
+  ["cryptsetup-bin", "cryptsetup", "makes encrypted volumes", ["test", "guests"]],
   ["fdisk", "sfdisk", "partitions the volumes to look into", ["test"]],
   ["groff-base", "groff", "checks the manual page", ["test"]],
   ["qemu-system-x86", "qemu-system-x86_64", "starts guests", ["test", "guests"]],

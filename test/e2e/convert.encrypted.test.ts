@@ -18,11 +18,14 @@ let folder: TempDir;
 const servers: NbdServer[] = [];
 const paths: Record<string, string> = {};
 
+/** The tools are in sbin, which an ordinary user's PATH leaves out. */
+const env = { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/sbin` };
+
 /** A disk with one partition, and in it this. */
 async function disk(name: string, content: Buffer): Promise<string> {
   const path = join(folder.path, name);
   await createVolume(path, 64 * mib);
-  spawnSync("/usr/sbin/sfdisk", ["--quiet", path], { input: "label: gpt\nstart=2048\n" });
+  spawnSync("sfdisk", ["--quiet", path], { env, input: "label: gpt\nstart=2048\n" });
   await using file = await open(path, "r+");
   await file.write(content, 0, content.length, mib);
   const server = await startQemuNbd({ file: path });
@@ -36,7 +39,8 @@ async function luksHeader(): Promise<Buffer> {
   await createVolume(path, 32 * mib);
   const options = ["--batch-mode", "--uuid", uuid, "--key-file", "-"];
   const cheap = ["--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000"];
-  const { status } = spawnSync("/usr/sbin/cryptsetup", ["luksFormat", ...options, ...cheap, path], {
+  const { status } = spawnSync("cryptsetup", ["luksFormat", ...options, ...cheap, path], {
+    env,
     input: secret,
   });
   assert.equal(status, 0);
