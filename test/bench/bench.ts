@@ -8,6 +8,8 @@ import { guardFolder, releaseFolder } from "../lab/process.ts";
 import { type Cell, listCells } from "./cells.ts";
 import { createSparseDisk } from "./disks.ts";
 import { measureExtentScale } from "./extent-scale.ts";
+import { type FieldCell, listFieldCells } from "./field/cells.ts";
+import { measureField } from "./field/field.ts";
 import { type Disks, measureFullCopy } from "./full-copy.ts";
 import { createShape, measureIncremental } from "./incremental.ts";
 import { describeMachine, otherLoad } from "./machine.ts";
@@ -32,14 +34,16 @@ async function main(argv: string[]): Promise<number> {
   }
   const options = parseOptions(argv, defaultDocs);
   const cells = listCells(options.scale, options.only);
+  const field = listFieldCells(options.scale.name === "complete", options.only);
   const withExtentScale = options.only?.test(extentScaleName) ?? true;
   if (options.list) {
-    console.log([...cells.map(({ name }) => name), extentScaleName].join("\n"));
+    console.log([...[...cells, ...field].map(({ name }) => name), extentScaleName].join("\n"));
     return 0;
   }
-  if (cells.length === 0 && !withExtentScale) throw new TypeError("--only matches no cell");
+  if (cells.length + field.length === 0 && !withExtentScale)
+    throw new TypeError("--only matches no cell");
   const failures: string[] = [];
-  const results = await measure(options, cells, withExtentScale, failures);
+  const results = await measure(options, cells, field, withExtentScale, failures);
   const print = options.json === "-" ? console.error : console.log;
   print(renderReport(results));
   if (options.json === "-") console.log(JSON.stringify(results, null, 2));
@@ -55,6 +59,7 @@ async function main(argv: string[]): Promise<number> {
 async function measure(
   options: BenchOptions,
   cells: Cell[],
+  field: FieldCell[],
   withExtentScale: boolean,
   failures: string[],
 ): Promise<BenchResults> {
@@ -68,6 +73,7 @@ async function measure(
   });
   const bench: Workbench = {
     ...{ folder, tools: await buildTools(folder), scale: options.scale, pairs: options.pairs },
+    before: options.before,
     log: (line) => console.error(`bench: ${line}`),
   };
   if (options.scale.name !== "tiny") undo.use(await keepMemory(bench.tools));
@@ -77,12 +83,20 @@ async function measure(
     ...{ startedAt: new Date(startedAt).toISOString(), durationMs: 0 },
     ...{ scale: options.scale.name, pairs: options.pairs, machine: await describeMachine() },
     ...{ fullDisk: { sizeBytes: 0, allocatedBytes: 0, nonZeroBytes: 0 }, cells: [], floors: [] },
-    ...{ extentScale: [], notes },
+    ...{ extentScale: [], field: [], notes },
   };
-  const budget = new Budget(options.budgetMs, cells, withExtentScale ? extentScaleWeight : 0);
+  const budget = new Budget(
+    options.budgetMs,
+    [...cells, ...field],
+    withExtentScale ? extentScaleWeight : 0,
+  );
   const guarded = attemptsInto(failures, bench, results, options.json);
   await measureFull(bench, cells, budget, results, guarded);
   await measureChanges(bench, cells, budget, results, guarded);
+  for (const cell of field)
+    await guarded(cell.name, async () => {
+      results.field.push(await measureField(bench, cell, budget.take(cell)));
+    });
   if (withExtentScale)
     await guarded(extentScaleName, async () => {
       results.extentScale = await measureExtentScale(bench);
@@ -120,13 +134,13 @@ class Budget {
   readonly #deadline: number;
   #weights: number;
 
-  constructor(totalMs: number, cells: Cell[], extra: number) {
+  constructor(totalMs: number, cells: { weight: number }[], extra: number) {
     this.#deadline = Date.now() + totalMs;
     this.#weights = cells.reduce((sum, { weight }) => sum + weight, extra);
   }
 
   /** To be called once for each cell, when it begins. */
-  take({ weight }: Cell): number {
+  take({ weight }: { weight: number }): number {
     const left = Math.max(this.#deadline - Date.now(), 0);
     const share = (left * weight) / this.#weights;
     this.#weights -= weight;

@@ -37,6 +37,12 @@ export interface EngineSettings {
   requestBytes?: number;
 }
 
+export function engineSettingsText(settings: EngineSettings): string {
+  const { sourceConnections, targetConnections, requestBytes } = settings;
+  if (sourceConnections === undefined) return "auto";
+  return `${sourceConnections} and ${targetConnections} connections, ${megabytes(requestBytes)}`;
+}
+
 export function engineContender(
   name: ContenderName,
   job: EngineJob,
@@ -45,10 +51,7 @@ export function engineContender(
   const { sourceConnections, targetConnections, requestBytes } = settings;
   return {
     name,
-    settings:
-      sourceConnections === undefined
-        ? "auto"
-        : `${sourceConnections} and ${targetConnections} connections, ${megabytes(requestBytes)}`,
+    settings: engineSettingsText(settings),
     run: async () => {
       const { result, ...sample } = await runEngine({
         ...job,
@@ -60,6 +63,15 @@ export function engineContender(
       return { sample, engine: { sourceConnections: from, targetConnections: to, writtenBytes } };
     },
   };
+}
+
+/** The engine of --before, if it was given. */
+export function engineBefore(
+  { before }: { before?: string | undefined },
+  job: EngineJob,
+): Contender[] {
+  if (before === undefined) return [];
+  return [engineContender("migratekit-before", { ...job, checkout: before })];
 }
 
 export interface NbdcopySettings {
@@ -96,14 +108,14 @@ export function nbdcopyContender(
   const options = settings ? nbdcopyArguments(settings) : [];
   return {
     name: settings ? "nbdcopy" : "nbdcopy-default",
-    settings: settings ? describeNbdcopy(settings) : "its defaults",
+    settings: settings ? nbdcopyText(settings) : "its defaults",
     run: async () => ({
       sample: await runTimed(tools, ["nbdcopy", "--flush", ...options, source, target]),
     }),
   };
 }
 
-function describeNbdcopy(settings: NbdcopySettings): string {
+export function nbdcopyText(settings: NbdcopySettings): string {
   const { connections, threads, requests, requestBytes, queueBytes } = settings;
   return `-C ${connections} -T ${threads} -R ${requests}, ${megabytes(requestBytes)}, queue ${megabytes(queueBytes)}`;
 }

@@ -4,12 +4,8 @@
  * pages of extents, chunk and checkpoint callbacks, a fresh Engine.
  */
 import { open, readFile, writeFile } from "node:fs/promises";
-import {
-  type CopyResult,
-  Engine,
-  type NbdEndpoint,
-  setNativePath,
-} from "../../src/nbd/copy-engine/copy-engine.ts";
+import type { CopyResult, NbdEndpoint } from "../../src/nbd/copy-engine/copy-engine.ts";
+import { engineOf } from "./checkout.ts";
 import type { Sample } from "./results.ts";
 
 export interface EngineJob {
@@ -20,8 +16,8 @@ export interface EngineJob {
   rangesPath?: string;
   targetIsZero?: boolean;
   requestBytes?: number;
-  /** Another build of the addon. */
-  addonPath?: string;
+  /** Another checkout, whose engine is driven by its own sources. */
+  checkout?: string | undefined;
 }
 
 export interface EngineReport extends Sample {
@@ -48,7 +44,7 @@ async function residentPeakBytes(): Promise<number> {
 }
 
 async function main(job: EngineJob): Promise<void> {
-  if (job.addonPath) setNativePath(job.addonPath);
+  const { Engine } = await engineOf(job.checkout);
   // From here on the peak is counted anew: what Node took to start is not the engine's.
   await writeFile("/proc/self/clear_refs", "5");
   const idleBytes = await residentPeakBytes();

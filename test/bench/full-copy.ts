@@ -5,6 +5,7 @@ import type { Cell } from "./cells.ts";
 import {
   type Contender,
   type EngineSettings,
+  engineBefore,
   engineContender,
   type NbdcopySettings,
   nbdcopyContender,
@@ -71,6 +72,7 @@ export async function measureFullCopy(
 
   const contenders: Contender[] = [
     engineContender("migratekit", jobOf(full)),
+    ...engineBefore(bench, jobOf(full)),
     nbdcopyContender(bench.tools, full.source.uri, target.uri, nbdcopy.settings),
     qemuImgContender(bench.tools, full.source.uri, target.uri, qemu.settings.coroutines),
     engineFixed(full, fixed.settings),

@@ -1,7 +1,7 @@
 /** One cell of the incremental copy: our engine over several connections and over one, and a serial loop. */
 import { join } from "node:path";
 import type { Cell, Shape } from "./cells.ts";
-import { type Contender, engineContender, serialContender } from "./contenders.ts";
+import { type Contender, engineBefore, engineContender, serialContender } from "./contenders.ts";
 import { mixedLengths, spreadExtents, writeRanges } from "./disks.ts";
 import { type Change, createChange } from "./incremental-disks.ts";
 import type { CellResult } from "./results.ts";
@@ -48,7 +48,10 @@ export async function measureIncremental(
     capacityBytes: change.sizeBytes,
     rangesPath: change.rangesPath,
   });
-  const contenders: Contender[] = [engineContender("migratekit", job(several.uri))];
+  const contenders: Contender[] = [
+    engineContender("migratekit", job(several.uri)),
+    ...engineBefore(bench, job(several.uri)),
+  ];
   // A hundred thousand small reads over one connection are all waiting.
   if (cell.shape !== "many") contenders.push(engineContender("migratekit-one", job(one.uri)));
   const serial = await serialWork(bench, cell, change);

@@ -1,4 +1,5 @@
 /** What the bench is asked to do, and how large its disks are. */
+import { resolve } from "node:path";
 import { parseArgs } from "node:util";
 
 const KiB = 1024;
@@ -19,6 +20,13 @@ export interface Scale {
   pairs: number;
   /** Ends a sweep early; the paired runs are never cut. */
   sweepMaximumMs: number;
+  /** In the field: a phase of a copy without end, and a trial of fixed settings. */
+  phaseMs: number;
+  fieldTrialMs: number;
+  /** The most that a cell of the field takes for its sweeps and rounds, beside what it must. */
+  fieldMaximumMs: number;
+  /** Of what is copied there to its end. */
+  fieldShare: number;
 }
 
 const scales: Record<Scale["name"], Scale> = {
@@ -32,6 +40,7 @@ const scales: Record<Scale["name"], Scale> = {
     extentCounts: [1_000, 10_000, 100_000, 1_000_000],
     pairs: 5,
     sweepMaximumMs: 60_000,
+    ...{ phaseMs: 12_000, fieldTrialMs: 2500, fieldMaximumMs: 120_000, fieldShare: 1 },
   },
   quick: {
     name: "quick",
@@ -43,6 +52,7 @@ const scales: Record<Scale["name"], Scale> = {
     extentCounts: [1_000, 10_000, 100_000],
     pairs: 3,
     sweepMaximumMs: 3_000,
+    ...{ phaseMs: 8_000, fieldTrialMs: 2000, fieldMaximumMs: 20_000, fieldShare: 0.25 },
   },
   tiny: {
     name: "tiny",
@@ -54,6 +64,7 @@ const scales: Record<Scale["name"], Scale> = {
     extentCounts: [20, 100],
     pairs: 1,
     sweepMaximumMs: 300,
+    ...{ phaseMs: 4_000, fieldTrialMs: 800, fieldMaximumMs: 1, fieldShare: 1 / 64 },
   },
 };
 
@@ -61,6 +72,8 @@ export interface BenchOptions {
   scale: Scale;
   /** At least so many runs of each contender in each cell. */
   pairs: number;
+  /** Another checkout with its addon built, whose engine is measured beside ours. */
+  before: string | undefined;
   /** Cells by their name, e.g. full/10ms/one/qemu-nbd. */
   only: RegExp | undefined;
   /** Sweeps shrink, and further pairs are run, so that all is done in about this time. */
@@ -78,6 +91,7 @@ export const usage = `npm run bench -- [options]
   --only REGEX          only cells whose name matches (--list shows them)
   --pairs N             at least N runs of each contender in each cell [5]
   --budget-minutes N    sweeps shrink and pairs grow to fit about this time [35]
+  --before FOLDER       another checkout with its addon built: its engine in turn with ours
   --json FILE           results as JSON; "-" for standard output
   --docs DIRECTORY      where performance.md is written [docs, if the matrix is complete]
   --no-docs             write none
@@ -93,6 +107,7 @@ export function parseOptions(argv: string[], defaultDocs: string): BenchOptions 
       only: { type: "string" },
       pairs: { type: "string" },
       "budget-minutes": { type: "string" },
+      before: { type: "string" },
       json: { type: "string" },
       docs: { type: "string" },
       "no-docs": { type: "boolean", default: false },
@@ -108,6 +123,7 @@ export function parseOptions(argv: string[], defaultDocs: string): BenchOptions 
   return {
     scale,
     pairs: positive("--pairs", values.pairs) ?? scale.pairs,
+    before: values.before === undefined ? undefined : resolve(values.before),
     only: values.only === undefined ? undefined : new RegExp(values.only),
     budgetMs: (positive("--budget-minutes", values["budget-minutes"]) ?? 35) * 60_000,
     json: values.json,

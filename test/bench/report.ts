@@ -3,6 +3,7 @@ import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { charts } from "./charts.ts";
 import { claims, percent, times } from "./claims.ts";
+import { fieldTables } from "./field/report.ts";
 import {
   type BenchResults,
   type CellResult,
@@ -10,6 +11,7 @@ import {
   contender,
   speedup,
 } from "./results.ts";
+import { section } from "./tables.ts";
 
 const GiB = 2 ** 30;
 const MiB = 2 ** 20;
@@ -37,6 +39,7 @@ export function renderReport(results: BenchResults): string {
     claimTable(results),
     fullTable(results),
     incrementalTable(results),
+    fieldTables(results.field),
     floorTable(results),
     extentTable(results),
     settingsTable(results),
@@ -174,12 +177,6 @@ function settingsTable({ cells }: BenchResults): string {
     });
   const columns = ["Source / target", "auto chose", "best fixed", "nbdcopy", "qemu-img"];
   return rows.length === 0 ? "" : section("Settings that won", columns, rows);
-}
-
-function section(title: string, columns: string[], rows: string[][]): string {
-  const line = (fields: string[]) => `| ${fields.join(" | ")} |`;
-  const rule = columns.map((_, i) => (i === 0 ? "---" : "---:"));
-  return `## ${title}\n\n${[line(columns), line(rule), ...rows.map(line)].join("\n")}\n`;
 }
 
 function time(cell: CellResult, name: ContenderName): string {

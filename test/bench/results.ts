@@ -1,4 +1,5 @@
 /** What the bench finds out: the shape of its JSON. */
+import type { FieldResult } from "./field/results.ts";
 
 /** One run of one contender. */
 export interface Sample {
@@ -88,6 +89,7 @@ export interface BenchResults {
   cells: CellResult[];
   floors: FloorResult[];
   extentScale: ExtentScaleResult[];
+  field: FieldResult[];
   notes: string[];
 }
 

@@ -18,18 +18,27 @@ export interface Tools {
   push: string;
   relay: string;
   comb: string;
+  field: string;
+  delayLine: string;
 }
 
 export async function buildTools(folder: string): Promise<Tools> {
-  const build = async (name: string): Promise<string> => {
+  const compile = async (name: string, files: string[]): Promise<string> => {
     const output = join(folder, name);
-    await run("g++", ["-x", "c", "-O2", "-o", output, join(sources, `${name}.c`), "-lnbd"]);
+    const paths = files.map((file) => join(sources, file));
+    await run("cc", ["-O2", "-o", output, ...paths, "-lnbd", "-lpthread"]);
     return output;
   };
-  const [runTimed, serial, push, relay, comb] = await Promise.all(
-    ["run-timed", "serial", "push", "relay", "comb"].map(build),
-  );
-  return { runTimed: runTimed!, serial: serial!, push: push!, relay: relay!, comb: comb! };
+  const build = (name: string) => compile(name, [`${name}.c`]);
+  const [runTimed, serial, push, relay, comb, delayLine, field] = await Promise.all([
+    ...["run-timed", "serial", "push", "relay", "comb", "delay-line"].map(build),
+    compile(
+      "field-server",
+      ["main", "serve", "model", "ledger"].map((name) => `field/${name}.c`),
+    ),
+  ]);
+  const old = { runTimed: runTimed!, serial: serial!, push: push!, relay: relay!, comb: comb! };
+  return { ...old, delayLine: delayLine!, field: field! };
 }
 
 /** Runs a command from fork to exit. @throws Error with its output when it fails */

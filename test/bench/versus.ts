@@ -1,7 +1,7 @@
 /**
- * This build of the engine against another one, in turn: `.ci/node test/bench/versus.ts --against FILE`, where
- * FILE is the other build's migratekit.node. For changes of the engine: no sweeps, no opponents, but every
- * result is compared. Options as the bench's, of which it knows --only, --pairs, --budget-minutes and --scale.
+ * This engine against that of another checkout, in turn: `.ci/node test/bench/versus.ts --before FOLDER`, where the
+ * addon is built. For changes of the engine: no sweeps, no opponents, but every
+ * result is compared. Options as the bench's, of which it knows --before, --only, --pairs, --budget-minutes and --scale.
  */
 import { mkdtemp, rm } from "node:fs/promises";
 import { join } from "node:path";
@@ -24,10 +24,9 @@ interface Subject {
 }
 
 async function main(argv: string[]): Promise<void> {
-  const at = argv.indexOf("--against");
-  const against = argv[at + 1];
-  if (at < 0 || !against) throw new TypeError("--against FILE: the other migratekit.node");
-  const options = parseOptions(argv.toSpliced(at, 2), "");
+  const options = parseOptions(argv, "");
+  const { before } = options;
+  if (!before) throw new TypeError("--before FOLDER: the other checkout");
   const folder = await mkdtemp("/dev/shm/mkv-");
   guardFolder(folder);
   await using undo = new AsyncDisposableStack();
@@ -48,7 +47,7 @@ async function main(argv: string[]): Promise<void> {
     if (cell.shape !== shape) subject = await subjectOf(bench, cell);
     shape = cell.shape;
     const share = (deadline - Date.now()) / (cells.length - index);
-    console.log(row(cell.name, await measure(bench, cell, subject!, against, Date.now() + share)));
+    console.log(row(cell.name, await measure(bench, cell, subject!, before, Date.now() + share)));
   }
 }
 
@@ -72,7 +71,7 @@ async function measure(
   bench: Workbench,
   cell: Cell,
   { path, sizeBytes, rangesPath, work }: Subject,
-  against: string,
+  checkout: string,
   deadline: number,
 ): Promise<ContenderResult[]> {
   const { latencyMs, connections, connectionRate } = cell;
@@ -87,7 +86,7 @@ async function measure(
   };
   const contenders = [
     engineContender("migratekit", job),
-    engineContender("migratekit-before", { ...job, addonPath: against }),
+    engineContender("migratekit-before", { ...job, checkout }),
   ];
   return await meet(bench, contenders, { target, ...work }, deadline);
 }

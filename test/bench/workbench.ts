@@ -12,6 +12,8 @@ export interface Workbench {
   tools: Tools;
   scale: Scale;
   pairs: number;
+  /** Another checkout, with its addon built, whose engine runs beside ours. */
+  before?: string | undefined;
   log(line: string): void;
 }
 
