@@ -4,6 +4,7 @@ import { DiskRecords } from "./disk-records.ts";
 import { JournalStore } from "./journal.ts";
 import { LateWriteStore } from "./late-writes.ts";
 import { ConversionStore } from "./machine/conversions.ts";
+import { DeploymentStore } from "./machine/deployments.ts";
 import { MachineStore } from "./machine/machine.ts";
 import { RehearsalStore } from "./machine/rehearsals.ts";
 import { RunStore } from "./runs.ts";
@@ -19,6 +20,7 @@ export class State implements Disposable {
   readonly machines: MachineStore;
   readonly conversions: ConversionStore;
   readonly rehearsals: RehearsalStore;
+  readonly deployments: DeploymentStore;
   readonly journals: JournalStore;
   readonly lateWrites: LateWriteStore;
   readonly runs: RunStore;
@@ -31,6 +33,7 @@ export class State implements Disposable {
     this.machines = new MachineStore(database);
     this.conversions = new ConversionStore(database);
     this.rehearsals = new RehearsalStore(database);
+    this.deployments = new DeploymentStore(database);
     this.journals = new JournalStore(database);
     this.lateWrites = new LateWriteStore(database);
     this.runs = new RunStore(database);

@@ -265,6 +265,26 @@ export const migrations: readonly string[] = [
     result TEXT NOT NULL
   ) STRICT;
   `,
+  // Machines in CloudStack that are made of a VM's volumes (machine/deployments.ts), or were to be.
+  `
+  CREATE TABLE deployment (
+    vm_id INTEGER NOT NULL REFERENCES vm (id),
+    purpose TEXT NOT NULL CHECK (purpose IN ('cutover', 'rehearsal')),
+    run_id TEXT NOT NULL,
+    since TEXT NOT NULL,
+    goal TEXT NOT NULL CHECK (goal IN ('deploy', 'undo')),
+    appliance_id TEXT NOT NULL,
+    volumes TEXT NOT NULL,
+    instance_name TEXT NOT NULL,
+    instance_id TEXT,
+    own_root_id TEXT,
+    started INTEGER NOT NULL,
+    alive_at TEXT,
+    down_since TEXT,
+    until TEXT,
+    PRIMARY KEY (vm_id, purpose)
+  ) STRICT;
+  `,
 ];
 
 /** Brings an open database to the newest of `steps`, all of it in the caller's transaction. */
