@@ -186,6 +186,8 @@ export function lacksPasswordAlone(config: Config): boolean {
   const commands: readonly CommandName[] = options["vmware-password"].commands;
   return (
     commands.includes(command) &&
+    // It can do without vSphere.
+    command !== "rollback" &&
     vms === undefined &&
     vmwareEndpoint !== undefined &&
     vmwareUsername !== undefined &&

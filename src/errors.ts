@@ -451,6 +451,20 @@ export const catalogue = {
     remedy: "CloudStack's own text is above; its management server's log has more.",
   },
 
+  // The machine in CloudStack
+  "instance-not-alive": {
+    exit: "cloudstack",
+    meaning: "The new machine was started in CloudStack and not seen alive.",
+    remedy:
+      "Look at its console in a rehearsal ('migratekit rehearse --boot'), see what --alive asks for, and allow more with --alive-timeout.",
+  },
+  deployed: {
+    exit: "locked",
+    meaning: "The virtual machine's volumes are on their way to a machine in CloudStack, or back.",
+    remedy:
+      "Go on with the command that began it, or go back with 'migratekit rollback'; then syncs go on.",
+  },
+
   // Cutover
   "cut-over": {
     exit: "locked",

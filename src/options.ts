@@ -68,6 +68,10 @@ export interface OptionSpec<T = unknown> {
 const connected = ["migrate", "check", "verify", "cutover", "cleanup"] as const;
 const copying = ["migrate", "check", "verify", "cutover"] as const;
 const syncing = ["migrate", "check", "cutover"] as const;
+/** Those that may log in at vSphere; a rollback does for what a machine in CloudStack has written. */
+const signedIn = [...connected, "rollback"] as const;
+/** Those that may read disks of the source. */
+const reading = [...copying, "rollback"] as const;
 /** Those that may speak to CloudStack's API. */
 const clouded = [...copying, "rehearse", "rollback", "export"] as const;
 /** Those that make an instance, or look whether one could be made. */
@@ -103,21 +107,21 @@ export const options = {
     group: "vsphere",
     value: "USER",
     describe: "account, such as admin@vsphere.local",
-    commands: connected,
+    commands: signedIn,
     parse: type.text,
   }),
   "vmware-password": define({
     group: "vsphere",
     value: "PASSWORD",
     describe: "its password (seen by everybody in the process list: prefer the file)",
-    commands: connected,
+    commands: signedIn,
     parse: (value: string) => new Secret(type.text(value)),
   }),
   "vmware-password-file": define({
     group: "vsphere",
     value: "FILE",
     describe: "file whose first line is the password; - reads stdin",
-    commands: connected,
+    commands: signedIn,
     parse: type.text,
   }),
   "vmware-path": define({
@@ -131,21 +135,21 @@ export const options = {
     group: "vsphere",
     value: "HEX",
     describe: "trust only this certificate (SHA-1 or SHA-256)",
-    commands: connected,
+    commands: signedIn,
     parse: type.text,
   }),
   "vmware-ca-file": define({
     group: "vsphere",
     value: "FILE",
     describe: "trust certificates of this CA (PEM)",
-    commands: connected,
+    commands: signedIn,
     parse: type.text,
   }),
   "vmware-insecure": define(
     {
       group: "vsphere",
       describe: "accept any certificate: nothing protects the password then",
-      commands: connected,
+      commands: signedIn,
       parse: type.flag,
       fallback: "false",
     },
@@ -630,7 +634,7 @@ export const options = {
       group: "run",
       value: "TIME",
       describe: "how long another task on the VM, or a host that is away, is waited for",
-      commands: ["migrate", "verify", "cutover", "cleanup"],
+      commands: ["migrate", "verify", "cutover", "cleanup", "rollback"],
       parse: type.duration,
       fallback: "10m",
     },
@@ -772,9 +776,10 @@ export const options = {
   ),
   "power-on-source": define(
     {
-      group: "guest",
-      describe: "turn the VM at VMware on again where the cutover fails, once nothing else runs",
-      commands: ["cutover"],
+      group: "cloudstack",
+      describe:
+        "turn the VM at VMware on again, once nothing runs in CloudStack; cutover: where it fails",
+      commands: ["cutover", "rollback"],
       parse: type.flag,
       fallback: "false",
     },
@@ -893,7 +898,7 @@ export const options = {
       group: "copy",
       value: "METHOD",
       describe: "of VDDK: none, zlib, fastlz or skipz",
-      commands: copying,
+      commands: reading,
       parse: type.oneOf("none", "zlib", "fastlz", "skipz"),
       fallback: "none",
     },
@@ -975,7 +980,7 @@ export const options = {
       group: "vddk",
       value: "PROGRAM",
       describe: "nbdkit program",
-      commands: copying,
+      commands: reading,
       parse: type.text,
       fallback: "nbdkit",
     },
@@ -986,7 +991,7 @@ export const options = {
       group: "vddk",
       value: "PLUGIN",
       describe: "name or path of nbdkit's VDDK plugin",
-      commands: copying,
+      commands: reading,
       parse: type.text,
       fallback: "vddk",
     },
@@ -996,7 +1001,7 @@ export const options = {
     group: "vddk",
     value: "DIR",
     describe: "where VMware's VDDK is unpacked",
-    commands: copying,
+    commands: reading,
     parse: type.text,
     fallbackNote: "the first that exists of the usual places",
   }),
@@ -1004,7 +1009,7 @@ export const options = {
     group: "vddk",
     value: "FILE",
     describe: "VDDK configuration file",
-    commands: copying,
+    commands: reading,
     parse: type.text,
   }),
   "vddk-nfc-port": define(
@@ -1012,7 +1017,7 @@ export const options = {
       group: "vddk",
       value: "PORT",
       describe: "port of the ESXi host's NFC service",
-      commands: copying,
+      commands: reading,
       parse: type.integer(1, 65535),
       fallback: "902",
     },
@@ -1023,7 +1028,7 @@ export const options = {
       group: "vddk",
       value: "LIST",
       describe: "transport modes in order of preference",
-      commands: copying,
+      commands: reading,
       parse: type.text,
       fallback: "file:nbdssl:nbd",
     },

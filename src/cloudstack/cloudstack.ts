@@ -56,8 +56,8 @@ import { Wire, type WireContext, type WireSettings } from "./wire/wire.ts";
 
 export type { Capabilities, Limits } from "./account.ts";
 export type { DiskOffering, Network, Offering, Template, Zone } from "./catalog.ts";
-export type { Instance, InstanceNic, NewInstance } from "./instances.ts";
-export type { NewVolume, Volume } from "./volumes.ts";
+export { type Instance, type InstanceNic, isDestroyed, type NewInstance } from "./instances.ts";
+export { isGone, type NewVolume, type Volume } from "./volumes.ts";
 
 export interface CloudStackSettings extends WireSettings, Owner {
   /** Name or id; without it there must be one only. */

@@ -19,7 +19,7 @@ export async function run(context: CommandContext): Promise<number> {
   if (!config.yes) {
     const last = config.forcePowerOff ? "shut down, if need be by force," : "shut down";
     await confirm(
-      `${config.vmwarePath} at ${endpointText(config)} will be synced, ${last} and left off.`,
+      `${config.vmwarePath} at ${endpointText(config)} will be synced, ${last} and left off${config.deploy ? ", and its volumes become a machine in CloudStack" : ""}.`,
       signal,
     );
   }
@@ -60,16 +60,25 @@ export async function run(context: CommandContext): Promise<number> {
 }
 
 function summaryLines(summary: CutoverSummary): string[] {
-  const { vm, passes, downtime_ms, forced, conversion } = summary;
+  const { vm, passes, downtime_ms, forced, conversion, instance } = summary;
   const hard = forced ? ", hard, as its guest did not shut down" : "";
+  const spent = formatDuration(downtime_ms / 1000);
+  const time = `${counted(passes.length + 1, "sync")}, ${spent} from the shutdown to the end`;
+  if (instance !== undefined) {
+    const addresses = instance.nics.flatMap(({ address }) => address ?? []);
+    const where = addresses.length === 0 ? "" : ` at ${addresses.join(", ")}`;
+    return [
+      `${vm.path} is powered off${hard}, and ${instance.name} lives in CloudStack${where}: ${instance.alive} (${time})`,
+      "To go back: 'migratekit rollback'; it ends the machine in CloudStack first. Both must never run",
+    ];
+  }
   const state = conversion === undefined ? "its last state" : "its converted guest";
   const back =
     conversion === undefined
       ? ""
       : "; 'migratekit rollback' brings back what the conversion changed";
   return [
-    `${vm.path} is powered off${hard}, and its targets hold ${state} ` +
-      `(${counted(passes.length + 1, "sync")}, ${formatDuration(downtime_ms / 1000)} from the shutdown to the end)`,
+    `${vm.path} is powered off${hard}, and its targets hold ${state} (${time})`,
     `To go back: power the VM on in vSphere, after the new one is off; the source was not changed${back}`,
   ];
 }

@@ -1,28 +1,37 @@
 import { exitCodes } from "../errors.ts";
-import { runRollback } from "../migration/convert/rollback.ts";
+import { type RollbackSummary, runRollback } from "../migration/rollback/rollback.ts";
 import type { CommandContext } from "../report/context.ts";
 import { printJson } from "../report/json/json.ts";
 import { reported, withoutSync } from "../report/report.ts";
 import { formatBytes } from "../text.ts";
 
-/** `migratekit rollback`: the old bytes of a conversion are brought back. */
+/** `migratekit rollback`: the machine in CloudStack, and the old bytes of a conversion, are undone. */
 export async function run(context: CommandContext): Promise<number> {
   const { logger, signal } = context;
   const config = withoutSync(context.config);
   const summary = await reported({ ...context, config }, (reporter) =>
     runRollback({ config, logger, signal, reporter }),
   );
-  if (config.json) {
-    printJson({ status: "completed", ...summary });
-    return exitCodes.success;
-  }
-  for (const { disk_id, restored_bytes } of summary.disks) {
-    process.stdout.write(
-      `${disk_id}: ${formatBytes(restored_bytes)} are as before, proved by digest\n`,
-    );
-  }
-  process.stdout.write(
-    `the targets of ${summary.vm.path} hold their last sync again; syncs go on\n`,
-  );
+  if (config.json) printJson({ status: "completed", ...summary });
+  else for (const line of linesOf(summary)) process.stdout.write(`${line}\n`);
   return exitCodes.success;
+}
+
+function linesOf(summary: RollbackSummary): string[] {
+  const { vm, instance, disks, repaired_bytes, next_sync, powered_on } = summary;
+  const restored = disks.map(
+    ({ disk_id, restored_bytes }) =>
+      `${disk_id}: ${formatBytes(restored_bytes)} are as before, proved by digest`,
+  );
+  return [
+    ...(instance ? [`${instance.name} is gone from CloudStack, and its volumes are back`] : []),
+    ...restored,
+    ...(repaired_bytes === undefined
+      ? []
+      : [`compared with the source: ${formatBytes(repaired_bytes)} differed and are copied again`]),
+    ...(powered_on === undefined ? [] : [`${vm.path} is powered on in vSphere`]),
+    next_sync === "full"
+      ? `syncs of ${vm.path} go on, the next one in full: what ${instance?.name} wrote is on its volumes still`
+      : `the targets of ${vm.path} hold their last sync again; syncs go on`,
+  ];
 }

@@ -8,7 +8,7 @@ import { ApiFault, LostAnswer } from "./faults.ts";
 export interface JobContext {
   readonly logger: Logger;
   readonly signal?: AbortSignal | undefined;
-  /** Between two questions. */
+  /** Between two questions, at most. */
   readonly pollMs: number;
   /** How long a host may go on with what its management server has forgotten. */
   readonly settleMs: number;
@@ -29,6 +29,8 @@ export async function awaitJob(
   const lost = (why: string) => new LostAnswer(command, why, Date.now() + context.settleMs);
   const startedMs = performance.now();
   let toldMs = startedMs;
+  // A machine may be down meanwhile, and most jobs are short.
+  let pauseMs = firstPauseMs;
   for (;;) {
     const { jobstatus, jobresult } = await context.ask(id).catch((error: unknown) => {
       if (error instanceof ApiFault && [430, 431].includes(error.errorCode))
@@ -49,10 +51,12 @@ export async function awaitJob(
       const seconds = Math.round((nowMs - startedMs) / 1000);
       logger.info({ job: id, seconds }, `waiting for CloudStack to ${what}`);
     }
-    await pause(context.pollMs, signal);
+    await pause(Math.min(pauseMs, context.pollMs), signal);
+    pauseMs *= 2;
   }
 }
 
+const firstPauseMs = 100;
 const tellEveryMs = 15_000;
 
 /** As a management server ends, in its own restart, the jobs that it was at. */

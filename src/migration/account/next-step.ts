@@ -28,7 +28,7 @@ export function nextSteps(ended: Ended): NextStep[] {
     });
   } else if (ended.code === "verification-impossible") {
     steps.push({ why: "to bring the targets up to date", command: commandLine(config, "migrate") });
-  } else if (ended.code === "converted") {
+  } else if (ended.code === "converted" || ended.code === "deployed") {
     steps.push({ why: "to go back to syncs", command: commandLine(config, "rollback") });
   } else if (!notAgain.has(ended.code ?? "")) {
     const fixed = status === "failed" ? "once that is mended" : "to go on";

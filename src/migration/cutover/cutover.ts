@@ -1,39 +1,32 @@
-/** Cutover: syncs while the VM runs, then the shutdown, then the last sync; where asked for, the conversion. */
+/**
+ * Cutover: syncs while the VM runs, then the shutdown, then the last sync; where asked for, the conversion, and
+ * the machine in CloudStack.
+ */
 import { MigratekitError } from "../../errors.ts";
-import {
-  type convertGuest,
-  isWindows,
-  refuseUnsupported,
-  requireGuestTools,
-} from "../../guest/guest.ts";
-import { withUndo } from "../../undo.ts";
-import type { PowerState } from "../../vmware/vm-details.ts";
-import { Account } from "../account/account.ts";
+import type { convertGuest } from "../../guest/guest.ts";
 import { type ConversionSummary, convertHeld } from "../convert/convert.ts";
 import { syncVm } from "../cycle/cycle.ts";
 import type { CycleSummary } from "../cycle/summary.ts";
-import { checkKeyFiles, findLuksKeys } from "../known/luks-keys.ts";
-import { findSyncedDisks } from "../known/synced.ts";
-import type { CycleContext, HeldVm, Reporter } from "../vm/held-vm.ts";
-import { readAgain, withVm } from "../vm/vm.ts";
+import { type PlannedDeployment, planDeployment, requireFreeName } from "../deploy/deploy.ts";
+import { keyOf } from "../vm/disks.ts";
+import type { CycleContext, HeldVm } from "../vm/held-vm.ts";
+import { readAgain, settle, withVm } from "../vm/vm.ts";
+import { apart } from "./apart.ts";
+import {
+  beginDeployment,
+  canGoOn,
+  deployOrGoBack,
+  leaveInSync,
+  withdrawDeployment,
+} from "./deployment.ts";
 import { checkShutdown, type Shutdown, shutDown } from "./guest-shutdown.ts";
 import { syncUntilShort } from "./passes.ts";
+import { requireKeys, requireTools } from "./readiness.ts";
+import { goOn } from "./resumed.ts";
 import { describePower, type PowerAtEnd, powerOnAgain } from "./source-power.ts";
+import type { CutoverSummary } from "./summary.ts";
 
-export interface CutoverSummary {
-  readonly vm: CycleSummary["vm"];
-  readonly power_state: PowerState;
-  /** The guest did not shut down in time and the VM was powered off hard. */
-  readonly forced: boolean;
-  /** From the request to shut down to the end: of the last sync, its verification, the conversion. */
-  readonly downtime_ms: number;
-  /** Syncs of the running VM, in their order. */
-  readonly passes: readonly CycleSummary[];
-  readonly final_sync: CycleSummary;
-  /** With `--convert`. */
-  readonly conversion?: ConversionSummary["conversion"];
-  readonly applied?: ConversionSummary["applied"];
-}
+export type { CutoverSummary } from "./summary.ts";
 
 export interface CutoverOptions {
   /** Told when a cutover ends early: what state the VM is in, for people and for `--json`. */
@@ -45,24 +38,51 @@ export interface CutoverOptions {
 }
 
 /**
- * The VM is off and every target equals it when this resolves, or holds its converted guest. The VM is held
- * all along, so that no other run comes between.
+ * The VM is off and every target equals it when this resolves, or holds its converted guest, or is a disk of the
+ * machine that lives in CloudStack. The VM is held all along, so that no other run comes between.
  * @throws MigratekitError of any class; the signal's reason after an interruption
  */
 export async function runCutover(
   context: CycleContext,
   options: CutoverOptions,
 ): Promise<CutoverSummary> {
-  return await withVm(context, async (held) => {
+  const { config } = context;
+  if (config.deploy && !config.convert) {
+    throw new MigratekitError("usage", "--deploy needs --convert", {
+      remedy: "Give both: what a machine in CloudStack has to be given is told by the conversion.",
+    });
+  }
+  const work = async (held: HeldVm) => {
     const shutdown: Shutdown = { asked: false, forced: false, synced: false };
     try {
-      return await cutOver(held, shutdown, options);
+      return await takenUp(held, shutdown, options);
     } catch (error) {
-      if (context.config.powerOnSource) await powerOnAgain(held, shutdown);
-      options.onEarlyEnd(await describePower(held.site, shutdown));
+      const underWay = held.state.deployments.read(held.identity, "cutover");
+      if (config.powerOnSource && underWay === undefined) await powerOnAgain(held, shutdown);
+      options.onEarlyEnd(await describePower(held.site, shutdown, underWay));
       throw error;
     }
-  });
+  };
+  return await withVm(context, work, { takesUp: config.deploy });
+}
+
+/** What a process before left on its way to CloudStack comes first. */
+async function takenUp(
+  held: HeldVm,
+  shutdown: Shutdown,
+  options: CutoverOptions,
+): Promise<CutoverSummary> {
+  const { state, identity } = held;
+  const left = state.deployments.read(identity, "cutover");
+  if (left !== undefined) {
+    shutdown.synced = true;
+    if (await canGoOn(held)) return await goOn(held, left);
+    held.logger.warn(`an earlier cutover was on its way back from ${left.instanceName}: going on`);
+    await leaveInSync({ ...held, reporter: apart(held.reporter) }, left);
+    await settle(held);
+    shutdown.synced = false;
+  }
+  return await cutOver(held, shutdown, options);
 }
 
 async function cutOver(
@@ -74,8 +94,10 @@ async function cutOver(
   await checkShutdown(held);
   if (config.convert) await requireTools(held);
   const passes = held.site.vm.powerState === "poweredOff" ? [] : await syncUntilShort(held);
-  if (config.convert && passes.length > 0) await requireKeys(held);
-  const downSinceMs = performance.now();
+  const newest = passes.at(-1);
+  if (config.convert && newest) await requireKeys(held);
+  let plan = newest && (await planFor(held, newest));
+  const [downSinceMs, downSince] = [performance.now(), new Date().toISOString()];
   if (passes.length > 0) await shutDown(held, shutdown);
   held.logger.info(`${held.site.vm.name} is powered off: last sync`);
   const last = await readAgain(held);
@@ -85,8 +107,13 @@ async function cutOver(
   );
   await requireOff(last);
   shutdown.synced = true;
-  const converted = config.convert ? await convertLast(last, options) : undefined;
-  held.state.markCutOver(held.identity, final.run_id);
+  plan ??= await planFor(last, final);
+  const onApplying = () => {
+    if (plan) beginDeployment(last, plan, { runId: final.run_id, downSince });
+  };
+  const converted = config.convert ? await convertLast(last, options, onApplying) : undefined;
+  const instance = plan && (await deployOrGoBack(last, plan));
+  if (instance === undefined) held.state.markCutOver(held.identity, final.run_id);
   return {
     vm: final.vm,
     power_state: "poweredOff",
@@ -95,33 +122,20 @@ async function cutOver(
     passes,
     final_sync: final,
     ...(converted && { conversion: converted.conversion, applied: converted.applied }),
+    ...(instance && { instance }),
   };
 }
 
-/**
- * What is missing is found out before the machine is down.
- * @throws MigratekitError `guest-tool-missing`, `guest-unsupported`, `usage`
- */
-async function requireTools({ config, site }: HeldVm): Promise<void> {
-  const { hardware } = site.vm;
-  refuseUnsupported(hardware);
-  await checkKeyFiles(config);
-  await requireGuestTools({
-    windows: isWindows(hardware),
-    firmware: hardware.firmware,
-    ...(config.virtioWin === undefined ? {} : { virtioWin: config.virtioWin }),
-  });
-}
-
-/**
- * So is what nothing opens: the targets hold all but the last changes by now.
- * @throws MigratekitError `guest-encrypted`, `guest-unsupported`, `target-…`
- */
-async function requireKeys(held: HeldVm): Promise<void> {
-  await withUndo(held.logger, async (undo) => {
-    const { disks } = await findSyncedDisks({ ...held, conversion: undefined, runId: "" }, undo);
-    await findLuksKeys(disks, held.config.luksKey ?? [], held.signal);
-  });
+/** What is wrong with the settings for CloudStack is found out before the machine is down. */
+async function planFor(
+  held: HeldVm,
+  { disks }: CycleSummary,
+): Promise<PlannedDeployment | undefined> {
+  if (!held.config.deploy) return undefined;
+  const targets = disks.map(({ disk_id, target }) => ({ deviceKey: keyOf(disk_id), target }));
+  const plan = await planDeployment(held, targets);
+  await requireFreeName(plan);
+  return plan;
 }
 
 /** @throws MigratekitError `power-state-changed`, `vsphere-…` */
@@ -138,21 +152,24 @@ async function requireOff({ site }: HeldVm): Promise<void> {
 async function convertLast(
   held: HeldVm,
   { convert, onVerdict }: CutoverOptions,
+  onApplying: () => void,
 ): Promise<ConversionSummary> {
   held.logger.info("the targets hold the last state: converting the guest");
-  return await convertHeld(
-    { ...held, reporter: apart(held.reporter), conversion: undefined },
-    {
-      onVerdict: (summary) => onVerdict?.(summary),
-      // It may take minutes, in which somebody may think that the machine should run.
-      beforeApplying: () => requireOff(held),
-      ...(convert && { convert }),
-    },
-  );
-}
-
-/** The conversion is no sync: the ending tells of the last one of these. */
-function apart(reporter: Reporter): Reporter {
-  const stage: Reporter["stage"] = (...told) => reporter.stage(...told);
-  return { stage, tracker: reporter.tracker, account: new Account() };
+  try {
+    return await convertHeld(
+      { ...held, reporter: apart(held.reporter), conversion: undefined },
+      {
+        onVerdict: (summary) => onVerdict?.(summary),
+        // It may take minutes, in which somebody may think that the machine should run.
+        beforeApplying: async () => {
+          await requireOff(held);
+          onApplying();
+        },
+        ...(convert && { convert }),
+      },
+    );
+  } catch (error) {
+    withdrawDeployment(held);
+    throw error;
+  }
 }

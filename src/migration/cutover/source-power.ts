@@ -1,6 +1,7 @@
 /** What becomes of the VM at VMware where a cutover ends early. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { messageOf } from "../../errors.ts";
+import type { StoredDeployment } from "../../state/machine/deployments.ts";
 import type { PowerState } from "../../vmware/vm-details.ts";
 import type { HeldVm } from "../vm/held-vm.ts";
 import type { Site } from "../vm/site.ts";
@@ -30,14 +31,33 @@ export async function powerOnAgain(
 
 const readTimeoutMs = 15_000;
 
-/** What an operator must know when a cutover ends early. Never rejects. */
-export async function describePower({ client, vm }: Site, shutdown: Shutdown): Promise<PowerAtEnd> {
+/** What an operator must know of both machines when a cutover ends early. Never rejects. */
+export async function describePower(
+  { client, vm }: Site,
+  shutdown: Shutdown,
+  underWay?: StoredDeployment,
+): Promise<PowerAtEnd> {
   const timeout = sleep(readTimeoutMs, "unknown" as const, { ref: false });
   const state = await Promise.race([
     client.readPowerState(vm.moref).catch(() => "unknown" as const),
     timeout,
   ]);
+  if (underWay) return { state, text: betweenText(vm.name, state, underWay) };
   return { state, text: `${vm.name} ${stateText(state, shutdown)}` };
+}
+
+/** The way back did not end, so nobody may run the source yet. */
+function betweenText(
+  name: string,
+  state: string,
+  { goal, instanceName }: StoredDeployment,
+): string {
+  const way = goal === "deploy" ? "on their way to" : "on their way back from";
+  const on = goal === "deploy" ? "the same cutover goes on, or " : "";
+  return (
+    `${name} is ${state} in vSphere and must stay off: its volumes are ${way} ${instanceName} in CloudStack; ` +
+    `${on}'migratekit rollback' goes back`
+  );
 }
 
 function stateText(
@@ -46,7 +66,7 @@ function stateText(
 ): string {
   if (state === "poweredOff") {
     const what = synced
-      ? "its targets hold its last state, not converted: run the cutover again (it syncs and converts again)"
+      ? "its targets hold its last state, not converted, and nothing runs from them: run the cutover again (it syncs and converts again)"
       : "its last sync is not complete: run the cutover again (it goes straight to the last sync)";
     return `is powered off, and ${what}, or power the VM on to go back to it`;
   }

@@ -58,7 +58,8 @@ export async function runVerification(
   );
 }
 
-async function verifyVm(
+/** The same of a VM that is held, for a run of its own; an error beside the summary is not thrown. */
+export async function verifyVm(
   given: Run,
   undo: UndoStack,
 ): Promise<{ summary: VerifySummary; error?: unknown }> {

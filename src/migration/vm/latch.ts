@@ -1,8 +1,9 @@
-/** A VM that was cut over: its volumes are another machine's disks now. */
+/** A VM that was cut over, or is about to be in CloudStack: its volumes are another machine's disks now. */
 import type { Logger } from "pino";
 import type { Config } from "../../config.ts";
 import { MigratekitError } from "../../errors.ts";
 import type { CutOver } from "../../state/cut-over.ts";
+import type { StoredDeployment } from "../../state/machine/deployments.ts";
 import type { State } from "../../state/state.ts";
 import type { VmIdentity } from "../../state/vm-identity.ts";
 
@@ -31,9 +32,14 @@ export function passLatch(
 }
 
 /** The refusal, for a run and for a look ahead. */
-export function cutOverError({ vmPath }: VmIdentity, { at, runId }: CutOver): MigratekitError {
+export function cutOverError(
+  { vmPath }: VmIdentity,
+  { at, runId }: CutOver,
+  more: { readonly remedy?: string } = {},
+): MigratekitError {
   return new MigratekitError("cut-over", `${vmPath} was cut over at ${at} (run ${runId})`, {
     context: { vmPath, at, runId },
+    ...more,
   });
 }
 
@@ -42,5 +48,48 @@ export function lossText({ at, runId }: CutOver): string {
   return (
     `the cutover of ${at} (run ${runId}) does not count any more: ` +
     "what was written to the volumes since then is lost"
+  );
+}
+
+/**
+ * Refuses commands that would sync or convert such a VM. With `reopen` a machine that was seen alive is left to
+ * itself, and nothing here knows of it any more.
+ * @throws MigratekitError `deployed`, `cut-over`
+ */
+export function refuseDeployed(
+  identity: VmIdentity,
+  state: Pick<State, "deployments" | "readCutOver">,
+  logger: Logger,
+  { reopen }: { readonly reopen: boolean },
+): void {
+  const stored = state.deployments.read(identity, "cutover");
+  if (stored === undefined) return;
+  if (stored.aliveAt === undefined) throw deployedError(identity, stored);
+  if (!reopen) {
+    const cutOver = state.readCutOver(identity) ?? { runId: stored.runId, at: stored.aliveAt };
+    throw cutOverError(identity, cutOver, {
+      remedy: `It runs in CloudStack as ${stored.instanceName}: go back with 'migratekit rollback'. To leave it there and copy the VM anew to other volumes, run with --reopen.`,
+    });
+  }
+  state.deployments.forget(identity, "cutover");
+  logger.warn(`--reopen: ${stored.instanceName} in CloudStack is left to itself, with its volumes`);
+}
+
+/** Whether a machine is being made of its volumes, or unmade, and was not seen alive. */
+export function isUnderWay(identity: VmIdentity, state: Pick<State, "deployments">): boolean {
+  const stored = state.deployments.read(identity, "cutover");
+  return stored !== undefined && stored.aliveAt === undefined;
+}
+
+/** The refusal, for a run and for a look ahead. */
+export function deployedError(
+  { vmPath }: VmIdentity,
+  { since, runId, goal, instanceName }: StoredDeployment,
+): MigratekitError {
+  const way = goal === "deploy" ? "on their way to" : "on their way back from";
+  return new MigratekitError(
+    "deployed",
+    `the volumes of ${vmPath} are ${way} ${instanceName} in CloudStack since ${since} (run ${runId})`,
+    { context: { vmPath, since, runId, instance: instanceName } },
   );
 }

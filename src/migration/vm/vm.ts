@@ -6,21 +6,28 @@ import { type UndoStack, withUndo } from "../../undo.ts";
 import { settleConversion } from "../apply/settle.ts";
 import { recordEarlyFailure } from "./early-failure.ts";
 import type { CycleContext, HeldVm } from "./held-vm.ts";
-import { passLatch } from "./latch.ts";
+import { isUnderWay, passLatch, refuseDeployed } from "./latch.ts";
 import { findSite, requireConnection } from "./site.ts";
 import { obstaclesToRun } from "./suitable.ts";
 import { checkTargetFlags } from "./targets.ts";
 
+export interface HoldOptions {
+  /** Where the VM is on its way to CloudStack, or back, `work` goes on with that before anything else. */
+  readonly takesUp?: boolean;
+}
+
 /**
  * Discover: finds the VM, takes its lock and does `work` with it. Its runs are made in run.ts.
- * @throws MigratekitError `usage`, `state-unusable`, `vsphere-…`, `vm-unsuitable`, `locked`, `cut-over`, `converted`, `old-bytes-lost`; whatever `work` throws
+ * @throws MigratekitError `usage`, `state-unusable`, `vsphere-…`, `vm-unsuitable`, `locked`, `cut-over`, `converted`,
+ *   `deployed`, `old-bytes-lost`; whatever `work` throws
  */
 export async function withVm<T>(
   context: CycleContext,
   work: (held: HeldVm) => Promise<T>,
+  options: HoldOptions = {},
 ): Promise<T> {
   return await withUndo(context.logger, async (undo) => {
-    const held = await holdVm(context, undo).catch((error: unknown) => {
+    const held = await holdVm(context, undo, options).catch((error: unknown) => {
       recordEarlyFailure(context, error);
       throw error;
     });
@@ -28,7 +35,11 @@ export async function withVm<T>(
   });
 }
 
-async function holdVm(context: CycleContext, undo: UndoStack): Promise<HeldVm> {
+async function holdVm(
+  context: CycleContext,
+  undo: UndoStack,
+  { takesUp = false }: HoldOptions,
+): Promise<HeldVm> {
   const { config, logger, signal, reporter } = context;
   reporter.stage("Discover");
   requireConnection(config);
@@ -43,15 +54,23 @@ async function holdVm(context: CycleContext, undo: UndoStack): Promise<HeldVm> {
     "release the VM's lock",
     VmLock.acquire(config.stateDir, identity.instanceUuid, identity),
   );
-  const reopened = passLatch(config, identity, state, logger);
   const targetLocks = undo.use("give the targets back", new TargetLocks(identity.vmPath));
-  const full = config.full || reopened;
-  await settleConversion({
-    ...{ identity, state, targetLocks, logger, signal },
-    config: { ...config, full },
-  });
+  const held = { ...context, site, identity, state, lock, targetLocks };
+  if (takesUp && isUnderWay(identity, state)) return held;
+  await settle(held);
+  return held;
+}
+
+/**
+ * What every command does first that syncs.
+ * @throws MigratekitError `cut-over`, `converted`, `deployed`, `old-bytes-lost`, `target-…`; the signal's reason
+ */
+export async function settle(held: HeldVm): Promise<void> {
+  const { config, identity, state, logger, site } = held;
+  refuseDeployed(identity, state, logger, config);
+  const full = passLatch(config, identity, state, logger) || config.full;
+  await settleConversion({ ...held, config: { ...config, full } });
   state.machines.writeHardware(identity, site.vm.hardware);
-  return { ...context, site, identity, state, lock, targetLocks };
 }
 
 /** The VM as it is now: its power state and disks may have changed since it was found. */

@@ -65,6 +65,7 @@ export function pageOf(facts: CutoverFacts): Page {
             verificationOf(facts, summary),
             syncsOf(summary),
             ...conversionOf(summary),
+            ...instanceOf(summary),
           ]),
       {
         title: "Who ran it",
@@ -83,6 +84,9 @@ export function pageOf(facts: CutoverFacts): Page {
 function verdictOf({ summary, failure, power }: CutoverFacts, name: string): string {
   if (summary !== undefined) {
     const disks = counted(summary.final_sync.disks.length, "disk");
+    if (summary.instance !== undefined) {
+      return `${name} is powered off, and ${summary.instance.name} lives in CloudStack in its place (${disks}).`;
+    }
     const state = summary.conversion === undefined ? "last state" : "converted guest";
     return `${name} is powered off, and its ${state} is on its targets (${disks}).`;
   }
@@ -117,11 +121,37 @@ function overview({ summary, failure, ...facts }: CutoverFacts): Section {
   };
 }
 
-function downtimeText({ downtime_ms, passes, conversion }: CutoverSummary, fromMs: number): string {
+function downtimeText(
+  { downtime_ms, passes, conversion, instance }: CutoverSummary,
+  fromMs: number,
+): string {
   const spent = spanText(downtime_ms);
-  const more = conversion === undefined ? "" : " and the conversion";
+  const more = [
+    ...(conversion === undefined ? [] : [", conversion"]),
+    ...(instance === undefined ? [] : [", and until the new machine was seen alive"]),
+  ].join("");
   if (passes.length === 0) return `${spent} for the last sync${more}; the machine was off before`;
-  return `${spent}, from ${timeText(fromMs)}: shutdown, last sync and verification${more && `,${more}`}`;
+  return `${spent}, from ${timeText(fromMs)}: shutdown, last sync and verification${more}`;
+}
+
+/** The machine that took its place. */
+function instanceOf({ instance }: CutoverSummary): Section[] {
+  if (instance === undefined) return [];
+  const { name, id, alive, alive_at, nics, volumes } = instance;
+  return [
+    {
+      title: "The machine in CloudStack",
+      facts: [
+        ["Name", name],
+        ["ID", id],
+        ["Seen alive", `${timeText(Date.parse(alive_at))}: ${alive}`],
+        ...nics.map(
+          ({ mac, address }) => ["Network card", `${mac}, ${address ?? "no address"}`] as const,
+        ),
+        ...volumes.map(({ disk_id, id: volume }) => [`Volume of ${disk_id}`, volume] as const),
+      ],
+    },
+  ];
 }
 
 /** What the machine has to be given, and what was changed in it. */
@@ -239,6 +269,17 @@ function wayBack({ summary, configName, vmPath, endpoint }: CutoverFacts, name: 
           text: "See in vSphere whether it is powered on; if it is not and shall run again, power it on.",
         },
         { text: "To go on, repeat the cutover:", command: `migratekit cutover ${vm}` },
+      ],
+    };
+  }
+  if (summary.instance !== undefined) {
+    return {
+      title: "How to go back",
+      steps: [
+        {
+          text: `With this ${summary.instance.name} is stopped and removed from CloudStack, its volumes hold the last sync again, and ${name} is powered on:`,
+          command: `migratekit rollback ${vm} --power-on-source`,
+        },
       ],
     };
   }

@@ -11,7 +11,7 @@ import { type GivenFlags, resolveConfig } from "../../../src/config.ts";
 import type { Conversion, GuestHardware, Overlay } from "../../../src/guest/guest.ts";
 import { Account } from "../../../src/migration/account/account.ts";
 import { type ConversionSummary, runConversion } from "../../../src/migration/convert/convert.ts";
-import { runRollback } from "../../../src/migration/convert/rollback.ts";
+import { runRollback } from "../../../src/migration/rollback/rollback.ts";
 import { ProgressTracker } from "../../../src/progress/progress.ts";
 import { appliedText, conversionText } from "../../../src/report/conversion/conversion.ts";
 import { State } from "../../../src/state/state.ts";

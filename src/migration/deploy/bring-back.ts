@@ -1,0 +1,76 @@
+/** The way back from CloudStack: the machine off and gone, its volumes at the appliance, the old bytes on them. */
+import { makeWorkFolder } from "../../guest/guest.ts";
+import { probeExport } from "../../nbd/copy-engine/copy-engine.ts";
+import { prepareTargetTls } from "../../nbd/target/tls.ts";
+import { uriOfIdentity } from "../../nbd/target/uri.ts";
+import { retry } from "../../retry.ts";
+import type { StoredDeployment } from "../../state/machine/deployments.ts";
+import { withUndo } from "../../undo.ts";
+import { type ReachedDisk, type Restored, restoreTargets } from "../apply/restore.ts";
+import { openCloudStack } from "../cloud.ts";
+import { openEngine } from "../engine.ts";
+import { tlsOptionsOf } from "../known/synced.ts";
+import type { HeldVm } from "../vm/held-vm.ts";
+import { travel } from "./travel.ts";
+
+export type ReturningVm = Pick<
+  HeldVm,
+  "config" | "identity" | "state" | "targetLocks" | "logger" | "signal" | "reporter"
+>;
+
+export interface BroughtBack extends Restored {
+  /** The machine may have run: what it wrote is on the volumes still. */
+  readonly hasRun: boolean;
+}
+
+/** How long an export may take to appear after its volume was attached. */
+const exportLimitMs = 180_000;
+
+/**
+ * Begins the way back, or goes on with it. The deployment stays in the state: whoever calls knows when the
+ * volumes are to be synced again, and forgets it then.
+ * @throws MigratekitError `cloudstack-…`, `target-…`, `old-bytes-lost`; whatever `look` throws; the signal's reason
+ */
+export async function bringBack(
+  vm: ReturningVm,
+  stored: StoredDeployment,
+  look: (disks: readonly ReachedDisk[]) => Promise<void> = async () => {},
+): Promise<BroughtBack> {
+  const { identity, state, logger, reporter } = vm;
+  const purpose = "cutover";
+  state.deployments.learn(identity, purpose, { goal: "undo" });
+  await travel({
+    ...{ cloud: openCloudStack(vm), identity, state, purpose, logger },
+    onStep: (what) => reporter.stage("Finalize", what),
+  });
+  reporter.stage("StartExports", "waiting for the appliance's exports");
+  await awaitExports(vm, stored);
+  const hasRun = state.deployments.read(identity, purpose)?.started ?? stored.started;
+  const restored = await withUndo(logger, async (undo) => {
+    reporter.stage("Transfer", "bringing the old bytes back");
+    const work = undo.use("clear the work folder", await makeWorkFolder({ logger }));
+    const engine = undo.use("stop the copy engine", openEngine(vm.config, logger));
+    return await restoreTargets({ ...vm, work, engine }, hasRun ? undefined : look);
+  });
+  return { ...restored, hasRun };
+}
+
+async function awaitExports(vm: ReturningVm, { volumes }: StoredDeployment): Promise<void> {
+  const { identity, state, signal, logger } = vm;
+  const options = tlsOptionsOf(vm);
+  const withTls = Object.values(options).some((path) => path !== undefined);
+  const uris = volumes.flatMap(({ deviceKey }) => {
+    const target = state.records.readDiskRecord(identity, deviceKey)?.targetUri;
+    return target === undefined ? [] : [uriOfIdentity(target, withTls)];
+  });
+  await using tls = await prepareTargetTls(options, uris);
+  for (const uri of uris) {
+    const probe = () => probeExport({ uri, ...tls.endpointFields }, { signal });
+    await retry(probe, {
+      ...{ limitMs: exportLimitMs, firstPauseMs: 200, pauseMsMax: 2_000, signal },
+      onWait: ({ attempt }) => {
+        if (attempt === 4) logger.info(`waiting for the export of ${uri}`);
+      },
+    });
+  }
+}
