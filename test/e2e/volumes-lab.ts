@@ -6,24 +6,30 @@ import type { CloudStackLab, CloudStackOptions } from "../lab/cloudstack/cloudst
 import { startCloudStack } from "../lab/cloudstack/cloudstack.ts";
 import { compareFiles } from "../lab/compare.ts";
 import { cloudStackArgs, type Exporter, startExporter } from "../lab/exporter.ts";
+import type { CliRun } from "../lab/run-cli.ts";
 import { type Lab, startLab } from "../lab/start-lab.ts";
 import type { LabVm } from "../lab/vcenter/lab-vm.ts";
 import type { VmSpec } from "../lab/vcenter/vm-spec.ts";
-import { runCommand } from "./cli-commands.ts";
+import { type runCommand, startCommand } from "./cli-commands.ts";
 
 export interface VolumesLab extends AsyncDisposable {
   readonly lab: Lab;
   readonly cloud: CloudStackLab;
   readonly exporter: Exporter;
   /** Any command with `--cloudstack-volumes create`, or as `volumes` says. */
-  run(
-    command: string,
-    vm: LabVm,
-    options?: { volumes?: string; extra?: string[] },
-  ): ReturnType<typeof runCommand>;
+  run(command: string, vm: LabVm, options?: RunOptions): ReturnType<typeof runCommand>;
+  /** The same, to be watched while it runs. */
+  start(command: string, vm: LabVm, options?: RunOptions, env?: Record<string, string>): CliRun;
   /** The id of the one volume that was made for a disk. */
   volumeOf(vm: LabVm, key: number): string;
   assertEqual(vm: LabVm, volumes?: ReadonlyMap<number, string>): Promise<void>;
+}
+
+export interface RunOptions {
+  readonly volumes?: string;
+  /** How CloudStack is reached. [by flags] */
+  readonly cloudArgs?: readonly string[];
+  readonly extra?: readonly string[];
 }
 
 export async function startVolumesLab(
@@ -40,17 +46,23 @@ export async function startVolumesLab(
     assert.equal(found.length, 1, `${found.length} volumes called ${name}`);
     return found[0]!.id;
   };
+  const start: VolumesLab["start"] = (command, vm, options = {}, env = {}) => {
+    const { volumes = "create", cloudArgs = cloudStackArgs(cloud), extra = [] } = options;
+    const args = [
+      ...["--nbd-port", String(exporter.port), "--cloudstack-volumes", volumes, "--json"],
+      ...(volumes === "create" ? ["--cloudstack-disk-offering", "Custom Disk"] : []),
+      ...[...cloudArgs, ...extra],
+    ];
+    return startCommand(withoutTargets(lab), command, vm, { extra: args }, env);
+  };
   const owned = stack.move();
   return {
     ...{ lab, cloud, exporter, volumeOf },
-    run: (command, vm, { volumes = "create", extra = [] } = {}) =>
-      runCommand(withoutTargets(lab), command, vm, {
-        extra: [
-          ...["--nbd-port", String(exporter.port), "--cloudstack-volumes", volumes, "--json"],
-          ...(volumes === "create" ? ["--cloudstack-disk-offering", "Custom Disk"] : []),
-          ...[...cloudStackArgs(cloud), ...extra],
-        ],
-      }),
+    start,
+    run: async (command, vm, options) => {
+      const result = await start(command, vm, options).result;
+      return { ...result, json: <T>() => JSON.parse(result.stdout) as T };
+    },
     assertEqual: async (vm, volumes) => {
       for (const { record } of vm.disks) {
         const { imagePath, capacityBytes } = lab.frozenDisk(vm, record.key);
