@@ -4,7 +4,7 @@ import { MigratekitError } from "../errors.ts";
 import { isUuid } from "../uuid.ts";
 import { choose } from "./catalog.ts";
 import { Entry } from "./fields.ts";
-import type { Fields } from "./wire/answer.ts";
+import { type Fields, isFields } from "./wire/answer.ts";
 import type { Parameters } from "./wire/signature.ts";
 import type { Wire } from "./wire/wire.ts";
 
@@ -96,6 +96,22 @@ export async function readAllowedCommands(wire: Wire): Promise<ReadonlySet<strin
   const { api } = await wire.read("listApis");
   const entries = new Entry("an answer", { api }).entries("api", "a command");
   return new Set(entries.map((entry) => entry.text("name").toLowerCase()));
+}
+
+/**
+ * Which details an instance may be given, and with which values: of those that the account is denied nothing is
+ * said. `like`: an instance of the same hypervisor.
+ */
+export async function readDetailOptions(
+  wire: Wire,
+  like: string,
+): Promise<Readonly<Record<string, readonly string[]>>> {
+  const answer = await wire.read("listDetailOptions", { resourcetype: "UserVm", resourceid: like });
+  const { details = {} } = isFields(answer.detailoptions) ? answer.detailoptions : {};
+  const entries = isFields(details) ? Object.entries(details) : [];
+  return Object.fromEntries(
+    entries.map(([name, values]) => [name, Array.isArray(values) ? values.map(String) : []]),
+  );
 }
 
 /** @throws MigratekitError `cloudstack-conflict` where the key sees several accounts and none was named */

@@ -12,6 +12,7 @@ import {
   ownerParameters,
   readAllowedCommands,
   readCapabilities,
+  readDetailOptions,
   readLimits,
 } from "./account.ts";
 import {
@@ -101,6 +102,18 @@ export class CloudStack {
     });
     const max = first?.maxdatavolumeslimit;
     return typeof max === "number" ? max : undefined;
+  }
+
+  /** Details that an instance may be given, and their values; undefined where the key may not ask. */
+  async detailOptions(
+    like: string,
+  ): Promise<Readonly<Record<string, readonly string[]>> | undefined> {
+    return await this.#told("ask which details an instance may have", async () =>
+      readDetailOptions(this.#wire, like).catch((error: unknown) => {
+        if (isNotAllowed(error)) return undefined;
+        throw error;
+      }),
+    );
   }
 
   /** Whether a pool is a managed one; undefined where the key may not ask. */
@@ -349,7 +362,7 @@ export class CloudStack {
   async #ifAllowed(command: string, field: string, parameters: Parameters) {
     return await this.#told(`ask ${command}`, async () =>
       this.#wire.list(command, field, parameters).catch((error: unknown) => {
-        if (error instanceof ApiFault && [432, 531].includes(error.errorCode)) return [];
+        if (isNotAllowed(error)) return [];
         throw error;
       }),
     );
@@ -371,6 +384,11 @@ export class CloudStack {
       throw toMigratekitError(error, what);
     }
   }
+}
+
+/** The key's role has not got the command. */
+function isNotAllowed(error: unknown): boolean {
+  return error instanceof ApiFault && [432, 531].includes(error.errorCode);
 }
 
 function deployFailed({ id, name }: Instance): MigratekitError {

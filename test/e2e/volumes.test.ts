@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { after, before, beforeEach, test } from "node:test";
+import { usedCommands } from "../../src/cloudstack/commands.ts";
 import type { LabVm } from "../lab/vcenter/lab-vm.ts";
 import { RawClient } from "../lab-tests/cloudstack-client.ts";
 import type { Summary } from "./migrate-checks.ts";
@@ -14,12 +15,25 @@ const disk = { capacityBytes: 4 * mebibyte, fill };
 const names = ["two01", "given01", "refused01", "lost01", "moved01", "looked01"];
 
 let it: VolumesLab;
+/** By migratekit; others sign without an expiry. */
+const called = new Set<string>();
 before(async () => {
   it = await startVolumesLab(
     names.map((name) => ({ name, disks: [disk, { ...disk, capacityBytes: 5 * mebibyte + 512 }] })),
   );
+  it.cloud.onCall(({ command, signatureVersion }) => {
+    if (signatureVersion === "3") called.add(command);
+  });
 });
-after(() => it[Symbol.asyncDispose]());
+after(async () => {
+  await it[Symbol.asyncDispose]();
+  // The manual's list of what the role has to allow is made of these.
+  assert.deepEqual(
+    [...called].filter((name) => usedCommands[name] === undefined),
+    [],
+  );
+  assert.ok(called.has("createVolume") && called.has("listVolumes"));
+});
 beforeEach(() => {
   it.cloud.faults.clear();
   it.cloud.calls.clear();

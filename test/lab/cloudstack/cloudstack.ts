@@ -184,6 +184,7 @@ function makeWorld(options: CloudStackOptions): World {
     usersMayExpunge: options.usersMayExpunge ?? true,
     usersSeeDestroyed: options.usersSeeDestroyed ?? false,
     readOnlyDetails: options.readOnlyDetails ?? ["dataDiskController", "rootDiskController"],
+    deniedDetails: options.deniedDetails ?? [],
     version: options.version ?? "4.19.1.0",
     apiLimit: options.apiLimit,
     detachTimeoutMs: options.detachTimeoutMs ?? 10_000,

@@ -208,6 +208,28 @@ export const listHypervisorCapabilities: Command = {
   },
 };
 
+/** Of a machine on KVM, by its ID; without one nothing is said that depends on the hypervisor. */
+export const listDetailOptions: Command = {
+  description: "Lists all possible details and their options for a resource type.",
+  isAsync: false,
+  parameters: "resourcetype* resourceid",
+  run({ world, account, parameters }) {
+    const isKvm = parameters.text("resourceid") !== undefined;
+    const all: Record<string, string[]> = {
+      cpuOvercommitRatio: [],
+      ...(isKvm && {
+        rootDiskController: ["osdefault", "ide", "scsi", "virtio"],
+        nicAdapter: ["e1000", "virtio", "rtl8139"],
+      }),
+    };
+    const denied = account.roleType === "Admin" ? [] : world.settings.deniedDetails;
+    const details = Object.fromEntries(
+      Object.entries(all).filter(([name]) => !denied.includes(name)),
+    );
+    return { detailoptions: { details } };
+  },
+};
+
 export const listStoragePools: Command = {
   description: "Lists storage pools.",
   isAsync: false,

@@ -7,6 +7,7 @@ import { attachVolume, detachVolume } from "./attach.ts";
 import {
   emptyList,
   listCapabilities,
+  listDetailOptions,
   listDiskOfferings,
   listHypervisorCapabilities,
   listNetworks,
@@ -71,7 +72,13 @@ const commands: ReadonlyMap<string, Command> = new Map(
   Object.entries({
     ...{ listApis, listCapabilities, queryAsyncJobResult },
     ...{ listZones, listServiceOfferings, listDiskOfferings, listTemplates, listNetworks },
-    ...{ listOsTypes, listHypervisorCapabilities, listStoragePools, listProjects },
+    ...{
+      listDetailOptions,
+      listOsTypes,
+      listHypervisorCapabilities,
+      listStoragePools,
+      listProjects,
+    },
     ...{ listAccounts, listUsers, listResourceLimits },
     ...{ listVolumes, createVolume, attachVolume, detachVolume, deleteVolume },
     ...{ createSnapshot, listSnapshots, deleteSnapshot, createTags, listTags, deleteTags },

@@ -22,6 +22,8 @@ export interface CloudSettings {
   usersSeeDestroyed: boolean;
   /** `user.vm.readonly.details` */
   readOnlyDetails: readonly string[];
+  /** `user.vm.denied.details` */
+  deniedDetails: readonly string[];
   /** `4.19.1.0` */
   version: string;
   /** `api.throttling.max` and its interval; absent: calls are not counted. */
