@@ -10,6 +10,7 @@ import type { VmDetails } from "../../vmware/vm-details.ts";
 import type { VsphereClient } from "../../vmware/vmware.ts";
 import { hostVersionTrouble } from "../versions.ts";
 import { knownTargets } from "../vm/targets.ts";
+import { checkDeploy } from "./deploy/deploy.ts";
 import { checkDisks, checkSkipped } from "./disks.ts";
 import { findVm } from "./endpoint.ts";
 import { type Finding, inOrder, probe, problem, warning, withoutRepeats } from "./finding.ts";
@@ -107,11 +108,13 @@ async function checkRemote(
     signal.throwIfAborted();
     return { findings: [problem("target", error)], targets: [] };
   });
+  const deployed = checkDeploy(config, vm && identity && { details: vm, identity }, signal);
   const ofVm =
     client && vm && identity ? checkFoundVm(config, state, client, vm, identity, signal) : [];
   const versions = client && vm ? checkVersions(client, vm, source) : [];
   const found = await targets;
-  const findings = [...site.findings, ...(await ofVm), ...(await versions), ...found.findings];
+  const ofTargets = [...found.findings, ...(await deployed)];
+  const findings = [...site.findings, ...(await ofVm), ...(await versions), ...ofTargets];
   findings.push(...(await probe("guest", signal, () => checkGuestTools(config, vm?.hardware))));
   if (!vm || !identity) return { findings, disks: [] };
   findings.push(...(await checkOwnership(found.targets, state, identity, config.takeOverTarget)));
