@@ -12,7 +12,7 @@ import {
   startCloudStack,
 } from "../lab/cloudstack/cloudstack.ts";
 import { compareFiles } from "../lab/compare.ts";
-import { type CliResult, startCli } from "../lab/run-cli.ts";
+import { type CliResult, type CliRun, startCli } from "../lab/run-cli.ts";
 import { type Lab, startLab } from "../lab/start-lab.ts";
 import type { LabVm } from "../lab/vcenter/lab-vm.ts";
 import type { VmSpec } from "../lab/vcenter/vm-spec.ts";
@@ -161,7 +161,11 @@ export class DeployLab implements AsyncDisposable {
   }
 
   /** `connected`: with the vCenter's settings. */
-  rollback({ connected = false, extra = [] as string[] } = {}): Promise<CliResult> {
+  rollback(how: { connected?: boolean; extra?: string[] } = {}): Promise<CliResult> {
+    return this.startRollback(how).result;
+  }
+
+  startRollback({ connected = false, extra = [] as string[] } = {}): CliRun {
     const [, ...args] = this.lab.migrateArgs(this.vm);
     const given = (flag: string) => [flag, args[args.indexOf(flag) + 1]!];
     const source = ["--vmware-endpoint", "--vmware-username", "--vmware-password-file"];
@@ -171,7 +175,7 @@ export class DeployLab implements AsyncDisposable {
     return startCli({
       args: ["rollback", ...known, "--target-drop-time", "0s", "--json", ...more, ...extra],
       env: this.env,
-    }).result;
+    });
   }
 
   /** Where each volume is, by disk: the appliance, a machine and its device, nowhere. */

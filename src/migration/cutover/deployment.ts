@@ -62,7 +62,7 @@ export async function goBack(held: HeldVm): Promise<boolean> {
     return true;
   } catch (error) {
     logger.error(
-      `the way back from ${stored.instanceName} in CloudStack did not end: ${messageOf(error)}`,
+      `the way back from ${stored.instanceName} in CloudStack did not end: ${messageOf(error)}; 'migratekit rollback' goes on with it`,
     );
     return false;
   }

@@ -43,7 +43,12 @@ export async function runRollback(context: Omit<CycleContext, "shared">): Promis
   return await withKnownVm(context, async (held) => {
     const deployment = held.state.deployments.read(held.identity, "cutover");
     if (deployment !== undefined) {
-      return await withRun(held, (run) => rollBackDeployment(run, deployment));
+      return await withRun(held, (run) => rollBackDeployment(run, deployment)).catch(
+        (error: unknown) => {
+          tellHalfWay(held);
+          throw error;
+        },
+      );
     }
     if (held.conversion === undefined) {
       throw new MigratekitError(
@@ -57,6 +62,15 @@ export async function runRollback(context: Omit<CycleContext, "shared">): Promis
       next_sync: "incremental" as const,
     }));
   });
+}
+
+/** Whatever ended it: what is left is in the state, and the next one begins there. */
+function tellHalfWay({ state, identity, logger }: KnownVm): void {
+  const left = state.deployments.read(identity, "cutover");
+  if (left === undefined) return;
+  logger.error(
+    `${identity.vmPath} is not back from ${left.instanceName} in CloudStack: the same command, 'migratekit rollback', goes on with it`,
+  );
 }
 
 async function rollBackDeployment(run: Held, stored: StoredDeployment): Promise<RollbackSummary> {
