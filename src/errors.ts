@@ -190,6 +190,11 @@ export const catalogue = {
     meaning: "The NBD server has no such export, or refuses it.",
     remedy: "Check the export name against the server's list of exports.",
   },
+  "target-certificate": {
+    exit: "target",
+    meaning: "A certificate of TLS to the target has expired.",
+    remedy: "Have it renewed: docs/tunnel.md says how one is made.",
+  },
   "target-too-small": {
     exit: "target",
     meaning: "The target is smaller than the disk.",

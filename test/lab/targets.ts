@@ -9,6 +9,7 @@ import { promisify } from "node:util";
 import { NbdServer, type Place } from "./nbd-server.ts";
 import { findFreePort, listensAt } from "./ports.ts";
 import { type ProcessGroup, startDaemon, startForeground } from "./process.ts";
+import type { NbdCertificates } from "./tls.ts";
 
 const run = promisify(execFile);
 const startTimeoutMs = 10_000;
@@ -44,8 +45,13 @@ export interface NbdServerExport {
   settings?: Readonly<Record<string, string>>;
 }
 
-function nbdServerConfig(port: number, exports: NbdServerExport[]): string {
-  const generic = `[generic]\nport = ${port}\nlistenaddr = 127.0.0.1\nallowlist = false\n`;
+function nbdServerConfig(port: number, exports: NbdServerExport[], tls?: NbdCertificates): string {
+  const secured = tls
+    ? [`certfile = ${tls.serverDir}/server-cert.pem`, `keyfile = ${tls.serverDir}/server-key.pem`]
+        .concat(`cacertfile = ${tls.caFile}`, "force_tls = true\n")
+        .join("\n")
+    : "";
+  const generic = `[generic]\nport = ${port}\nlistenaddr = 127.0.0.1\nallowlist = false\n${secured}`;
   const sections = exports.map(({ name, file, readOnly, settings }) => {
     const readonly = String(readOnly === true);
     const all = {
@@ -68,15 +74,17 @@ export async function startNbdServer(options: {
   /** Where its configuration and pid file go. */
   folder: string;
   port?: number;
+  /** Takes nothing but TLS; clients say nbds://localhost. */
+  tls?: NbdCertificates;
 }): Promise<NbdServer> {
-  const { exports, folder } = options;
+  const { exports, folder, tls } = options;
   await mkdir(folder, { recursive: true });
   const start = async (place: Place) => {
     const port = portOf(place);
     const config = join(folder, `nbd-server-${port}.conf`);
     const pidFile = join(folder, `nbd-server-${port}.pid`);
     await rm(pidFile, { force: true });
-    await writeFile(config, nbdServerConfig(port, exports));
+    await writeFile(config, nbdServerConfig(port, exports, tls));
     return startDaemon("nbd-server", ["-C", config, "-p", pidFile], pidFile);
   };
   const exportName = exports[0]?.name;
@@ -91,6 +99,8 @@ export async function startQemuNbd(
     readOnly?: boolean;
     discard?: "ignore" | "unmap";
     detectZeroes?: "off" | "on" | "unmap";
+    /** Takes nothing but TLS; clients say nbds://localhost. */
+    tls?: NbdCertificates;
   } & PlaceWish,
 ): Promise<NbdServer> {
   const { file, exportName = "" } = options;
@@ -100,6 +110,13 @@ export async function startQemuNbd(
     `--discard=${options.discard ?? "unmap"}`,
     `--detect-zeroes=${options.detectZeroes ?? "off"}`,
     ...(options.readOnly ? ["--read-only"] : []),
+    ...(options.tls
+      ? [
+          "--object",
+          `tls-creds-x509,id=tls,endpoint=server,verify-peer=on,dir=${options.tls.serverDir}`,
+          "--tls-creds=tls",
+        ]
+      : []),
     file,
   ];
   const start = (place: Place) => startForeground("qemu-nbd", args(place));

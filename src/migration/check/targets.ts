@@ -15,6 +15,7 @@ import type { VirtualDisk } from "../../vmware/virtual-disk.ts";
 import type { CheckedTarget, FoundDisk } from "../disk.ts";
 import { diskIdOf } from "../vm/disks.ts";
 import { foundDisk, targetEndpoints, withTargets } from "../vm/targets.ts";
+import { certificateFindings } from "./certificates.ts";
 import { type Finding, ok, problem, warning, warningsOf } from "./finding.ts";
 import { checkVolumes } from "./volumes.ts";
 
@@ -94,6 +95,7 @@ async function checkTargetsOf(
   );
   warnOfPlainTargets(wanted, logger);
   const { infos, failures } = await lookAtTargets(wanted, { signal, timeoutMs: probeTimeoutMs });
+  findings.push(...(await certificateFindings([...endpoints.values()], signal)));
   findings.push(...shared, ...failures.map((failure) => problem("target", failure)));
   if (shared.length > 0) return { findings, targets: [] };
   const targets: FoundDisk[] = [];
