@@ -117,7 +117,14 @@ function read(path: string, flag: string): { text: string; mode: number } {
   }
 }
 
-/** A scalar's text; `nbd-targets` may also be a map of device key to URI, lists are joined. */
+/** Settings that are lists of pairs, and what stands between the two: they may be maps. */
+const pairs: Partial<Record<string, ":" | "=">> = {
+  "nbd-targets": ":",
+  "cloudstack-volumes": ":",
+  network: "=",
+};
+
+/** A scalar's text; lists are joined, and so are maps where the setting is one of pairs. */
 function fieldText(node: unknown, name: string, place: string): string {
   const value: unknown =
     typeof node === "object" && node !== null && "toJSON" in node
@@ -128,12 +135,19 @@ function fieldText(node: unknown, name: string, place: string): string {
   if (Array.isArray(value) && value.every((item) => typeof item !== "object")) {
     return value.join(",");
   }
-  if (name === "nbd-targets" && typeof value === "object" && value !== null) {
+  const between = pairs[name];
+  if (between !== undefined && typeof value === "object" && value !== null) {
+    // The names of networks are whatever people called them.
+    const escaped = (key: string) => (between === "=" ? key.replace(/[%,=]/g, escapeOne) : key);
     return Object.entries(value)
-      .map(([key, uri]) => `${key}:${uri}`)
+      .map(([key, other]) => `${escaped(key)}${between}${other}`)
       .join(",");
   }
   throw usage(`${place}: ${name} has no value that can be used`);
+}
+
+function escapeOne(character: string): string {
+  return `%${character.charCodeAt(0).toString(16)}`;
 }
 
 function usage(message: string, cause?: unknown): MigratekitError {

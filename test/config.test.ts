@@ -100,6 +100,21 @@ test("targets in a configuration file may be a map", () => {
   assert.equal(resolve({ config }).nbdTargets, "2000:nbd://a/x,2001:nbd://b/y");
 });
 
+test("volumes and networks in a configuration file may be maps, whatever networks are called", () => {
+  const id = "8d1f7a52-3c14-4f6e-9a0b-0123456789ab";
+  const config = file(
+    "cloud.yaml",
+    `cloudstack-volumes:\n  2000: ${id}\nnetwork:\n  VM Network: lan,ip=auto\n  "a,b=c 5%": dmz\n`,
+  );
+  const flags = new Map([["config", config]] as const);
+  const settings = resolveConfig("check", flags, {});
+  assert.deepEqual(settings.cloudstackVolumes, new Map([[2000, id]]));
+  assert.deepEqual(settings.network, [
+    { portGroup: "VM Network", network: "lan", ip: "auto" },
+    { portGroup: "a,b=c 5%", network: "dmz", ip: "keep" },
+  ]);
+});
+
 test("the password comes from flag, variable, file or configuration, and only the flag warns", () => {
   const passwordFile = file("password", "from-file\nsecond line\n");
   assert.equal(

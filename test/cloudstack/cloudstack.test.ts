@@ -237,6 +237,60 @@ test("two things of one name are never taken for one", async (t) => {
   );
 });
 
+test("of twins that were never attached one is taken, and making it again deletes the other", async (t) => {
+  const { api, volumes } = await withVolumes(t);
+  api.onWrite("deleteVolume", ({ id }) => {
+    volumes.splice(
+      volumes.findIndex((each) => each.id === id),
+      1,
+    );
+  });
+  const twin = (id: string, state: string) =>
+    volume(id, { name: wanted.name, state }) as Record<string, unknown>;
+  volumes.push(twin("b", "Allocated"), twin("a", "Allocated"));
+  const client = api.client();
+  assert.equal((await client.findVolume(wanted.name))?.id, "a");
+  assert.equal(api.sent("deleteVolume").length, 0, "a question deletes nothing");
+  assert.equal((await client.createVolume(wanted)).id, "a");
+  assert.deepEqual(
+    api.sent("deleteVolume").map(({ id }) => id),
+    ["b"],
+  );
+  volumes.push(twin("z", "Ready"));
+  assert.equal((await client.createVolume(wanted)).id, "z", "it may hold something");
+  assert.deepEqual(
+    volumes.map(({ id }) => id),
+    ["z"],
+  );
+});
+
+test("what could not be found once is asked for again the next time", async (t) => {
+  const api = await ScriptedApi.start(t);
+  api.on("listZones", () => ({ errorcode: 431, errortext: "not now" }));
+  const client = api.client();
+  await assert.rejects(client.zone(), fails("cloudstack-parameter", /not now/));
+  api.on("listZones", () => ({ zone: [{ id: "z", name: "zone1" }] }));
+  assert.equal((await client.zone()).id, "z");
+});
+
+test("a job that goes on too long is given up, and its effect is still found", async (t) => {
+  const { api, volumes } = await withVolumes(t);
+  volumes.push(volume("v") as Record<string, unknown>);
+  api.on("attachVolume", () => ({ jobid: "j" }));
+  api.on("queryAsyncJobResult", () => ({ jobstatus: 0 }));
+  const client = api.client({ jobDeadlineMs: 50 });
+  await assert.rejects(
+    client.attachVolume("v", "i"),
+    fails("cloudstack-answer-lost", /did not end/),
+  );
+  api.on("queryAsyncJobResult", () => {
+    volumes[0] = volume("v", { virtualmachineid: "i" }) as Record<string, unknown>;
+    return { jobstatus: 0 };
+  });
+  assert.equal((await client.attachVolume("v", "i")).instanceId, "i");
+  assert.equal(api.sent("attachVolume").length, 2);
+});
+
 for (const [errorcode, code] of [
   [401, "cloudstack-login"],
   [431, "cloudstack-parameter"],

@@ -18,9 +18,11 @@ let it: VolumesLab;
 /** By migratekit; others sign without an expiry. */
 const called = new Set<string>();
 before(async () => {
-  it = await startVolumesLab(
-    names.map((name) => ({ name, disks: [disk, { ...disk, capacityBytes: 5 * mebibyte + 512 }] })),
-  );
+  const second = { ...disk, capacityBytes: 5 * mebibyte + 512 };
+  it = await startVolumesLab([
+    ...names.map((name) => ({ name, disks: [disk, second] })),
+    { name: "large01", disks: [{ capacityBytes: (1 << 30) + 512 }] },
+  ]);
   it.cloud.onCall(({ command, signatureVersion }) => {
     if (signatureVersion === "3") called.add(command);
   });
@@ -32,7 +34,7 @@ after(async () => {
     [...called].filter((name) => usedCommands[name] === undefined),
     [],
   );
-  assert.ok(called.has("createVolume") && called.has("listVolumes"));
+  assert.ok(called.has("listVolumes"));
 });
 beforeEach(() => {
   it.cloud.faults.clear();
@@ -138,6 +140,33 @@ test("what cannot be a disk's volume is refused by name before anything is made,
   const changes = it.cloud.calls.changes().map(({ command }) => command);
   assert.deepEqual([...new Set(changes)], ["createVolume"], "but what this test made itself");
   assert.equal(it.cloud.volumes().find(({ id }) => id === good)!.instanceId, undefined);
+});
+
+test("a volume that is too small, and one of a managed pool, are refused before anything is attached", async () => {
+  const large = it.lab.vm("large01");
+  const small = await madeByHand();
+  const run = await it.run("migrate", large, { volumes: `2000:${small}` });
+  assert.equal(run.code, 5, run.stderr);
+  assert.match(run.stderr, /cannot be the target of disk-2000 .*: it has 1\.0 GiB/);
+  const looked = await it.run("check", large);
+  assert.match(looked.stdout, /a run would make the volume migratekit-[^ ]+-disk-2000, 2 GiB/);
+  // Pools are shown to administrators only.
+  const admin = it.cloud.account("admin");
+  const managed = await new RawClient(it.cloud).volume("managed", 1, "Managed Custom Disk");
+  const client = new RawClient(it.cloud);
+  await client.job("attachVolume", { id: managed, virtualmachineid: it.cloud.appliance.id });
+  it.cloud.calls.clear();
+  const cloudArgs = [
+    ...["--cloudstack-endpoint", it.cloud.url, "--cloudstack-appliance", it.cloud.appliance.id],
+    ...["--cloudstack-api-key", admin.apiKey, "--cloudstack-secret-key", admin.secretKey],
+    ...["--cloudstack-account", "operator", "--cloudstack-domain", admin.domainId],
+  ];
+  const refused = await it.run("migrate", it.lab.vm("refused01"), {
+    ...{ volumes: `2000:${managed}`, cloudArgs, extra: ["--skip-disks", "2001"] },
+  });
+  assert.equal(refused.code, 10, refused.stderr);
+  assert.match(refused.stderr, /its pool solidfire-1 is a managed one/);
+  assert.deepEqual(it.cloud.calls.changes(), []);
 });
 
 test("answers that are lost while volumes are made and attached leave one for each disk", async () => {

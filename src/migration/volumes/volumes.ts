@@ -38,8 +38,8 @@ export async function provideVolumes(context: VolumesContext): Promise<Map<numbe
   await refuseTooMany(context, appliance, disks);
   const volumes = new Map<number, Volume>();
   for (const plan of disks) {
-    const volume = plan.volume ?? (await createVolume(context, plan));
-    volumes.set(plan.disk.key, volume);
+    const isMade = plan.volume !== undefined && !mayBeHalfMade(context, plan.volume, plan.name);
+    volumes.set(plan.disk.key, isMade ? plan.volume : await createVolume(context, plan));
   }
   for (const { disk } of disks) {
     const { id, instanceId, name, tags } = volumes.get(disk.key)!;
@@ -111,12 +111,20 @@ function isMissing(error: unknown): boolean {
   return error instanceof MigratekitError && error.code === "target-refused";
 }
 
+/** By a run that was killed: without its tags, or with a twin. Making it again settles that. */
+function mayBeHalfMade({ config, mayCreate }: VolumesContext, volume: Volume, name: string) {
+  const { instanceId } = volume;
+  const created = mayCreate && config.cloudstackVolumes === "create";
+  return created && volume.name === name && instanceId === undefined;
+}
+
 async function createVolume(context: VolumesContext, plan: DiskPlan): Promise<Volume> {
   const { cloud, config, logger } = context;
   const { disk, name } = plan;
   const sizeGiB = gibFor(disk.capacityBytes);
   const { id: zoneId } = await cloud.zone();
-  logger.info({ disk: `disk-${disk.key}`, sizeGiB }, `creating the volume ${name}`);
+  const what = plan.volume === undefined ? "creating" : "taking up";
+  logger.info({ disk: `disk-${disk.key}`, sizeGiB }, `${what} the volume ${name}`);
   const volume = await cloud.createVolume({
     ...{ name, sizeGiB, zoneId, diskOfferingId: config.cloudstackDiskOffering! },
     tags: tagsOf(context, disk),

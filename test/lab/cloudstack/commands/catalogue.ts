@@ -237,7 +237,9 @@ export const listStoragePools: Command = {
   parameters: "id name zoneid page pagesize",
   run({ world, parameters }) {
     const pools = new Map(world.catalogue.diskOfferings.map(({ pool }) => [pool.id, pool]));
-    const answers = [...pools.values()].map(({ id, name, managed }) => ({
+    const wanted = parameters.text("id");
+    const found = [...pools.values()].filter(({ id }) => (wanted ?? id) === id);
+    const answers = found.map(({ id, name, managed }) => ({
       ...{ id, name, managed, state: "Up", scope: "CLUSTER", disksizetotal: 1000 * gibibyte },
       type: managed ? "Iscsi" : "NetworkFilesystem",
     }));

@@ -63,6 +63,11 @@ export function isListed({ world, account, parameters }: Call, owner: Owner): bo
   if (project === "-1") return world.owns(account, owner);
   if (project !== undefined) return owner.projectId === project && world.owns(account, owner);
   if (owner.projectId !== undefined) return false;
+  const name = parameters.text("account");
+  if (name !== undefined) {
+    const isTheirs = owner.account === name && owner.domainId === parameters.required("domainid");
+    return isTheirs && world.owns(account, owner);
+  }
   if (account.roleType === "Admin" && parameters.flag("listall") === true) return true;
   return owner.account === account.name && owner.domainId === account.domainId;
 }

@@ -22,7 +22,7 @@ export const listVolumes: Command = {
   isAsync: false,
   parameters: "id ids name keyword virtualmachineid type state zoneid diskofferingid tags listall",
   run(call) {
-    const { world, parameters } = call;
+    const { world, account, parameters } = call;
     if (parameters.text("id") !== undefined) findVolume(call);
     const vm = parameters.text("virtualmachineid");
     if (vm !== undefined) findById(call, "virtualmachineid", world.instances.values());
@@ -52,7 +52,15 @@ export const listVolumes: Command = {
     return listAnswer(
       parameters,
       "volume",
-      found.map((volume) => volumeAnswer(world, volume)),
+      found.map((volume) => ({
+        ...volumeAnswer(world, volume),
+        // Where it lies is told to administrators, once it lies somewhere.
+        ...(account.roleType === "Admin" &&
+          volume.state !== "Allocated" && {
+            storageid: volume.pool.id,
+            storage: volume.pool.name,
+          }),
+      })),
     );
   },
 };
