@@ -2,8 +2,24 @@
 
 import type { Registry } from "./hive.ts";
 
-const product = "Windows Server 2022 Standard";
-const build = "20348";
+/** What the registry of a release says of itself. */
+export interface Release {
+  readonly product: string;
+  readonly build: number;
+  readonly kind: "Server" | "Client";
+}
+
+/** Windows 11 calls itself 10 there: its build alone tells. */
+export const releases = {
+  "server-2016": { product: "Windows Server 2016 Standard", build: 14_393, kind: "Server" },
+  "server-2019": { product: "Windows Server 2019 Standard", build: 17_763, kind: "Server" },
+  "server-2022": { product: "Windows Server 2022 Standard", build: 20_348, kind: "Server" },
+  "server-2025": { product: "Windows Server 2025 Standard", build: 26_100, kind: "Server" },
+  "windows-10": { product: "Windows 10 Pro", build: 19_045, kind: "Client" },
+  "windows-11": { product: "Windows 10 Pro", build: 22_631, kind: "Client" },
+} as const satisfies Record<string, Release>;
+
+export type ReleaseName = keyof typeof releases;
 
 const text = (value: string) => `"${value}"`;
 const dword = (value: number) => `dword:${value.toString(16).padStart(8, "0")}`;
@@ -11,7 +27,7 @@ const dword = (value: number) => `dword:${value.toString(16).padStart(8, "0")}`;
 const list = (value: string) =>
   `hex(7):${Buffer.from(`${value}\0\0`, "utf16le").toString("hex").match(/../g)!.join(",")}`;
 
-export function softwareHive(): Registry {
+export function softwareHive({ product, build, kind }: Release): Registry {
   const current = "Microsoft\\Windows\\CurrentVersion";
   return [
     ["Microsoft", {}],
@@ -25,11 +41,11 @@ export function softwareHive(): Registry {
       "Microsoft\\Windows NT\\CurrentVersion",
       {
         ProductName: text(product),
-        InstallationType: text("Server"),
-        EditionID: text("ServerStandard"),
+        InstallationType: text(kind),
+        EditionID: text(kind === "Server" ? "ServerStandard" : "Professional"),
         CurrentVersion: text("6.3"),
-        CurrentBuildNumber: text(build),
-        CurrentBuild: text(build),
+        CurrentBuildNumber: text(String(build)),
+        CurrentBuild: text(String(build)),
         CurrentMajorVersionNumber: dword(10),
         CurrentMinorVersionNumber: dword(0),
       },

@@ -1,0 +1,9 @@
+// Phony Windows guests of the newer releases; everyday tests have one of them (test/guest/windows.test.ts).
+
+import { testReleases } from "./windows/releases.ts";
+
+testReleases([
+  { release: "server-2022", drivers: "2k22", machine: "pc", refused: "uefi" },
+  { release: "server-2025", drivers: "2k25", machine: "q35", refused: "bios" },
+  { release: "windows-11", drivers: "w11", machine: "pc", refused: "uefi" },
+]);
