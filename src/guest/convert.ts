@@ -3,7 +3,7 @@ import type { Logger } from "pino";
 import { MigratekitError } from "../errors.ts";
 import { findAccelerator } from "./boot/accelerator.ts";
 import { checkGuest } from "./checks/checks.ts";
-import { type Conversion, type Finding, verdictOf } from "./conversion.ts";
+import { type Conversion, type Finding, type Repair, verdictOf } from "./conversion.ts";
 import { Guestfish, GuestfishError } from "./guestfish/guestfish.ts";
 import { inspectGuest } from "./inspect/inspect.ts";
 import {
@@ -15,6 +15,7 @@ import type { LuksKey } from "./inspect/unlock.ts";
 import { readWindowsRelease } from "./inspect/windows-release.ts";
 import type { GuestHardware, Overlay } from "./machine.ts";
 import { requireTargets } from "./overlays/reach.ts";
+import { mendLuksNames } from "./repairs/luks-names.ts";
 import { repairGuest } from "./repairs/repairs.ts";
 import { requireGuestTools } from "./tools/presence.ts";
 import { refuseUnsupported } from "./unsupported.ts";
@@ -78,13 +79,14 @@ export async function convertGuest(
 async function convert(work: Work, windows: boolean): Promise<Omit<Conversion, "durationMs">> {
   const { overlays, hardware } = work;
   const known = windows ? await lookAtWindows(work) : { macs: [], findings: [] };
+  const prepared = work.luksKeys?.length ? await prepareLuks(work, work.luksKeys) : [];
   const outcome = await runV2v(overlays, hardware, { ...work, ...known });
   const said = [
     ...known.findings,
     ...outcome.messages.flatMap((message) => findingOf(message) ?? []),
   ];
   return outcome.exitCode === 0
-    ? finish(work, said)
+    ? finish(work, said, prepared)
     : refused(work, said, refusalOf(outcome.messages));
 }
 
@@ -120,15 +122,24 @@ async function lookAtWindows(work: Work): Promise<StaticPlan & Drivers> {
   return { ...addresses, ...drivers, findings };
 }
 
+async function prepareLuks(work: Work, keys: readonly LuksKey[]): Promise<Repair[]> {
+  await using guestfish = await Guestfish.open(work.overlays, work);
+  const repairs = await mendLuksNames(guestfish, keys);
+  await guestfish.close();
+  return repairs;
+}
+
 /** Repairs and checks, in one start of the appliance. */
 async function finish(
   work: Work,
   said: readonly Finding[],
+  prepared: readonly Repair[],
 ): Promise<Omit<Conversion, "durationMs">> {
   const { hardware, logger } = work;
   await using guestfish = await Guestfish.open(work.overlays, work);
   const inspected = await inspectGuest(guestfish, work.root, work.luksKeys);
-  const repairs = await repairGuest({ guestfish, inspected, hardware, logger });
+  const mended = await repairGuest({ guestfish, inspected, hardware, logger });
+  const repairs = [...prepared, ...mended];
   const checked = await checkGuest(guestfish, inspected, hardware);
   await guestfish.close();
   const findings = [...said, ...checked.findings];

@@ -17,7 +17,8 @@ export async function requireTargets(
   { env }: WorkFolder,
 ): Promise<void> {
   for (const { disk, path } of overlays) {
-    const args = ["info", "--backing-chain", path];
+    // What virt-v2v started may still have the overlay open.
+    const args = ["info", "--force-share", "--backing-chain", path];
     const result = await runProgram("qemu-img", args, { env, timeoutMs: openTimeoutMs });
     if (result.exitCode === 0) continue;
     throw new MigratekitError(

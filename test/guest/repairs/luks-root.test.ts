@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { withUuidsForNames } from "../../../src/guest/repairs/luks-names.ts";
 import { withOption } from "../../../src/guest/repairs/luks-root.ts";
 
 const uuid = "6d6b0000-0000-4000-8000-00000000000a";
@@ -15,4 +16,14 @@ test("the root's entry of crypttab is taken into the initrd by its option, and n
   for (const [line, mended] of Object.entries(cases)) {
     assert.equal(withOption(`${others}${line}\n`, [uuid]), `${others}${mended}\n`);
   }
+});
+
+test("what fstab names in LUKS becomes a UUID, and what is LVM's stays", () => {
+  const uuids = new Map([["/dev/mapper/root_crypt", "1234-ABCD"]]);
+  const rest =
+    "# /dev/mapper/root_crypt\n/dev/mapper/vg-home /home ext4\n/dev/mapper/root_crypt2 /x ext4\n";
+  assert.equal(
+    withUuidsForNames(`/dev/mapper/root_crypt / ext4 defaults 0 1\n${rest}`, uuids),
+    `UUID=1234-ABCD / ext4 defaults 0 1\n${rest}`,
+  );
 });
