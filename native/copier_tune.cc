@@ -68,6 +68,7 @@ Tuner::Connections Copier::connectionsOf(Side side, TimePoint now) {
   seen.ready = std::max(ready_[which].load(), 0);
   for (const auto& loop : loops_) seen.connecting += loop->connecting(side);
   const unsigned fair = std::min(kConnectionsMaximum, kConnectionsOfRun / shared_->pool.jobs());
+  seen.least = loops_.size();
   seen.most = std::max<unsigned>(loops_.size(), fair);
   seen.mayAsk = health_[which].nextExtra() <= now;
   return seen;
@@ -107,6 +108,7 @@ void Copier::use(const Plan& plan) {
   share_->limit(plan.bytes(UINT64_MAX) * (options_.mode == Mode::compare ? 2 : 1));
   setConnections(Side::source, plan.sources);
   setConnections(Side::target, plan.targets);
+  for (auto& loop : loops_) loop->spare(plan.spare);
   wakeLoops();
 }
 

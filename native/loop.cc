@@ -147,8 +147,8 @@ void Loop::maintain(TimePoint now) {
   }
 }
 
-// As many connections as wanted: new ones when the side may be tried. Surplus ones to the source retire,
-// because each is a login there; those to the target are parked until they are wanted again.
+// As many connections as wanted: new ones when the side may be tried. Surplus ones are parked, to the source
+// only those that it may spare: each is a login there, and the others retire.
 void Loop::maintainSide(Side side, TimePoint now) {
   Connections& list = connections(side);
   const unsigned wanted = wanted_[index(side)];
@@ -156,7 +156,7 @@ void Loop::maintainSide(Side side, TimePoint now) {
   for (auto& connection : list) {
     if (connection->retiring) continue;
     connection->parked = ++live > wanted;
-    if (side == Side::source && connection->parked && connection->state() == Connection::State::ready)
+    if (side == Side::source && live > wanted + spare_ && connection->state() == Connection::State::ready)
       connection->retiring = true;
   }
   for (auto& connection : list)

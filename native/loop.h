@@ -54,6 +54,8 @@ class Loop final : public Waker {
   void wake() override;
   // How many connections this loop should have, and how many it is making; from any thread.
   void want(Side side, unsigned count) { wanted_[index(side)] = count; }
+  // And how many to the source it should not close.
+  void spare(unsigned count) { spare_ = count; }
   unsigned connecting(Side side) const { return connecting_[index(side)]; }
 
  private:
@@ -126,6 +128,7 @@ class Loop final : public Waker {
   int wakeFd_ = -1;
   std::thread thread_;
   std::array<std::atomic<unsigned>, 2> wanted_{}, connecting_{};
+  std::atomic<unsigned> spare_{0};
   std::array<Connections, 2> connections_;
   // What sleep() polls: the wake-up first, then one for each of `polled_`.
   std::vector<pollfd> fds_;

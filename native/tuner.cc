@@ -28,12 +28,13 @@ constexpr double kFarOff = 0.3;
 // a login.
 constexpr Clock::duration kWaits[][2] = {{seconds{10}, minutes{10}}, {seconds{10}, minutes{10}},
                                          {seconds{10}, minutes{10}}, {seconds{15}, minutes{30}},
-                                         {seconds{30}, minutes{120}}, {seconds{20}, minutes{10}}};
+                                         {seconds{30}, minutes{120}}, {seconds{20}, minutes{10}},
+                                         {seconds{30}, minutes{30}}, {minutes{2}, minutes{120}}};
 constexpr unsigned kWaitAfterFailure = 2, kWaitAfterRefusal = 4;
 // Source connections that may be opened for nothing: at first, and one more each so often. Those to the
 // target stay open, so these are few in any case.
 constexpr unsigned kOpensAtFirst = 8;
-constexpr minutes kOneMoreOpenEach{45};
+constexpr minutes kOneMoreOpenEach{60};
 // For connections to be begun. One that is being made is awaited.
 constexpr milliseconds kPatience{3000};
 // The first answers say whether the source is far away: then what it grants each connection shows itself
@@ -59,13 +60,15 @@ double secondsOf(Clock::duration time) { return std::chrono::duration<double>(ti
 
 Tuner::Tuner(const Plan& start, const Free& free)
     : plan_(start), free_(free), before_(start), variance_(kSpreadFirst * kSpreadFirst) {
-  forgetFailures();
+  forgetFailures({});
   expectedSources_ = start.sources;
   expectedTargets_ = start.targets;
 }
 
-void Tuner::forgetFailures() {
-  for (size_t i = 0; i < kinds; i++) turns_[i] = {kWaits[i][0], TimePoint{}};
+// What is not missed shows only after a while.
+void Tuner::forgetFailures(TimePoint now) {
+  for (size_t i = 0; i < kinds; i++)
+    turns_[i] = {kWaits[i][0], i < lessDepth ? TimePoint{} : now + kWaits[i][0]};
   sourcesDouble_ = true;
 }
 
@@ -73,7 +76,7 @@ const Plan& Tuner::look(const Seen& seen) {
   if (startedAt_ == TimePoint{}) {
     startedAt_ = missingSince_ = seen.now;
     settledAt_ = seen.now + kQuickWindow;
-    turns_[giveBack].next = seen.now + turns_[giveBack].wait;
+    forgetFailures(seen.now);
     restart(seen);
   }
   writesHeld_ |= seen.writesHeld;
@@ -147,7 +150,7 @@ void Tuner::measured(double rate, const Seen& seen) {
     test_.push_back(rate);
     return judge(seen);
   }
-  if (changed(rate)) return;
+  if (changed(rate, seen.now)) return;
   if (base_.size() >= kBase) tryNext(seen);
 }
 
@@ -160,7 +163,7 @@ void Tuner::learnSpread(double rate) {
 }
 
 // Whether the flow is another one, whatever the reason: then all is open again.
-bool Tuner::changed(double rate) {
+bool Tuner::changed(double rate, TimePoint now) {
   const double usual = mean(base_);
   const double limit = std::max(kFarOff, 2 * spread());
   if (base_.size() < kBase || std::abs(rate / usual - 1) <= limit) {
@@ -176,18 +179,19 @@ bool Tuner::changed(double rate) {
   base_ = std::move(off_);
   off_.clear();
   level_ = 0;
-  forgetFailures();
+  forgetFailures(now);
   return false;
 }
 
 // As soon as the windows allow it.
 void Tuner::judge(const Seen& seen) {
-  const bool back = *trying_ == giveBack;
+  const bool back = *trying_ >= lessDepth;
   const double k = test_.size(), n = base_.size();
   const double gain = mean(test_) / (back ? level_ : mean(base_));
   const double error = 2 * spread() * std::sqrt(1 / k + 1 / n);
-  const double margin = back ? 1 - kMissed : kWorthwhile - 1;
-  const double enough = std::clamp(std::pow(2 * spread() / margin, 2), double(kTestLong), double(kRemembered));
+  // To give back is never urgent.
+  const double most = kRemembered;
+  const double enough = back ? most : std::clamp(std::pow(2 * spread() / (kWorthwhile - 1), 2), double(kTestLong), most);
   if (k < kTest) return;
   if (back) {
     if (gain + error < kMissed || (k >= enough && gain < kMissed)) drop(seen, kWaitAfterFailure);
@@ -201,12 +205,14 @@ void Tuner::judge(const Seen& seen) {
 void Tuner::keep(const Seen& seen) {
   const Means means = *trying_;
   trying_.reset();
-  turns_[means] = {kWaits[means][0], TimePoint{}};
+  const bool back = means >= lessDepth;
+  turns_[means] = {kWaits[means][0], back ? seen.now + kWaits[means][0] : TimePoint{}};
+  // What is closed was opened for nothing.
+  openedForNothing_ += std::exchange(plan_.spare, 0);
   openedByTry_ = 0;
   base_ = std::move(test_);
   test_.clear();
-  if (means != giveBack) level_ = 0;
-  turns_[giveBack].next = seen.now + turns_[giveBack].wait;
+  if (!back) level_ = 0;
   tryNext(seen);
 }
 
@@ -257,17 +263,35 @@ void Tuner::tryNext(const Seen& seen) {
     if (seen.now < turns_[means].next) continue;
     if (const auto plan = enlarged(means, seen)) return begin(means, *plan, seen);
   }
-  if (seen.now < turns_[giveBack].next || plan_.depth / 2 < kDepthLeast) return;
-  if (level_ == 0) level_ = mean(base_);
-  Plan less = plan_;
-  // Beyond the budget there is nothing to give back.
-  while (less.bytes(UINT64_MAX) > seen.budgetBytes && less.depth / 2 >= kDepthLeast) less.depth /= 2;
-  if (less.depth / 2 < kDepthLeast) return;
-  less.depth /= 2;
-  begin(giveBack, less, seen);
+  for (const Means means : {lessDepth, lessTargets, lessSources}) {
+    if (seen.now < turns_[means].next) continue;
+    const auto plan = reduced(means, seen);
+    if (!plan) continue;
+    if (level_ == 0) level_ = mean(base_);
+    return begin(means, *plan, seen);
+  }
 }
 
-std::optional<Plan> Tuner::enlarged(Means means, const Seen& seen) {
+// Source connections stay open until it is clear that they are not missed.
+std::optional<Plan> Tuner::reduced(Means means, const Seen& seen) const {
+  Plan less = plan_;
+  if (means == lessDepth) {
+    // What is beyond the budget holds nothing.
+    while (less.bytes(UINT64_MAX) / 2 >= seen.budgetBytes) less.depth /= 2;
+    less.depth /= 2;
+    if (less.depth < kDepthLeast) return std::nullopt;
+  } else if (means == lessTargets) {
+    less.targets -= std::max(plan_.targets / 4, 1u);
+    if (!free_.targets || less.targets < seen.targets.least) return std::nullopt;
+  } else {
+    less.spare = std::max(plan_.sources / 4, 1u);
+    less.sources -= less.spare;
+    if (!free_.sources || less.sources < seen.sources.least) return std::nullopt;
+  }
+  return less;
+}
+
+std::optional<Plan> Tuner::enlarged(Means means, const Seen& seen) const {
   Plan more = plan_;
   const bool room = plan_.bytes(UINT64_MAX) < seen.budgetBytes;
   auto beyond = [](unsigned count, unsigned most) { return std::max(count, std::min(2 * count, most)); };

@@ -19,6 +19,7 @@ struct Plan {
   unsigned depth = 16;  // requests of each source connection that have a buffer
   unsigned writes = 4;  // that each target connection has at once
   unsigned sources = 1, targets = 1;
+  unsigned spare = 0;  // further source connections that stay open and get no work
 
   // In buffers at once, on their way from the source or to the target.
   uint64_t bytes(uint64_t budgetBytes) const {
@@ -39,7 +40,7 @@ class Tuner {
   struct Connections {
     unsigned ready = 0;
     unsigned connecting = 0;
-    unsigned most = 1;  // that there may be
+    unsigned least = 1, most = 1;  // that there may be
     bool mayAsk = true;  // one more; not where the last one was refused a moment ago
   };
   // Sums are since the copy began; the flags concern the time since the last look.
@@ -61,8 +62,8 @@ class Tuner {
   const Plan& plan() const { return plan_; }
 
  private:
-  // In the order of what it costs.
-  enum Means { size, depth, writes, targets, sources, giveBack, kinds };
+  // In the order of what it costs; then what is given back.
+  enum Means { size, depth, writes, targets, sources, lessDepth, lessTargets, lessSources, kinds };
   struct Turn {
     Clock::duration wait{};
     TimePoint next{};
@@ -75,18 +76,19 @@ class Tuner {
   void startFarAway(const Seen& seen);
   bool allOpen(const Seen& seen);
   void measured(double rate, const Seen& seen);
-  bool changed(double rate);
+  bool changed(double rate, TimePoint now);
   void learnSpread(double rate);
   void judge(const Seen& seen);
   void tryNext(const Seen& seen);
   std::vector<Means> order() const;
-  std::optional<Plan> enlarged(Means means, const Seen& seen);
+  std::optional<Plan> enlarged(Means means, const Seen& seen) const;
+  std::optional<Plan> reduced(Means means, const Seen& seen) const;
   void begin(Means means, const Plan& plan, const Seen& seen);
   void keep(const Seen& seen);
   void drop(const Seen& seen, unsigned factor);
   void use(const Plan& plan, const Seen& seen);
   void restart(const Seen& seen);
-  void forgetFailures();
+  void forgetFailures(TimePoint now);
   unsigned opensLeft(TimePoint now) const;
   double spread() const;
 

@@ -112,7 +112,7 @@ void Play::connections(double now, const Plan& plan) {
         health_.extraRefused(at);
       }
     }
-    if (isSource) side.open = std::min(side.open, wanted);  // target connections are parked
+    if (isSource) side.open = std::min(side.open, wanted + plan.spare);  // target connections are parked
     const unsigned there = side.open + side.opening.size();
     if (there >= wanted) continue;
     const unsigned more = isSource ? health_.takeExtras(wanted - there, at) : wanted - there;
@@ -174,8 +174,8 @@ void Play::run() {
     seen.heldWaited = heldWaited;
     seen.quickestReadUs = here.latency * 1e6;
     seen.budgetBytes = budget_;
-    seen.sources = {sources_.open, unsigned(sources_.opening.size()), kMost, health_.nextExtra() <= seen.now};
-    seen.targets = {targets_.open, unsigned(targets_.opening.size()), kMost, true};
+    seen.sources = {sources_.open, unsigned(sources_.opening.size()), start.sources, kMost, health_.nextExtra() <= seen.now};
+    seen.targets = {targets_.open, unsigned(targets_.opening.size()), start.targets, kMost, true};
     seen.disturbed = flow.rate >= world.limit;
     seen.writesHeld = flow.writesHeld;
     tuner.look(seen);

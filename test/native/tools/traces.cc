@@ -164,6 +164,15 @@ const std::map<std::string, std::function<void()>> traces = {
        copy.play(200);
        check(copy.plan().depth == 8, "depth", copy.plan().depth);
      }},
+    {"connections that are not missed are closed, after a trial in which they stay open", [] {
+       Copy copy([](const Plan& plan) { return 100 * std::min(plan.sources, 3u); }, {kMiB, 8, 4, 6, 4});
+       copy.play(1500);
+       check(copy.plan().sources == 3, "source connections", copy.plan().sources);
+       check(copy.plan().targets == 1, "target connections", copy.plan().targets);
+       const auto [at, trial] = *std::find_if(copy.changes.begin(), copy.changes.end(), [](const auto& change) { return change.second.sources < 6; });
+       check(trial.sources + trial.spare == 6, "open while it is tried", trial.sources + trial.spare);
+       check(copy.plan().spare == 0, "spare", copy.plan().spare);
+     }},
     {"time in which something else held the flow up teaches nothing", [] {
        Copy copy([](const Plan& plan) { return 100 * plan.sources; });
        copy.seen.disturbed = true;
