@@ -2,7 +2,15 @@
 
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
@@ -51,6 +59,7 @@ test("the tunnel's page: its certificate, both ends and the server, and what is 
   const commands = blocks(page, "sh");
   await run(commands.get("server")!);
   const files = blocks(page, "ini");
+  files.delete("nbds"); // of the way without a tunnel, below
   assert.deepEqual(
     [...files.keys()],
     [
@@ -78,6 +87,58 @@ test("the tunnel's page: its certificate, both ends and the server, and what is 
     );
   } finally {
     for (const child of [...ends, server]) child.kill("SIGKILL");
+  }
+});
+
+test("the tunnel's page: TLS of both servers without a tunnel, for those who have a certificate alone", async () => {
+  const page = pageOf("tunnel.md");
+  const place = join(dir, "nbds");
+  mkdirSync(place);
+  const volume = join(place, "web01-system");
+  writeFileSync(volume, Buffer.alloc(1 << 20));
+  const ports = { 10809: await findFreePort(), 10810: await findFreePort() };
+  const here = (text: string) =>
+    text
+      .replaceAll("nbd.example.com", "localhost")
+      .replaceAll(/\b(10809|10810)\b/g, (port) => String(ports[port as "10809" | "10810"]))
+      .replaceAll("/etc/nbd-tls", join(place, "tls"))
+      .replaceAll("/etc/migratekit/tls", join(place, "appliance"))
+      .replaceAll("/dev/cloudstack/web01-system", volume);
+  const run = (script: string) => promisify(execFile)("bash", ["-ec", here(script)]);
+  const commands = blocks(page, "sh");
+  await run(commands.get("certificates")!);
+  const stranger = join(place, "stranger");
+  for (const [folder, names] of [
+    [join(place, "appliance"), ["ca-cert.pem", "client-cert.pem", "client-key.pem"]],
+    [stranger, ["ca-cert.pem"]],
+  ] as const) {
+    mkdirSync(folder);
+    for (const name of names) copyFileSync(join(place, "tls", name), join(folder, name));
+  }
+  const config = join(place, "config");
+  writeFileSync(config, here(blocks(page, "ini").get("nbds")!));
+  const [program = "", ...args] = here(commands.get("qemu")!).replaceAll("\\\n", "").split(/\s+/);
+  const servers = [
+    execFile("nbd-server", ["-d", "-C", config, "-p", join(place, "pid")]),
+    execFile(program, args.filter(Boolean)),
+  ];
+  try {
+    const ask = commands.get("nbds")!;
+    for (const question of [ask, ask.replace("10809", "10810")]) {
+      await until("the volume is reached", async () =>
+        run(question).then(
+          ({ stdout }) => stdout.trim() === String(1 << 20),
+          () => false,
+        ),
+      );
+      await assert.rejects(run(question.replace("/etc/migratekit/tls", stranger)), /nbdinfo/);
+      await assert.rejects(
+        run(question.replace(/nbds:|\?[^"]*/g, (part) => (part === "nbds:" ? "nbd:" : ""))),
+        /nbdinfo/,
+      );
+    }
+  } finally {
+    for (const child of servers) child.kill("SIGKILL");
   }
 });
 
