@@ -3,6 +3,7 @@ import { exitCodes } from "../errors.ts";
 import type { ConversionSummary } from "../migration/convert/convert.ts";
 import { type CutoverSummary, runCutover } from "../migration/cutover/cutover.ts";
 import type { PowerAtEnd } from "../migration/cutover/source-power.ts";
+import { endOverdueRehearsal } from "../migration/rehearse/overdue.ts";
 import { confirm } from "../report/ask.ts";
 import type { CommandContext } from "../report/context.ts";
 import { appliedText, conversionText } from "../report/conversion/conversion.ts";
@@ -16,6 +17,7 @@ export async function run(context: CommandContext): Promise<number> {
   const { config, logger, signal } = context;
   requireSettings(config, "vmware-endpoint", "vmware-username", "vmware-password", "vmware-path");
   checkReportFile(config);
+  await endOverdueRehearsal(context);
   if (!config.yes) {
     const last = config.forcePowerOff ? "shut down, if need be by force," : "shut down";
     await confirm(

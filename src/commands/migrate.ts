@@ -5,6 +5,7 @@ import { nextSteps } from "../migration/account/next-step.ts";
 import { runCycle } from "../migration/cycle/cycle.ts";
 import { exitCodeOf, runList } from "../migration/list/list.ts";
 import { readVmList } from "../migration/list/read-list.ts";
+import { endOverdueRehearsal } from "../migration/rehearse/overdue.ts";
 import type { CommandContext } from "../report/context.ts";
 import { tellEnding } from "../report/ending/ending.ts";
 import { markTold, printJson } from "../report/json/json.ts";
@@ -16,6 +17,7 @@ import { reported } from "../report/report.ts";
 export async function run(context: CommandContext): Promise<number> {
   const { config, logger, signal } = context;
   if (config.vms !== undefined) return await migrateList(context, config.vms);
+  await endOverdueRehearsal(context);
   await reported(
     context,
     (reporter) => runCycle({ config, logger, signal, reporter }),

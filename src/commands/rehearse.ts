@@ -1,5 +1,7 @@
 import { exitCodes } from "../errors.ts";
 import type { RehearsalSummary } from "../migration/rehearse/document.ts";
+import { rehearseInCloudStack } from "../migration/rehearse/in-cloudstack.ts";
+import { endOverdueRehearsal, runRehearsalEnd } from "../migration/rehearse/overdue.ts";
 import { runRehearsal } from "../migration/rehearse/rehearse.ts";
 import type { CommandContext } from "../report/context.ts";
 import { rehearsalText } from "../report/conversion/rehearsal.ts";
@@ -10,12 +12,17 @@ import { reported, withoutSync } from "../report/report.ts";
 export async function run(context: CommandContext): Promise<number> {
   const { logger, signal } = context;
   const config = withoutSync(context.config);
+  if (config.end) return await end({ ...context, config });
+  if (!config.cloudstack) await endOverdueRehearsal({ config, logger, signal });
   let found: RehearsalSummary | undefined;
   try {
     await reported({ ...context, config }, (reporter) =>
-      runRehearsal({ config, logger, signal, reporter }, (summary) => {
-        found = summary;
-      }),
+      (config.cloudstack ? rehearseInCloudStack : runRehearsal)(
+        { config, logger, signal, reporter },
+        (summary) => {
+          found = summary;
+        },
+      ),
     );
     if (config.json) printJson({ status: "completed", exit_code: exitCodes.success, ...found });
     else process.stdout.write(rehearsalText(found!));
@@ -25,4 +32,20 @@ export async function run(context: CommandContext): Promise<number> {
     else if (found) process.stdout.write(rehearsalText(found));
     throw error;
   }
+}
+
+/** `--end`: what a rehearsal left in CloudStack is removed. */
+async function end(context: CommandContext): Promise<number> {
+  const { config } = context;
+  const removed = await runRehearsalEnd(context);
+  const status = { status: "completed", exit_code: exitCodes.success };
+  if (config.json) printJson({ ...status, ...(removed !== undefined && { removed }) });
+  else {
+    process.stdout.write(
+      removed === undefined
+        ? "there is no rehearsal in CloudStack\n"
+        : `${removed} is removed from CloudStack, with its volumes\n`,
+    );
+  }
+  return exitCodes.success;
 }

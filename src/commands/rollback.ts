@@ -1,4 +1,5 @@
 import { exitCodes } from "../errors.ts";
+import { endOverdueRehearsal } from "../migration/rehearse/overdue.ts";
 import { type RollbackSummary, runRollback } from "../migration/rollback/rollback.ts";
 import type { CommandContext } from "../report/context.ts";
 import { printJson } from "../report/json/json.ts";
@@ -9,6 +10,7 @@ import { formatBytes } from "../text.ts";
 export async function run(context: CommandContext): Promise<number> {
   const { logger, signal } = context;
   const config = withoutSync(context.config);
+  await endOverdueRehearsal({ config, logger, signal });
   const summary = await reported({ ...context, config }, (reporter) =>
     runRollback({ config, logger, signal, reporter }),
   );

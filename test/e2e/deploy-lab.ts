@@ -2,16 +2,21 @@
 
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
+import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
+import type { RehearsalSummary } from "../../src/migration/rehearse/document.ts";
 import { State } from "../../src/state/state.ts";
 import {
   type CloudStackLab,
   type CloudStackOptions,
+  seedNames,
   startCloudStack,
 } from "../lab/cloudstack/cloudstack.ts";
+import type { Catalogue } from "../lab/cloudstack/world/seed.ts";
 import { compareFiles } from "../lab/compare.ts";
+import { type Exporter, startExporter } from "../lab/exporter.ts";
 import { type CliResult, type CliRun, startCli } from "../lab/run-cli.ts";
 import { type Lab, startLab } from "../lab/start-lab.ts";
 import type { LabVm } from "../lab/vcenter/lab-vm.ts";
@@ -19,7 +24,6 @@ import type { VmSpec } from "../lab/vcenter/vm-spec.ts";
 import { RawClient } from "../lab-tests/cloudstack-client.ts";
 import type { CutoverOutcome } from "../migration/cutover/fixtures/cutover.ts";
 import { nfcPort } from "./cli-commands.ts";
-import { ExportedVolumes } from "./exported-volumes.ts";
 
 const fixture = join(import.meta.dirname, "../migration/cutover/fixtures/cutover.ts");
 const node = join(import.meta.dirname, "../../.ci/node");
@@ -53,17 +57,23 @@ export function machineOf(name: string): VmSpec {
   };
 }
 
+/** CloudStack takes one card of a machine on each network. */
+function addIsolatedNetwork({ networks }: Catalogue): void {
+  const isolated = networks.find(({ name }) => name === seedNames.isolatedNetwork)!;
+  networks.push({ ...isolated, id: randomUUID(), name: "isolated 2" });
+}
+
 export class DeployLab implements AsyncDisposable {
   readonly lab: Lab;
   readonly cloud: CloudStackLab;
   readonly client: RawClient;
   readonly vm: LabVm;
   readonly volumes: ReadonlyMap<number, string>;
-  readonly exports: ExportedVolumes;
+  readonly exporter: Exporter;
   readonly #owned: AsyncDisposableStack;
 
   private constructor(
-    parts: Pick<DeployLab, "lab" | "cloud" | "client" | "vm" | "volumes" | "exports">,
+    parts: Pick<DeployLab, "lab" | "cloud" | "client" | "vm" | "volumes" | "exporter">,
     owned: AsyncDisposableStack,
   ) {
     this.lab = parts.lab;
@@ -71,7 +81,7 @@ export class DeployLab implements AsyncDisposable {
     this.client = parts.client;
     this.vm = parts.vm;
     this.volumes = parts.volumes;
-    this.exports = parts.exports;
+    this.exporter = parts.exporter;
     this.#owned = owned;
   }
 
@@ -87,7 +97,9 @@ export class DeployLab implements AsyncDisposable {
         ...(options.parentDir && { parentDir: options.parentDir }),
       }),
     );
-    const cloud = stack.use(await startCloudStack({ boots: false, ...options }));
+    const cloud = stack.use(
+      await startCloudStack({ boots: false, change: addIsolatedNetwork, ...options }),
+    );
     const client = new RawClient(cloud);
     const vm = lab.vm(spec.name);
     const volumes = new Map<number, string>();
@@ -97,11 +109,12 @@ export class DeployLab implements AsyncDisposable {
       await client.job("attachVolume", { id, virtualmachineid: cloud.appliance.id });
       volumes.set(record.key, id);
     }
-    const exports = stack.use(await ExportedVolumes.of(cloud, [...volumes.values()]));
+    const stateDir = join(lab.dir, "exporter");
+    const exporter = stack.use(await startExporter(cloud, { stateDir }));
     const macs = (spec.hardware?.nics ?? []).map(({ mac }) => mac);
     const source = { name: vm.name, macs };
     cloud.watchSources(() => (vm.record.powerState === "poweredOn" ? [source] : []));
-    return new DeployLab({ lab, cloud, client, vm, volumes, exports }, stack.move());
+    return new DeployLab({ lab, cloud, client, vm, volumes, exporter }, stack.move());
   }
 
   get env(): Record<string, string> {
@@ -117,12 +130,14 @@ export class DeployLab implements AsyncDisposable {
 
   /** The flags of `migrate` and `cutover`, on the volumes. */
   args(...extra: string[]): string[] {
-    const [, ...given] = this.lab.migrateArgs(this.vm, { explicitTargets: true });
-    const at = given.indexOf("--nbd-targets");
-    given[at + 1] = [...this.volumes]
-      .map(([key, id]) => `${key}:${this.exports.uriOf(id)}`)
-      .join(",");
-    return [...given, ...extra];
+    const [, ...given] = this.lab.migrateArgs(this.vm);
+    const own = ["--nbd-targets", "--nbd-port", "--nbd-export-name"];
+    const others = given.filter(
+      (arg, at) => !own.includes(arg) && !own.includes(given[at - 1] ?? ""),
+    );
+    const volumes = [...this.volumes].map(([key, id]) => `${key}:${id}`).join(",");
+    const port = String(this.exporter.port);
+    return [...others, "--nbd-port", port, "--cloudstack-volumes", volumes, ...extra];
   }
 
   migrate(...extra: string[]): Promise<CliResult> {
@@ -142,8 +157,12 @@ export class DeployLab implements AsyncDisposable {
       "--deploy",
       ...defaults.filter((flag, at) => !given(flag, at)),
     ];
-    const args = [fixture, "boots", "cutover", ...this.args(...order, ...extra)];
-    const child = spawn(node, args, { env: { ...process.env, ...this.env } });
+    return this.#startFixture("cutover", ...this.args(...order, ...extra));
+  }
+
+  #startFixture(...args: string[]): StartedCutover {
+    const env = { ...process.env, ...this.env };
+    const child = spawn(node, [fixture, "boots", ...args], { env });
     const killWithUs = () => child.kill("SIGKILL");
     process.on("exit", killWithUs);
     const result = Promise.all([text(child.stdout), text(child.stderr), once(child, "close")]).then(
@@ -154,6 +173,26 @@ export class DeployLab implements AsyncDisposable {
       },
     );
     return { child, result };
+  }
+
+  /** `rehearse --cloudstack`, in the same way; `end`: as the program has it. */
+  async rehearse(...extra: string[]) {
+    const order = [
+      ...["--cloudstack-offering", "Custom Instance", "--cloudstack-template", "seed"],
+      ...["--network", "VM Network=isolated", "--network", "Backup=isolated 2"],
+    ];
+    const args = [...this.#known(), "--cloudstack", ...order, ...extra];
+    const { result, ...run } = await this.#startFixture("rehearse", ...args).result;
+    return { ...run, result: result as object as RehearsalSummary | undefined };
+  }
+
+  endRehearsal(): Promise<CliResult> {
+    const args = ["rehearse", ...this.#known(), "--cloudstack", "--end", "--json"];
+    return startCli({ args, env: this.env }).result;
+  }
+
+  #known(): string[] {
+    return ["--vmware-path", this.vm.path, "--state-dir", this.lab.stateDir];
   }
 
   cutover(...extra: string[]): Promise<Cutover> {
@@ -171,9 +210,8 @@ export class DeployLab implements AsyncDisposable {
     const source = ["--vmware-endpoint", "--vmware-username", "--vmware-password-file"];
     const vddk = ["--vmware-thumbprint", "--vddk-plugin", "--vddk-libdir"];
     const more = connected ? [...source, ...vddk].flatMap(given) : [];
-    const known = ["--vmware-path", this.vm.path, "--state-dir", this.lab.stateDir];
     return startCli({
-      args: ["rollback", ...known, "--target-drop-time", "0s", "--json", ...more, ...extra],
+      args: ["rollback", ...this.#known(), "--target-drop-time", "0s", "--json", ...more, ...extra],
       env: this.env,
     });
   }

@@ -9,10 +9,13 @@ import type { NbdEndpoint } from "../../nbd/copy-engine/copy-engine.ts";
 import { stopProcess } from "../../stop-process.ts";
 import { oneLine } from "../../text.ts";
 
-/** `overlay`: the top layer of a qcow2 file alone, what it leaves out being zero, read-only. */
+/**
+ * `overlay`: the top layer of a qcow2 file alone, what it leaves out being zero, read-only. `layers`: with all
+ * that is under it.
+ */
 export interface ServedFile {
   readonly path: string;
-  readonly as: "raw" | "overlay";
+  readonly as: "raw" | "overlay" | "layers";
   readonly writable: boolean;
 }
 
@@ -71,7 +74,7 @@ export async function serveFile(
 
 function serverArguments({ path, as, writable }: ServedFile, socket: string): string[] {
   const common = ["-t", "-e", String(connectionsMax), "-k", socket];
-  const image = as === "raw" ? ["-f", "raw", path] : [topLayer(path)];
+  const image = as === "overlay" ? [topLayer(path)] : ["-f", as === "raw" ? "raw" : "qcow2", path];
   const access = writable ? ["--cache=writeback", "--discard=unmap"] : ["-r"];
   return [...common, ...access, ...image];
 }

@@ -1,9 +1,7 @@
 /** The way back from CloudStack: the machine off and gone, its volumes at the appliance, the old bytes on them. */
 import { makeWorkFolder } from "../../guest/guest.ts";
-import { probeExport } from "../../nbd/copy-engine/copy-engine.ts";
 import { prepareTargetTls } from "../../nbd/target/tls.ts";
 import { uriOfIdentity } from "../../nbd/target/uri.ts";
-import { retry } from "../../retry.ts";
 import type { StoredDeployment } from "../../state/machine/deployments.ts";
 import { withUndo } from "../../undo.ts";
 import { type ReachedDisk, type Restored, restoreTargets } from "../apply/restore.ts";
@@ -11,6 +9,7 @@ import { openCloudStack } from "../cloud.ts";
 import { openEngine } from "../engine.ts";
 import { tlsOptionsOf } from "../known/synced.ts";
 import type { HeldVm } from "../vm/held-vm.ts";
+import { awaitExport } from "./clones.ts";
 import { travel } from "./travel.ts";
 
 export type ReturningVm = Pick<
@@ -22,9 +21,6 @@ export interface BroughtBack extends Restored {
   /** The machine may have run: what it wrote is on the volumes still. */
   readonly hasRun: boolean;
 }
-
-/** How long an export may take to appear after its volume was attached. */
-const exportLimitMs = 180_000;
 
 /**
  * Begins the way back, or goes on with it. The deployment stays in the state: whoever calls knows when the
@@ -64,13 +60,5 @@ async function awaitExports(vm: ReturningVm, { volumes }: StoredDeployment): Pro
     return target === undefined ? [] : [uriOfIdentity(target, withTls)];
   });
   await using tls = await prepareTargetTls(options, uris);
-  for (const uri of uris) {
-    const probe = () => probeExport({ uri, ...tls.endpointFields }, { signal });
-    await retry(probe, {
-      ...{ limitMs: exportLimitMs, firstPauseMs: 200, pauseMsMax: 2_000, signal },
-      onWait: ({ attempt }) => {
-        if (attempt === 4) logger.info(`waiting for the export of ${uri}`);
-      },
-    });
-  }
+  for (const uri of uris) await awaitExport({ uri, ...tls.endpointFields }, { logger, signal });
 }

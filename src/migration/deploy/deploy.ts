@@ -12,8 +12,12 @@ import type { ConvertedMachine } from "./order.ts";
 import type { PlannedDeployment } from "./plan.ts";
 import { travel } from "./travel.ts";
 
+export { awaitAlive } from "./alive.ts";
 export { bringBack } from "./bring-back.ts";
+export { fillClone, provideClone } from "./clones.ts";
+export { planOrder } from "./order.ts";
 export { type PlannedDeployment, planDeployment, requireFreeName } from "./plan.ts";
+export { type Traveller, travel } from "./travel.ts";
 
 /** As `--json` has it. Names and units are an interface. */
 export interface DeploymentDocument {

@@ -42,9 +42,12 @@ export interface Route {
   readonly goal: "deploy" | "undo";
   readonly applianceId: string;
   readonly volumeIds: readonly string[];
+  /** The volumes are clones: on the way back they are deleted. */
+  readonly clones?: boolean;
 }
 
 export function nextStep(route: Route, seen: Seen): Step | Obstacle {
+  if (route.clones && route.goal === "undo") return discard(route, seen);
   const lost = route.volumeIds.findIndex((_, at) => seen.volumes[at] === undefined);
   if (lost >= 0) return { obstacle: `the volume ${route.volumeIds[lost]} is gone` };
   const own = [route.applianceId, seen.instance?.id];
@@ -133,4 +136,29 @@ function back(
   const away = volumes.find(({ instanceId }) => instanceId === undefined);
   if (away) return { do: "attach", volumeId: away.id, to: applianceId };
   return { do: "nothing" };
+}
+
+/** The same for clones: wherever one is, it is taken off and deleted; one that is gone is gone. */
+function discard({ applianceId }: Route, seen: Seen): Step | Obstacle {
+  const { instance, ownRootId } = seen;
+  const clones = seen.volumes.filter((volume) => volume !== undefined);
+  if (instance !== undefined && !goneStates.includes(instance.state)) {
+    const { id, state } = instance;
+    if (state !== "Stopped" && state !== "Error") return { do: "stop", instanceId: id };
+    const held = clones.findLast(({ instanceId }) => instanceId === id);
+    if (held) return { do: "detach", volumeId: held.id, from: id };
+    return { do: "destroy", instanceId: id };
+  }
+  if (ownRootId !== undefined) return { do: "delete", volumeId: ownRootId };
+  // What a machine was destroyed with goes with it.
+  const next = clones.find(
+    ({ instanceId }) => instanceId === undefined || instanceId !== instance?.id,
+  );
+  if (next === undefined) return { do: "nothing" };
+  const { id, instanceId, instanceName } = next;
+  if (instanceId === undefined) return { do: "delete", volumeId: id };
+  if (instanceId === applianceId) return { do: "detach", volumeId: id, from: applianceId };
+  return {
+    obstacle: `the volume ${id} is attached to ${instanceName ?? "an instance"} (${instanceId})`,
+  };
 }

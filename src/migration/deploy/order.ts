@@ -24,6 +24,7 @@ export type OrderSettings = Pick<
 /** Everything but what only the conversion tells. */
 export interface PlannedOrder {
   readonly name: string;
+  readonly networks: readonly FoundMapping["network"][];
   readonly complete: (machine: ConvertedMachine) => NewInstance;
 }
 
@@ -71,7 +72,7 @@ export async function planOrder(
     details: { ...sizeDetails(offering, hardware), ...machineDetails(machine, version) },
     tags: { migratekit_vm: identity.instanceUuid },
   });
-  return { name, complete };
+  return { name, networks: mappings.map(({ network }) => network), complete };
 }
 
 async function rootForIso(cloud: CloudStack, config: Config) {

@@ -54,12 +54,18 @@ export async function planDeployment(
 }
 
 /** From here on an instance of this name is ours. @throws MigratekitError `cloudstack-conflict` */
-export async function requireFreeName({ cloud, order }: PlannedDeployment): Promise<void> {
-  const taken = await cloud.findInstance(order.name);
+export async function requireFreeName({
+  cloud,
+  order: { name },
+}: {
+  readonly cloud: CloudStack;
+  readonly order: { readonly name: string };
+}): Promise<void> {
+  const taken = await cloud.findInstance(name);
   if (taken === undefined) return;
   throw new MigratekitError(
     "cloudstack-conflict",
-    `there is an instance ${order.name} (${taken.id}) already, in state ${taken.state}`,
+    `there is an instance ${name} (${taken.id}) already, in state ${taken.state}`,
     { remedy: "Give another name with --cloudstack-name, or expunge that one." },
   );
 }

@@ -37,7 +37,8 @@ export async function travel(traveller: Traveller): Promise<Seen> {
     const stored = readStored(traveller);
     const seen = await look(traveller, stored);
     const volumeIds = stored.volumes.map(({ id }) => id);
-    const step = nextStep({ ...stored, volumeIds }, seen);
+    const clones = traveller.purpose === "rehearsal";
+    const step = nextStep({ ...stored, volumeIds, clones }, seen);
     if ("obstacle" in step) {
       throw new MigratekitError("cloudstack-conflict", step.obstacle, {
         remedy: "Put it right in CloudStack; then give the same command again, or go back.",
@@ -109,7 +110,9 @@ async function take(traveller: Traveller, stored: StoredDeployment, step: Step):
       await cloud.detachVolume(step.volumeId, step.from);
       return;
     case "delete":
-      if (volumes.some(({ id }) => id === step.volumeId)) throw new Error("one of ours");
+      if (purpose === "cutover" && volumes.some(({ id }) => id === step.volumeId)) {
+        throw new Error(`${step.volumeId} is a volume of ${identity.vmPath}`);
+      }
       await cloud.deleteVolume(step.volumeId);
       return;
     case "start":
@@ -159,7 +162,9 @@ function textOf(step: Step, { instanceName, applianceId, volumes }: StoredDeploy
     case "detach-own-root":
       return `detaching the root disk that ${instanceName} was made with`;
     case "delete":
-      return `deleting the root disk that ${instanceName} was made with`;
+      return volumes.some(({ id }) => id === step.volumeId)
+        ? `deleting ${disk(step.volumeId)}`
+        : `deleting the root disk that ${instanceName} was made with`;
     case "start":
       return `starting ${instanceName} in CloudStack`;
     case "stop":

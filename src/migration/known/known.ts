@@ -53,7 +53,8 @@ type Named = Pick<
   "command" | "stateDir" | "disk" | "vmwarePath" | "vmwareEndpoint"
 >;
 
-function findKnown(config: CycleContext["config"]): VmIdentity {
+/** The VM that the settings name. @throws MigratekitError `usage`, `state-unusable` */
+export function findKnown(config: CycleContext["config"]): VmIdentity {
   if (config.disk !== undefined) return identityOf(config.disk, config);
   requireSettings(config, "vmware-path");
   using state = State.openExisting(config.stateDir);

@@ -13,6 +13,7 @@ import type { GuestHardware } from "../../guest-hardware.ts";
 import type { UndoStack } from "../../undo.ts";
 import { convertedError } from "../apply/settle.ts";
 import type { CycleContext } from "../vm/held-vm.ts";
+import { deployedError } from "../vm/latch.ts";
 import { type Run as RunOfVm, withRun } from "../vm/run.ts";
 import { hardwareOf } from "./hardware.ts";
 import { type KnownVm, withKnownVm } from "./known.ts";
@@ -45,7 +46,7 @@ export async function withConvertedGuest<T>(
 /**
  * Refuses what must not be converted, and makes a run in which the guest is converted before `work`. The
  * overlays live until that ends.
- * @throws MigratekitError `converted`, `not-in-sync`, `target-…`, `guest-…`, `conversion-…`; whatever `work` throws
+ * @throws MigratekitError `converted`, `deployed`, `not-in-sync`, `target-…`, `guest-…`, `conversion-…`; whatever `work` throws
  */
 export async function withHeldGuestConverted<T>(
   held: KnownVm,
@@ -53,6 +54,8 @@ export async function withHeldGuestConverted<T>(
   convert: typeof convertGuest = convertGuest,
 ): Promise<T> {
   if (held.conversion !== undefined) throw convertedError(held.identity, held.conversion);
+  const deployment = held.state.deployments.read(held.identity, "cutover");
+  if (deployment !== undefined) throw deployedError(held.identity, deployment);
   const hardware = hardwareOf(held);
   await checkKeyFiles(held.config);
   await lookAtGiven(held);

@@ -17,8 +17,22 @@ export interface RehearsalSummary {
   readonly conversion: ReturnType<typeof conversionDocument>;
   /** Absent without `--boot`. */
   readonly boot?: ReturnType<typeof bootDocument>;
+  /** With `--cloudstack`: the machine that it was started as. */
+  readonly instance?: RehearsedInstance;
   readonly forecast: Forecast;
   readonly duration_ms: number;
+}
+
+/** Names are an interface. */
+export interface RehearsedInstance {
+  readonly name: string;
+  readonly id: string;
+  readonly state: string;
+  /** What showed that it lives; null: nothing did. */
+  readonly alive: string | null;
+  readonly nics: readonly { readonly mac: string; readonly address?: string }[];
+  /** ISO 8601: when it is to be removed; absent: with `--end`. */
+  readonly until?: string;
 }
 
 /** A boot as `--json` has it. Names and units are an interface. */

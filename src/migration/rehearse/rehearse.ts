@@ -3,13 +3,13 @@
  * are thrown away. The VM's lock keeps syncs away meanwhile; its targets are only read.
  */
 import { resolve } from "node:path";
-import { MigratekitError } from "../../errors.ts";
 import { bootGuest } from "../../guest/guest.ts";
 import { conversionDocument } from "../known/document.ts";
 import { type ConvertedOverlays, withConvertedGuest } from "../known/on-overlays.ts";
 import type { CycleContext } from "../vm/held-vm.ts";
 import { bootDocument, type RehearsalSummary } from "./document.ts";
 import { forecastDowntime } from "./forecast.ts";
+import { refuse } from "./refusal.ts";
 import { outcomeOf } from "./verdict.ts";
 
 type Context = Omit<CycleContext, "shared">;
@@ -52,18 +52,4 @@ async function boot(context: Context, { overlays, conversion, work, hardware }: 
     ...{ work, machine: hardware, logger, signal, timeoutMs: config.bootTimeout },
     ...(config.screenshot === undefined ? {} : { screenshot: resolve(config.screenshot) }),
   });
-}
-
-/** @throws MigratekitError `guest-will-not-boot` */
-function refuse({ verdict, reason }: RehearsalSummary): void {
-  if (verdict === "boots" || verdict === "converts") return;
-  const remedy =
-    "See to what the report says in the source, sync, and rehearse again; the targets were only read.";
-  throw new MigratekitError(
-    "guest-will-not-boot",
-    verdict === "unclear"
-      ? `it cannot be told whether the converted guest boots: ${reason}`
-      : `the converted guest would not boot: ${reason}`,
-    { remedy },
-  );
 }

@@ -11,8 +11,12 @@ const verdicts = {
 
 /** What the checks found, what was seen of the start, and the forecast; ends with a line break. */
 export function rehearsalText(summary: RehearsalSummary): string {
-  const { boot } = summary;
-  const rows = [...(boot ? bootRows(boot) : []), ["downtime", downtimeText(summary)]];
+  const { boot, instance } = summary;
+  const rows = [
+    ...(boot ? bootRows(boot) : []),
+    ...(instance ? instanceRows(instance) : []),
+    ["downtime", downtimeText(summary)],
+  ];
   const lines = rows.map(([name = "", text]) => `  ${name.padEnd(11)} ${text}`);
   return `${conversionText(summary)}${lines.join("\n")}\n`;
 }
@@ -28,6 +32,16 @@ function bootRows(boot: NonNullable<RehearsalSummary["boot"]>): string[][] {
     ["", `${took}, ${how}`],
     ...(boot.verdict === "boots" ? [] : boot.console_tail.map((line) => ["console", line])),
     ...(boot.screenshot === null ? [] : [["picture", boot.screenshot]]),
+  ];
+}
+
+function instanceRows(instance: NonNullable<RehearsalSummary["instance"]>): string[][] {
+  const { name, state, alive, nics, until } = instance;
+  const addresses = nics.flatMap(({ address }) => address ?? []).join(", ");
+  const end = until === undefined ? "until 'rehearse --cloudstack --end'" : `until ${until}`;
+  return [
+    ["in cloud", `${name}: ${alive ?? "not seen alive"}`],
+    ["", `${state}${addresses === "" ? "" : ` at ${addresses}`}; it stays ${end}`],
   ];
 }
 

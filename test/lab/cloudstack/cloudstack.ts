@@ -94,7 +94,7 @@ export interface CloudStackLab extends AsyncDisposable {
   setLimits(accountOrProject: string, limits: Partial<ResourceLimits>): void;
   /**
    * The source's machines that run just now. From now on it is a violation when one does while a machine
-   * runs here that has one of its MACs on another network than the isolated one.
+   * runs here that has one of its MACs on another network than an isolated one.
    */
   watchSources(running: () => readonly SourceMachine[]): void;
   /** Called when a call was carried out, before it is answered. */
@@ -195,14 +195,16 @@ function makeWorld(options: CloudStackOptions): World {
 
 /** A source that runs beside the machine that took its place. */
 function noteTwins(world: World, sources: readonly SourceMachine[]): void {
-  const isolated = world.catalogue.networks.find(({ name }) => name === seedNames.isolatedNetwork);
+  const isolated = world.catalogue.networks
+    .filter(({ type }) => type === "Isolated")
+    .map(({ id }) => id);
   const running = world.standing.filter(
     ({ isAppliance, state }) => !isAppliance && (state === "Running" || state === "Starting"),
   );
   for (const { name, nics } of running)
     for (const source of sources) {
       const twin = nics.some(
-        ({ mac, networkId }) => networkId !== isolated?.id && source.macs.includes(mac),
+        ({ mac, networkId }) => !isolated.includes(networkId) && source.macs.includes(mac),
       );
       const text = `${name} runs while its source ${source.name} runs`;
       if (twin && !world.violations.includes(text)) world.violations.push(text);

@@ -37,8 +37,8 @@ function seen(state: string, places: string, root: "in" | "out" | "gone"): Seen 
   };
 }
 
-function told(goal: Route["goal"], what: Seen): string {
-  const step = nextStep({ goal, applianceId: appliance, volumeIds: ids }, what);
+function told(goal: Route["goal"], what: Seen, clones = false): string {
+  const step = nextStep({ goal, applianceId: appliance, volumeIds: ids, clones }, what);
   if ("obstacle" in step) return `! ${step.obstacle}`;
   const { do: verb, ...more } = step;
   return [verb, ...Object.values(more)].join(" ");
@@ -115,6 +115,27 @@ for (const [goal, cases] of [
       assert.equal(told(goal, seen(state, places, root)), expected);
     });
   }
+}
+
+const discarded: Case[] = [
+  ["Running", "0 1 2", "gone", "stop machine"],
+  ["Stopped", "0 1 2", "gone", "detach more machine"],
+  ["Stopped", "- - -", "in", "destroy machine"],
+  ["Error", "a a a", "in", "destroy machine"],
+  ["", "- - -", "out", "delete own"],
+  ["", "- a a", "gone", "delete boot"],
+  ["", "x a a", "gone", "detach data appliance"],
+  ["", "x - a", "gone", "delete data"],
+  ["", "x x x", "gone", "nothing"],
+  ["Destroyed", "0 - x", "gone", "delete data"],
+  ["Destroyed", "0 x x", "gone", "nothing"],
+  ["", "s x x", "gone", "! the volume boot is attached to a stranger's (other)"],
+];
+
+for (const [state, places, root, expected] of discarded) {
+  test(`clones to be gone: machine ${state || "none"}, volumes ${places}, its own root ${root}: ${expected}`, () => {
+    assert.equal(told("undo", seen(state, places, root), true), expected);
+  });
 }
 
 /** What each step does to the world, if it works. */
