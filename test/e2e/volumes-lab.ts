@@ -34,12 +34,14 @@ export interface RunOptions {
 
 export async function startVolumesLab(
   vms: VmSpec[],
-  options: CloudStackOptions = {},
+  options: CloudStackOptions & { exportArgs?: (cloud: CloudStackLab) => string[] } = {},
 ): Promise<VolumesLab> {
   await using stack = new AsyncDisposableStack();
   const lab = stack.use(await startLab({ targets: "direct", vms }));
   const cloud = stack.use(await startCloudStack({ boots: false, ...options }));
-  const exporter = stack.use(await startExporter(cloud, { stateDir: join(lab.dir, "exporter") }));
+  const args = [...cloudStackArgs(cloud), ...(options.exportArgs?.(cloud) ?? [])];
+  const stateDir = join(lab.dir, "exporter");
+  const exporter = stack.use(await startExporter(cloud, { stateDir, args }));
   const volumeOf = (vm: LabVm, key: number) => {
     const name = `migratekit-${vm.record.instanceUuid.toLowerCase()}-disk-${key}`;
     const found = cloud.volumes().filter((volume) => volume.name === name);

@@ -4,8 +4,6 @@ import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
-import { mkdir, writeFile } from "node:fs/promises";
-import { join } from "node:path";
 import { test } from "node:test";
 import { promisify } from "node:util";
 import { pino } from "pino";
@@ -18,6 +16,7 @@ import { findFreePort } from "../../lab/ports.ts";
 import { startCli } from "../../lab/run-cli.ts";
 import { tempDir } from "../../temp-dir.ts";
 import { until } from "../../until.ts";
+import { makeTls } from "./tls.ts";
 
 const run = promisify(execFile);
 
@@ -225,66 +224,3 @@ test("with certificates only clients of the authority are served, and without th
   assert.equal(code, 2);
   assert.match(stderr, /--listen 0\.0\.0\.0:10809 would let everybody there read and write/);
 });
-
-async function makeTls(dir: string) {
-  const folders = {
-    server: join(dir, "server"),
-    client: join(dir, "client"),
-    stranger: join(dir, "stranger"),
-  };
-  for (const folder of Object.values(folders)) await mkdir(folder);
-  const ec = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
-  const authority = async (name: string) => {
-    const [key, cert] = [join(dir, `${name}.key`), join(dir, `${name}.pem`)];
-    await run("openssl", [
-      "req",
-      "-x509",
-      ...ec,
-      "-days",
-      "2",
-      "-subj",
-      `/CN=${name}`,
-      "-keyout",
-      key,
-      "-out",
-      cert,
-    ]);
-    return { key, cert };
-  };
-  const [own, other] = [await authority("own"), await authority("other")];
-  const leaf = async (
-    folder: string,
-    kind: "server" | "client",
-    by: { key: string; cert: string },
-  ) => {
-    const request = join(folder, "request");
-    const key = join(folder, `${kind}-key.pem`);
-    await run("openssl", [
-      "req",
-      ...ec,
-      "-subj",
-      "/CN=localhost",
-      "-keyout",
-      key,
-      "-out",
-      request,
-      "-addext",
-      "subjectAltName=DNS:localhost",
-    ]);
-    const sign = ["-CA", by.cert, "-CAkey", by.key, "-days", "2", "-copy_extensions", "copy"];
-    await run("openssl", [
-      "x509",
-      "-req",
-      "-in",
-      request,
-      ...sign,
-      "-out",
-      join(folder, `${kind}-cert.pem`),
-    ]);
-    await writeFile(join(folder, "ca-cert.pem"), readFileSync(own.cert));
-  };
-  await leaf(folders.server, "server", own);
-  await leaf(folders.client, "client", own);
-  await leaf(folders.stranger, "client", other);
-  return folders;
-}
