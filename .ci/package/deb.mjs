@@ -93,7 +93,7 @@ Architecture: amd64
 Maintainer: ${maintainer}
 Installed-Size: ${installedKibibytes}
 Depends: libc6 (>= 2.28), libnbd0, nbdkit (>= 1.32), adduser
-Suggests: nbdkit-plugin-vddk, stunnel4
+Suggests: nbdkit-plugin-vddk, qemu-system-common, stunnel4
 Section: admin
 Priority: optional
 Description: moves running VMware machines to Apache CloudStack

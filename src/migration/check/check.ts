@@ -106,7 +106,8 @@ async function checkRemote(
   const toCheck = { disks: vm?.disks, name: vm?.name, identity, known };
   const targets = checkAllTargets(config, toCheck, undo, signal).catch((error: unknown) => {
     signal.throwIfAborted();
-    return { findings: [problem("target", error)], targets: [] };
+    const area = config.cloudstackVolumes === undefined ? "target" : "cloudstack";
+    return { findings: [problem(area, error)], targets: [] };
   });
   const deployed = checkDeploy(config, vm && identity && { details: vm, identity }, signal);
   const ofVm =
