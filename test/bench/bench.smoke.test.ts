@@ -25,7 +25,8 @@ test("the bench runs a tiny matrix, compares every copy, and writes JSON, tables
     join(folder, "performance.md"),
     "# Ours\n\nKept.\n\n<!-- What follows is written by `npm run bench`. -->\nold\n<!-- Here it ends. -->\n\nKept too.\n",
   );
-  const cells = "full/0ms/several/qemu-nbd|full/2ms/one/nbd-server|incremental/mixed/2ms/stunnel";
+  const cells =
+    "full/0ms/several/qemu-nbd|full/2ms/one/nbd-server|tls/|incremental/mixed/2ms/stunnel";
   const output = await runBench(
     ...["--scale", "tiny", "--only", `${cells}|extent-scale`, "--budget-minutes", "0.01"],
     ...["--json", "-", "--docs", folder],
@@ -39,6 +40,8 @@ test("the bench runs a tiny matrix, compares every copy, and writes JSON, tables
         "full/2ms/one/nbd-server",
         ["migratekit", "nbdcopy", "qemu-img", "migratekit-fixed", "serial"],
       ],
+      ["tls/nbd-server", ["migratekit", "nbdcopy", "qemu-img", "migratekit-stunnel"]],
+      ["tls/qemu-nbd", ["migratekit", "nbdcopy", "qemu-img"]],
       ["incremental/mixed/2ms/stunnel", ["migratekit", "migratekit-one", "serial"]],
     ],
   );

@@ -16,6 +16,7 @@ import { describeMachine, otherLoad } from "./machine.ts";
 import { type BenchOptions, parseOptions, usage } from "./options.ts";
 import { renderReport, writeDocs } from "./report.ts";
 import type { BenchResults } from "./results.ts";
+import { measureTls } from "./tls.ts";
 import { buildTools, keepMemory } from "./tools.ts";
 import { seconds, type Workbench } from "./workbench.ts";
 
@@ -155,7 +156,7 @@ async function measureFull(
   results: BenchResults,
   guarded: Attempt,
 ): Promise<void> {
-  const cells = all.filter(({ shape }) => shape === "full");
+  const cells = all.filter(({ shape }) => shape === "full" || shape === "tls");
   if (cells.length === 0) return;
   const { fullDiskBytes, sweepDiskBytes } = bench.scale;
   const paths = [join(bench.folder, "full"), join(bench.folder, "small")] as const;
@@ -167,6 +168,10 @@ async function measureFull(
   results.fullDisk = { sizeBytes, allocatedBytes, nonZeroBytes };
   for (const cell of cells)
     await guarded(cell.name, async () => {
+      if (cell.shape === "tls") {
+        results.cells.push(await measureTls(bench, cell, disks.full, budget.take(cell)));
+        return;
+      }
       const measured = await measureFullCopy(bench, cell, disks, budget.take(cell));
       results.cells.push(measured.cell);
       if (measured.floor) results.floors.push(measured.floor);

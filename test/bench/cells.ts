@@ -2,7 +2,7 @@
 import type { Scale } from "./options.ts";
 import type { TargetKind } from "./results.ts";
 
-export type Shape = "full" | "mixed" | "small" | "many";
+export type Shape = "full" | "tls" | "mixed" | "small" | "many";
 
 export interface Cell {
   name: string;
@@ -32,7 +32,7 @@ const quick = [
 ];
 
 export function listCells(scale: Scale, only: RegExp | undefined): Cell[] {
-  const cells = [...fullCells(), ...incrementalCells()];
+  const cells = [...fullCells(), ...tlsCells(), ...incrementalCells()];
   if (only) return cells.filter(({ name }) => only.test(name));
   return scale.name === "complete" ? cells : cells.filter(({ name }) => quick.includes(name));
 }
@@ -53,6 +53,20 @@ function fullCells(): Cell[] {
       ...{ connectionRate: cappedRate, target, weight: 140 },
     } as const);
   return cells;
+}
+
+function tlsCells(): Cell[] {
+  return (["nbd-server", "qemu-nbd"] as const).map((target) => ({
+    name: `tls/${target}`,
+    ...{
+      shape: "tls",
+      latencyMs: 0,
+      connections: "several",
+      connectionRate: 0,
+      target,
+      weight: 100,
+    },
+  }));
 }
 
 function incrementalCells(): Cell[] {

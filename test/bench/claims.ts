@@ -20,6 +20,7 @@ const MiB = 2 ** 20;
 /** Claims that the cells of this run can tell something about. */
 export function claims(results: BenchResults): Claim[] {
   const full = results.cells.filter(({ group }) => group === "full");
+  const tls = results.cells.filter(({ group }) => group === "tls");
   const at = (shape: string, latencyMs: number) =>
     results.cells.filter((cell) => cell.shape === shape && cell.latencyMs === latencyMs);
   const changes = (latencyMs: number) => [
@@ -41,6 +42,14 @@ export function claims(results: BenchResults): Claim[] {
     serial("Changes: at least 20 × the serial loop at 10 ms", changes(10), 20),
     serial("4000 × 64 KiB: at least 20 × the serial loop at 2 ms", at("small", 2), 20),
     adaptive(full),
+    lowest(
+      "TLS of its own: at least 1.4 × as fast as through a pair of stunnels",
+      tls,
+      "migratekit-stunnel",
+      1.4,
+    ),
+    lowest("TLS: at least 1.2 × nbdcopy's best over the same TLS", tls, "nbdcopy", 1.2),
+    lowest("TLS: at least 1.4 × qemu-img over the same TLS", tls, "qemu-img", 1.4),
     lowest("Not below 0.97 × the code before", results.cells, "migratekit-before", 0.97),
     floors(results),
     clientCpu(full),

@@ -139,6 +139,28 @@ export function qemuImgContender(
   };
 }
 
+/** To a server that takes nothing but TLS. */
+export function qemuImgTlsContender(
+  tools: Tools,
+  source: string,
+  server: { port: number; exportName: string },
+  certificatesDir: string,
+): Contender {
+  const coroutines = 8;
+  const target = `driver=nbd,host=localhost,port=${server.port},export=${server.exportName}`;
+  return {
+    name: "qemu-img",
+    settings: `-W -m ${coroutines}`,
+    run: async () => ({
+      sample: await runTimed(tools, [
+        ...["qemu-img", "convert", "-n", "-W", "-m", String(coroutines), "-f", "raw"],
+        ...["--object", `tls-creds-x509,id=tls,endpoint=client,dir=${certificatesDir}`],
+        ...["--target-image-opts", source, `${target},tls-creds=tls`],
+      ]),
+    }),
+  };
+}
+
 export function serialContender(
   tools: Tools,
   source: string,

@@ -38,6 +38,7 @@ export function renderReport(results: BenchResults): string {
     heading(results),
     claimTable(results),
     fullTable(results),
+    tlsTable(results),
     incrementalTable(results),
     fieldTables(results.field),
     floorTable(results),
@@ -104,6 +105,33 @@ function fullTable({ cells }: BenchResults): string {
   };
   const defaults = beside("nbdcopy-default", "nbdcopy with its default settings");
   return table + defaults + beside("serial", "A serial loop over the whole disk, 32 MiB chunks");
+}
+
+function tlsTable({ cells }: BenchResults): string {
+  const columns = [
+    ...[
+      "Target",
+      "migratekit",
+      "through stunnel",
+      "ratio",
+      "nbdcopy, best",
+      "ratio",
+      "qemu-img",
+      "ratio",
+    ],
+    ...["CPU s/GiB: migratekit", "nbdcopy", "qemu-img"],
+  ];
+  const rows = cells
+    .filter(({ group }) => group === "tls")
+    .map((cell) => [
+      cell.name.replace("tls/", ""),
+      time(cell, "migratekit"),
+      ...(["migratekit-stunnel", "nbdcopy", "qemu-img"] as const).flatMap((name) => [
+        ...[time(cell, name), ratio(cell, name)],
+      ]),
+      ...(["migratekit", "nbdcopy", "qemu-img"] as const).map((name) => cpu(cell, name)),
+    ]);
+  return rows.length === 0 ? "" : section("TLS of the server's own", columns, rows);
 }
 
 function incrementalTable({ cells }: BenchResults): string {

@@ -29,6 +29,7 @@ export type ContenderName =
   | "migratekit-one"
   | "migratekit-before"
   | "migratekit-fixed"
+  | "migratekit-stunnel"
   | "nbdcopy"
   | "nbdcopy-default"
   | "qemu-img"
@@ -38,8 +39,8 @@ export type TargetKind = "nbd-server" | "stunnel" | "qemu-nbd";
 
 export interface CellResult {
   name: string;
-  group: "full" | "incremental";
-  /** full, or the incremental shape. */
+  group: "full" | "tls" | "incremental";
+  /** full, tls, or the incremental shape. */
   shape: string;
   latencyMs: number;
   connections: "one" | "several";

@@ -14,7 +14,7 @@ import type { TargetKind } from "./results.ts";
 import { runPlain } from "./tools.ts";
 
 const startTimeoutMs = 10_000;
-const exportName = "disk";
+export const exportName = "disk";
 
 export interface SourceSpec {
   /** What nbdkit serves: ["file", path], ["pattern", "size=…"]. */
@@ -62,12 +62,9 @@ export async function startTarget(
   const path = join(folder, "volume");
   await createVolume(path, sizeBytes);
   await using undo = new AsyncDisposableStack();
-  let restart: (() => Promise<void>) | undefined;
   let server: NbdServer;
   if (kind === "qemu-nbd") {
     server = undo.use(await startQemuNbd({ file: path, exportName }));
-    // It remembers what was allocated, which a reset behind its back makes wrong.
-    restart = () => restartPatiently(server);
   } else {
     server = undo.use(
       await startNbdServer({ exports: [{ name: exportName, file: path }], folder }),
@@ -78,10 +75,21 @@ export async function startTarget(
     }
   }
   const running = undo.move();
+  return targetOver(kind, path, server.uriOf(exportName), server, running);
+}
+
+/** qemu-nbd remembers what was allocated, which a reset behind its back makes wrong: it is started anew with each. */
+export function targetOver(
+  kind: TargetKind,
+  path: string,
+  uri: string,
+  server?: NbdServer,
+  running?: AsyncDisposable,
+): Target {
   return {
     kind,
     path,
-    uri: server.uriOf(exportName),
+    uri,
     reset: async (content) => {
       if ("before" in content) {
         await runPlain("cp", ["--sparse=always", content.before, path]);
@@ -89,10 +97,10 @@ export async function startTarget(
         await truncate(path, 0);
         await truncate(path, content.sizeBytes);
       }
-      await restart?.();
+      if (server && kind === "qemu-nbd") await restartPatiently(server);
     },
     [Symbol.asyncDispose]: async () => {
-      await running.disposeAsync();
+      await running?.[Symbol.asyncDispose]();
       await rm(path, { force: true });
     },
   };
