@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { readdir, readFile, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import { promisify } from "node:util";
@@ -21,8 +21,9 @@ async function runBench(...args: string[]): Promise<string> {
 test("the bench runs a tiny matrix, compares every copy, and writes JSON, tables and plots", async () => {
   await using dir = await tempDir();
   const folder = dir.path;
+  await mkdir(join(folder, "performance"));
   await writeFile(
-    join(folder, "performance.md"),
+    join(folder, "performance/measurements.md"),
     "# Ours\n\nKept.\n\n<!-- What follows is written by `npm run bench`. -->\nold\n<!-- Here it ends. -->\n\nKept too.\n",
   );
   const cells =
@@ -57,7 +58,7 @@ test("the bench runs a tiny matrix, compares every copy, and writes JSON, tables
     [20, 100],
   );
 
-  const page = await readFile(join(folder, "performance.md"), "utf8");
+  const page = await readFile(join(folder, "performance/measurements.md"), "utf8");
   for (const part of ["Kept.", "Kept too.", "## Claims", "## Full copy", "## Changed ranges"])
     assert.ok(page.includes(part), part);
   assert.ok(!page.includes("old"));
@@ -66,6 +67,7 @@ test("the bench runs a tiny matrix, compares every copy, and writes JSON, tables
     "full-copy-cpu.svg",
     "full-copy.svg",
     "incremental.svg",
+    "measurements.md",
   ]);
 });
 

@@ -1,6 +1,6 @@
 /**
  * The copy engine against nbdcopy, qemu-img and a serial loop, in one run, in turn. `npm run bench`;
- * see docs/performance.md for what is measured, and --help for the options.
+ * see docs/performance/measurements.md for what is measured, and --help for the options.
  */
 import { mkdtemp, rm, statfs, writeFile } from "node:fs/promises";
 import { join } from "node:path";

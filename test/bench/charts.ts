@@ -1,4 +1,4 @@
-/** The plots beside docs/performance.md. */
+/** The plots beside docs/performance/measurements.md. */
 import {
   type BenchResults,
   type CellResult,

@@ -80,7 +80,7 @@ export interface BenchOptions {
   budgetMs: number;
   /** Where the results go as JSON; "-": standard output, with the table on standard error. */
   json: string | undefined;
-  /** Where performance.md is, and performance/ beside it; undefined: nothing is written. */
+  /** Where performance/measurements.md is; undefined: nothing is written. */
   docs: string | undefined;
   /** Do nothing but list the names of the cells. */
   list: boolean;
@@ -93,7 +93,7 @@ export const usage = `npm run bench -- [options]
   --budget-minutes N    sweeps shrink and pairs grow to fit about this time [35]
   --before FOLDER       another checkout with its addon built: its engine in turn with ours
   --json FILE           results as JSON; "-" for standard output
-  --docs DIRECTORY      where performance.md is written [docs, if the matrix is complete]
+  --docs DIRECTORY      where performance/measurements.md is written [docs, if the matrix is complete]
   --no-docs             write none
   --list                names of the cells
   --scale NAME          complete, quick or tiny`;

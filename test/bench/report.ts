@@ -1,4 +1,4 @@
-/** The results as tables in Markdown, and docs/performance.md with its plots. */
+/** The results as tables in Markdown, and docs/performance/measurements.md with its plots. */
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { charts } from "./charts.ts";
@@ -18,17 +18,17 @@ const MiB = 2 ** 20;
 const begin = "<!-- What follows is written by `npm run bench`. -->";
 const end = "<!-- Here it ends. -->";
 
-/** Replaces what an earlier run wrote in performance.md; what people wrote around it stays. */
+/** Replaces what an earlier run wrote in measurements.md; what people wrote around it stays. */
 export async function writeDocs(folder: string, results: BenchResults): Promise<void> {
-  const path = join(folder, "performance.md");
-  const old = await readFile(path, "utf8").catch(() => `# Performance\n\n${begin}\n${end}\n`);
+  const path = join(folder, "performance/measurements.md");
+  const old = await readFile(path, "utf8").catch(() => `# Measurements\n\n${begin}\n${end}\n`);
   const from = old.indexOf(begin);
   const to = old.indexOf(end);
   if (from === -1 || to < from) throw new Error(`${path} has lost the lines "${begin}", "${end}"`);
   const plots = charts(results);
   await mkdir(join(folder, "performance"), { recursive: true });
   for (const { file, svg } of plots) await writeFile(join(folder, "performance", file), svg);
-  const images = plots.map(({ file, title }) => `![${title}](performance/${file})`).join("\n\n");
+  const images = plots.map(({ file, title }) => `![${title}](${file})`).join("\n\n");
   const written = `${begin}\n\n${renderReport(results)}\n## Plots\n\n${images}\n\n`;
   await writeFile(path, old.slice(0, from) + written + old.slice(to));
 }

@@ -132,6 +132,7 @@ async function bestFixed(bench: Workbench, cell: RateCell, deadline: number): Pr
   });
 }
 
+/** With requests of 2 MiB at most, as VDDK takes them. */
 async function bestNbdcopy(bench: Workbench, cell: RateCell, deadline: number): Promise<Reference> {
   const clients = Math.min(cell.source.clients ?? 16, cell.target.clients ?? 16);
   // With fewer threads it uses fewer connections.
@@ -144,8 +145,8 @@ async function bestNbdcopy(bench: Workbench, cell: RateCell, deadline: number): 
     axes: [
       [connections(16), connections(4)],
       [
-        { requestBytes: 8 * MiB, queueBytes: 256 * MiB },
         { requestBytes: MiB, queueBytes: 32 * MiB },
+        { requestBytes: 2 * MiB, queueBytes: 256 * MiB },
       ],
     ],
     client: nbdcopyClient,
