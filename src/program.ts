@@ -73,16 +73,18 @@ export const commandTexts: Record<CommandName, CommandText> = {
   cutover: {
     summary: "last sync with the VM shut down; the only one that may power it off",
     description:
-      "Syncs until the rest is small, shuts the guest down, syncs once more and leaves the VM off. With --convert the guest on the targets is then made to boot on KVM, as 'convert' does it.",
+      "Syncs until the rest is small, shuts the guest down, syncs once more and leaves the VM off. With --convert the guest on the targets is then made to boot on KVM, as 'convert' does it; with --deploy it becomes a machine in CloudStack, started and seen alive.",
     examples: ["migratekit cutover --config web01.yaml --max-downtime 2m"],
   },
   rehearse: {
     summary: "would the cutover boot, and how long would it take? Changes no target",
     description:
-      "Between two syncs, converts the guest on overlays over its targets that are thrown away, and with --boot starts it on the hardware that it will have, without a network. Says whether it boots and what a cutover would take. Needs neither vCenter nor CloudStack.",
+      "Between two syncs, converts the guest on overlays over its targets that are thrown away, and with --boot starts it on the hardware that it will have, without a network. Says whether it boots and what a cutover would take. Needs neither vCenter nor CloudStack; with --cloudstack it is started there, on clones of the volumes in an isolated network.",
     examples: [
       "migratekit rehearse --config web01.yaml",
       "migratekit rehearse --config web01.yaml --boot --screenshot web01.png",
+      "migratekit rehearse --config web01.yaml --cloudstack --for 2h",
+      "migratekit rehearse --config web01.yaml --cloudstack --end",
     ],
   },
   convert: {
@@ -96,10 +98,13 @@ export const commandTexts: Record<CommandName, CommandText> = {
     ],
   },
   rollback: {
-    summary: "bring the old bytes of a conversion back to its targets",
+    summary: "go back from CloudStack, and from a conversion, to where syncs go on",
     description:
-      "Writes what the conversion kept back to all targets and proves that they hold what they held before; then syncs go on. Refuses where something else has written to a target since.",
-    examples: ["migratekit rollback --config web01.yaml"],
+      "Writes what the conversion kept back to all targets and proves that they hold what they held before; then syncs go on. Refuses where something else has written to a target since. After a cutover with --deploy it first removes the machine in CloudStack, and then compares its volumes with the source, where vSphere's settings are given, and copies what the machine wrote over; without them the next sync is a full one.",
+    examples: [
+      "migratekit rollback --config web01.yaml",
+      "migratekit rollback --config web01.yaml --power-on-source",
+    ],
   },
   export: {
     summary: "on the appliance in CloudStack: its volumes as NBD exports",

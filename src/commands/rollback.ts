@@ -20,13 +20,16 @@ export async function run(context: CommandContext): Promise<number> {
 }
 
 function linesOf(summary: RollbackSummary): string[] {
-  const { vm, instance, disks, repaired_bytes, next_sync, powered_on } = summary;
+  const { vm, instance, kept = [], disks, repaired_bytes, next_sync, powered_on } = summary;
   const restored = disks.map(
     ({ disk_id, restored_bytes }) =>
       `${disk_id}: ${formatBytes(restored_bytes)} are as before, proved by digest`,
   );
   return [
     ...(instance ? [`${instance.name} is gone from CloudStack, and its volumes are back`] : []),
+    ...kept.map(
+      ({ disk_id, name, id }) => `${disk_id} of it is kept as the volume ${name} (${id})`,
+    ),
     ...restored,
     ...(repaired_bytes === undefined
       ? []

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { open, readFile } from "node:fs/promises";
 import { after, before, test } from "node:test";
+import { digestOfFile } from "../digest.ts";
 import { breachesOf } from "../lab/json-schema.ts";
 import { startCli } from "../lab/run-cli.ts";
 import { DeployLab, nics } from "./deploy-lab.ts";
@@ -86,14 +87,26 @@ test("back with the source at hand: what the machine wrote is found and undone, 
   assert.equal((await sync()).sync_type, "incremental");
 });
 
-test("back without the source: the next sync is full, and equal", async () => {
-  const { vm } = site;
+test("back without the source: the next sync is full, and equal; --keep-new keeps what the machine left", async () => {
+  const { vm, cloud, client } = site;
   const run = await site.cutover();
   assert.ok(run.result, run.log);
   await writeInCloudStack();
-  const back = await site.rollback();
+  const left = new Map<string, string>();
+  for (const key of site.volumes.keys()) {
+    left.set(`disk-${key}`, await digestOfFile(site.fileOf(key)));
+  }
+  const back = await site.rollback({ extra: ["--keep-new", "kept-web01"] });
   assert.equal(back.code, 0, back.stderr);
-  assert.equal(JSON.parse(back.stdout).next_sync, "full");
+  const { next_sync, kept } = JSON.parse(back.stdout);
+  assert.equal(next_sync, "full");
+  assert.equal(kept.length, 2);
+  for (const { disk_id, name, id } of kept) {
+    assert.equal(name, `kept-web01-${disk_id}`);
+    assert.equal(await digestOfFile(cloud.volumeFile(id)), left.get(disk_id));
+    assert.equal(cloud.volumes().find((volume) => volume.id === id)?.instanceId, undefined);
+    await client.run("deleteVolume", { id });
+  }
   site.assertBack();
   assert.equal(vm.record.powerState, "poweredOff");
   vm.setPowerState("poweredOn");

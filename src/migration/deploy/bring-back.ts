@@ -22,15 +22,22 @@ export interface BroughtBack extends Restored {
   readonly hasRun: boolean;
 }
 
+export interface Looks {
+  /** The volumes are back, as the machine left them. */
+  asLeft?(): Promise<void>;
+  /** The same where it never ran, before the old bytes are brought back. */
+  atUntouched?(disks: readonly ReachedDisk[]): Promise<void>;
+}
+
 /**
  * Begins the way back, or goes on with it. The deployment stays in the state: whoever calls knows when the
  * volumes are to be synced again, and forgets it then.
- * @throws MigratekitError `cloudstack-…`, `target-…`, `old-bytes-lost`; whatever `look` throws; the signal's reason
+ * @throws MigratekitError `cloudstack-…`, `target-…`, `old-bytes-lost`; whatever `looks` throw; the signal's reason
  */
 export async function bringBack(
   vm: ReturningVm,
   stored: StoredDeployment,
-  look: (disks: readonly ReachedDisk[]) => Promise<void> = async () => {},
+  looks: Looks = {},
 ): Promise<BroughtBack> {
   const { identity, state, logger, reporter } = vm;
   const purpose = "cutover";
@@ -42,11 +49,12 @@ export async function bringBack(
   reporter.stage("StartExports", "waiting for the appliance's exports");
   await awaitExports(vm, stored);
   const hasRun = state.deployments.read(identity, purpose)?.started ?? stored.started;
+  if (state.conversions.read(identity)?.phase === "converted") await looks.asLeft?.();
   const restored = await withUndo(logger, async (undo) => {
     reporter.stage("Transfer", "bringing the old bytes back");
     const work = undo.use("clear the work folder", await makeWorkFolder({ logger }));
     const engine = undo.use("stop the copy engine", openEngine(vm.config, logger));
-    return await restoreTargets({ ...vm, work, engine }, hasRun ? undefined : look);
+    return await restoreTargets({ ...vm, work, engine }, hasRun ? undefined : looks.atUntouched);
   });
   return { ...restored, hasRun };
 }

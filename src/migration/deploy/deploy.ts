@@ -13,7 +13,7 @@ import type { PlannedDeployment } from "./plan.ts";
 import { travel } from "./travel.ts";
 
 export { awaitAlive } from "./alive.ts";
-export { bringBack } from "./bring-back.ts";
+export { bringBack, type ReturningVm } from "./bring-back.ts";
 export { fillClone, provideClone } from "./clones.ts";
 export { planOrder } from "./order.ts";
 export { type PlannedDeployment, planDeployment, requireFreeName } from "./plan.ts";

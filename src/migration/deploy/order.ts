@@ -4,22 +4,11 @@ import { type Config, requireSettings } from "../../config.ts";
 import { MigratekitError } from "../../errors.ts";
 import type { GuestHardware } from "../../guest-hardware.ts";
 import type { VmIdentity } from "../../state/vm-identity.ts";
+import type { conversionDocument } from "../known/document.ts";
 import { type FoundMapping, orderCards } from "./network-cards.ts";
 
-/** As `conversionDocument` has it (known/document.ts). */
-export interface ConvertedMachine {
-  readonly controller: "virtio" | "scsi" | "sata" | "ide";
-  readonly firmware: "bios" | "uefi";
-  readonly secure_boot: boolean;
-  readonly machine: "pc" | "q35";
-  readonly nics: readonly { readonly mac: string; readonly model: "virtio" | "e1000" }[];
-}
-
-export type OrderSettings = Pick<
-  Config,
-  | ("command" | "cloudstackOffering" | "cloudstackTemplate" | "cloudstackDiskOffering")
-  | ("cloudstackName" | "network")
->;
+/** What the conversion says that the machine has to be given. */
+export type ConvertedMachine = ReturnType<typeof conversionDocument>["hardware"];
 
 /** Everything but what only the conversion tells. */
 export interface PlannedOrder {

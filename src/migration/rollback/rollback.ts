@@ -15,6 +15,7 @@ import type { CycleContext } from "../vm/held-vm.ts";
 import { type Run, withRun } from "../vm/run.ts";
 import { findSite, type Site } from "../vm/site.ts";
 import { refuseForeignWrites, rollBackConversion } from "./conversion.ts";
+import { type KeptVolume, keepCopies, requireFreeNames } from "./keep-new.ts";
 
 export interface RollbackSummary {
   readonly vm: { readonly path: string; readonly instance_uuid: string };
@@ -27,6 +28,8 @@ export interface RollbackSummary {
     /** It had run, and has written. */
     readonly has_run: boolean;
   };
+  /** With `--keep-new`. */
+  readonly kept?: readonly KeptVolume[];
   readonly next_sync: "incremental" | "full";
   /** What the machine in CloudStack wrote and the source now wrote over; absent: not compared. */
   readonly repaired_bytes?: number;
@@ -76,9 +79,15 @@ function tellHalfWay({ state, identity, logger }: KnownVm): void {
 async function rollBackDeployment(run: Held, stored: StoredDeployment): Promise<RollbackSummary> {
   const { config, identity, state, logger } = run;
   await using source = await reachSource(run);
-  const { disks, hasRun } = await bringBack(run, stored, (reached) =>
-    refuseForeignWrites(run, reached),
-  );
+  const { keepNew } = config;
+  if (keepNew !== undefined) await requireFreeNames(run, stored, keepNew);
+  let kept: readonly KeptVolume[] | undefined;
+  const { disks, hasRun } = await bringBack(run, stored, {
+    asLeft: async () => {
+      if (keepNew !== undefined) kept = await keepCopies(run, stored, keepNew);
+    },
+    atUntouched: (reached) => refuseForeignWrites(run, reached),
+  });
   const { instanceName: name } = stored;
   logger.info(`${name} is gone from CloudStack, and its volumes are at the appliance`);
   const poweredOn = config.powerOnSource && source ? await powerOn(source.site) : undefined;
@@ -95,6 +104,7 @@ async function rollBackDeployment(run: Held, stored: StoredDeployment): Promise<
     ...vmOf(run),
     disks: restoredDisks(disks),
     instance: { name, state: "destroyed", has_run: hasRun },
+    ...(kept && { kept }),
     next_sync: isFull ? "full" : "incremental",
     ...(repairedBytes !== undefined && { repaired_bytes: repairedBytes }),
     ...(poweredOn !== undefined && { powered_on: poweredOn }),
