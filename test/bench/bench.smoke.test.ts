@@ -115,7 +115,12 @@ test("a target of the field finds out who writes other bytes, leaves some out, o
   const other = join(dir.path, "other");
   await writeFile(other, Buffer.alloc(sizeBytes, 7));
   const client = (command: (source: string, target: string) => string[]) =>
-    runBetween(bench, cell, { name: "nbdcopy", settings: "", command }, { sizeBytes });
+    runBetween(
+      bench,
+      cell,
+      { name: "nbdcopy", settings: "", opensInTurn: 1, command },
+      { sizeBytes },
+    );
   await assert.rejects(
     client((_, target) => ["nbdcopy", other, target]),
     /nbdcopy wrote 256 wrong blocks/,

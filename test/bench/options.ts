@@ -32,15 +32,15 @@ export interface Scale {
 const scales: Record<Scale["name"], Scale> = {
   complete: {
     name: "complete",
-    fullDiskBytes: 4 * GiB,
-    sweepDiskBytes: GiB,
+    fullDiskBytes: 2 * GiB,
+    sweepDiskBytes: 512 * MiB,
     mixed: { extents: 1500, diskBytes: 6 * GiB },
     small: { extents: 4000, diskBytes: 6 * GiB },
     many: { extents: 100_000, diskBytes: 64 * GiB },
     extentCounts: [1_000, 10_000, 100_000, 1_000_000],
-    pairs: 5,
+    pairs: 3,
     sweepMaximumMs: 60_000,
-    ...{ phaseMs: 12_000, fieldTrialMs: 2500, fieldMaximumMs: 120_000, fieldShare: 1 },
+    ...{ phaseMs: 10_000, fieldTrialMs: 2500, fieldMaximumMs: 120_000, fieldShare: 1 },
   },
   quick: {
     name: "quick",
@@ -89,7 +89,7 @@ export interface BenchOptions {
 export const usage = `npm run bench -- [options]
   --quick               smaller disks, fewer pairs, a few cells: about three minutes
   --only REGEX          only cells whose name matches (--list shows them)
-  --pairs N             at least N runs of each contender in each cell [5]
+  --pairs N             at least N runs of each contender in each cell [3]
   --budget-minutes N    sweeps shrink and pairs grow to fit about this time [35]
   --before FOLDER       another checkout with its addon built: its engine in turn with ours
   --json FILE           results as JSON; "-" for standard output

@@ -75,7 +75,7 @@ export interface ManyCell extends Common {
 export type FieldCell = RateCell | WholeCell | ManyCell;
 
 /** A change comes after so long in a complete run: long enough to settle before it. */
-export const phaseMs = 12_000;
+export const phaseMs = 10_000;
 
 const near: FieldServer = { paces: [{}] };
 const vddk = (pace: Pace = {}): Pace => ({ latencyMs: 5, parallel: 4, ...pace });

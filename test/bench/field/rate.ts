@@ -43,14 +43,18 @@ export async function measureRate(
   ];
   const ran = new Map(free.map((client) => [client, [] as Ran[]]));
   const scaled = scalePhases(cell, phaseMs);
-  do {
+  let roundMs = 0;
+  for (let round = 0; round < bench.pairs; round++) {
+    if (round > 0 && Date.now() + roundMs > startedAt + cellMs) break;
+    const begun = Date.now();
     for (const client of free)
       ran
         .get(client)!
         .push(await runBetween(bench, scaled, client, { forMs: phaseMs * cell.phases }));
     for (const [at, pace] of paces.entries())
       for (const reference of [fixed[at]!, nbdcopy[at]!]) await again(bench, cell, pace, reference);
-  } while (Date.now() - startedAt < cellMs * sweepShare);
+    roundMs = Date.now() - begun;
+  }
   const phases = Array.from({ length: cell.phases }, (_, phase) => phase % paces.length);
   const wanted = phases.map((at) => median(fixed[at]!.rates) * settledShare);
   const result: RateResult = {
@@ -79,26 +83,33 @@ function scalePhases(cell: RateCell, phaseMs: number): RateCell {
   return { ...cell, source: { ...cell.source, paces } };
 }
 
-/** Long enough that fixed settings have opened what they want. */
-function trialMs(bench: Workbench, cell: RateCell): number {
+/** Long enough that fixed settings have opened what they want, and then as long as others. */
+function trialMs(bench: Workbench, cell: RateCell, { opensInTurn }: FieldClient): number {
   return (
-    bench.scale.fieldTrialMs + 3 * (cell.source.openMs ?? 0) + 10 * (cell.line?.roundTripMs ?? 0)
+    bench.scale.fieldTrialMs +
+    opensInTurn * (cell.source.openMs ?? 0) +
+    10 * (cell.line?.roundTripMs ?? 0)
   );
 }
 
 async function trial(bench: Workbench, cell: RateCell, client: FieldClient): Promise<Ran> {
-  return await runBetween(bench, cell, client, { forMs: trialMs(bench, cell) });
+  return await runBetween(bench, cell, client, { forMs: trialMs(bench, cell, client) });
 }
 
 async function again(bench: Workbench, cell: RateCell, pace: Pace, reference: Reference) {
   const still = { ...cell, source: { ...cell.source, paces: [pace] } };
   const ran = await trial(bench, still, reference.client);
-  reference.rates.push(steady(ran, ran.startedMs, ran.endedMs));
+  reference.rates.push(steadyAtEnd(bench, ran));
   reference.opened = Math.max(reference.opened, ran.source.at(-1)?.opened ?? 0);
 }
 
 function steady({ target }: Ran, fromMs: number, toMs: number): number {
   return rateBetween(target, fromMs + (toMs - fromMs) * unsettledShare, toMs);
+}
+
+/** Of a trial: the time in which connections were opened comes before. */
+function steadyAtEnd(bench: Workbench, ran: Ran): number {
+  return steady(ran, ran.endedMs - bench.scale.fieldTrialMs, ran.endedMs);
 }
 
 async function best<Settings extends object>(
@@ -111,7 +122,7 @@ async function best<Settings extends object>(
     ...{ start: how.start, axes: how.axes, deadline },
     measure: async (settings) => {
       const ran = await trial(bench, cell, how.client(settings));
-      return 1e12 / Math.max(steady(ran, ran.startedMs, ran.endedMs), 1);
+      return 1e12 / Math.max(steadyAtEnd(bench, ran), 1);
     },
   });
   return { client: how.client(ranking[0]!.settings), rates: [], opened: 0 };

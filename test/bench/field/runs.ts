@@ -22,6 +22,8 @@ const teraByte = 1024 ** 4;
 export interface FieldClient {
   name: ContenderName;
   settings: string;
+  /** How often the client waits for source connections to be opened before all are there. */
+  opensInTurn: number;
   command(source: string, target: string, sizeBytes: number): string[];
 }
 
@@ -43,6 +45,7 @@ export function engineClient(
   return {
     name,
     settings: engineSettingsText(settings),
+    opensInTurn: 2,
     command: (sourceUri, targetUri, capacityBytes) => {
       const job: FieldJob = {
         ...{ sourceUri, targetUri, capacityBytes, copies: 1, atOnce: 1 },
@@ -59,6 +62,7 @@ export function nbdcopyClient(settings: NbdcopySettings): FieldClient {
   return {
     name: "nbdcopy",
     settings: nbdcopyText(settings),
+    opensInTurn: settings.connections,
     command: (source, target) => [
       "nbdcopy",
       "--flush",
