@@ -7,7 +7,7 @@ const gigabit = 125_000_000;
 
 /** How a server answers, from some moment on; see tools/field/field.h. */
 export interface Pace {
-  /** Since its first request [0]. */
+  /** Since its first request [0]; a cell leaves it to its phases. */
   atMs?: number;
   latencyMs?: number;
   /** Requests of a connection that are worked on at once [16]. */
@@ -47,7 +47,7 @@ interface Common {
 /** A copy without end, cut off when its rate is known. */
 export interface RateCell extends Common {
   kind: "rate";
-  /** Phases of the same length; the paces change with them. */
+  /** Phases of the same length, long enough to settle; where there are several, the source has a pace for each. */
   phases: number;
 }
 
@@ -73,9 +73,6 @@ export interface ManyCell extends Common {
 }
 
 export type FieldCell = RateCell | WholeCell | ManyCell;
-
-/** A change comes after so long in a complete run: long enough to settle before it. */
-export const phaseMs = 10_000;
 
 const near: FieldServer = { paces: [{}] };
 const vddk = (pace: Pace = {}): Pace => ({ latencyMs: 5, parallel: 4, ...pace });
@@ -103,7 +100,7 @@ function matrix(): RateCell[] {
 function sources(): RateCell[] {
   const capped = vddk({ rate: 100 * MiB, totalRate: 400 * MiB });
   const changing = (before: Pace, between: Pace): FieldServer => ({
-    paces: [before, { ...between, atMs: phaseMs }, { ...before, atMs: 2 * phaseMs }],
+    paces: [before, between, before],
   });
   const change = { phases: 3, weight: 100 };
   return [

@@ -28,7 +28,8 @@ export async function measureRate(
 ): Promise<RateResult> {
   const startedAt = Date.now();
   const paces = distinctPaces(cell);
-  const sweepMs = (Math.min(cellMs, bench.scale.fieldMaximumMs) * sweepShare) / paces.length;
+  const ownMs = Math.min(cellMs, bench.scale.fieldMaximumMs);
+  const sweepMs = (ownMs * sweepShare) / paces.length;
   const fixed: Reference[] = [];
   const nbdcopy: Reference[] = [];
   for (const pace of paces) {
@@ -45,7 +46,7 @@ export async function measureRate(
   const scaled = scalePhases(cell, phaseMs);
   let roundMs = 0;
   for (let round = 0; round < bench.pairs; round++) {
-    if (round > 0 && Date.now() + roundMs > startedAt + cellMs) break;
+    if (round > 0 && Date.now() + roundMs > startedAt + ownMs) break;
     const begun = Date.now();
     for (const client of free)
       ran
