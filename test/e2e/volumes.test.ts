@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { after, before, beforeEach, test } from "node:test";
 import { usedCommands } from "../../src/cloudstack/commands.ts";
+import { Relay } from "../lab/relay.ts";
 import type { LabVm } from "../lab/vcenter/lab-vm.ts";
 import { RawClient } from "../lab-tests/cloudstack-client.ts";
 import type { Summary } from "./migrate-checks.ts";
@@ -89,7 +90,7 @@ test("volumes that are given are marked, attached and written; the next run may 
   assert.equal(known.json<Summary>().sync_type, "incremental", known.stderr);
 });
 
-test("a volume is one target for ownership, whatever server and port it is reached by", async () => {
+test("a volume is one target for ownership and for incrementals, whatever port it is reached by", async () => {
   const [owner, other] = [it.lab.vm("given01"), it.lab.vm("refused01")];
   const [volume] = it.cloud.volumes().filter(({ name }) => name === "by hand");
   const run = await it.run("migrate", other, {
@@ -97,16 +98,16 @@ test("a volume is one target for ownership, whatever server and port it is reach
   });
   assert.equal(run.code, 10, run.stderr);
   assert.match(run.stderr, /cannot be the target of disk-2000 .*: it was made for .*\/2000/);
+  // As through a tunnel: another place that leads to the same server.
+  await using tunnel = await Relay.start(it.exporter.port);
+  const uri = `nbd://127.0.0.1:${tunnel.port}/${volume!.id}`;
   const byUri = await it.lab.migrate(other, {
-    extra: [
-      "--nbd-targets",
-      `2000:nbd://localhost:${it.exporter.port}/${volume!.id}`,
-      "--skip-disks",
-      "2001",
-    ],
+    ...{ explicitTargets: true, extra: ["--nbd-targets", `2000:${uri}`, "--skip-disks", "2001"] },
   });
   assert.equal(byUri.code, 7, byUri.stderr);
   assert.match(byUri.stderr, new RegExp(`belongs to disk-2000 of ${owner.path}`));
+  const through = await it.run("migrate", owner, { extra: ["--nbd-port", String(tunnel.port)] });
+  assert.equal(through.json<Summary>().sync_type, "incremental", through.stderr);
 });
 
 test("what cannot be a disk's volume is refused by name before anything is made, attached or written", async () => {
