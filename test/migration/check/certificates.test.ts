@@ -1,6 +1,8 @@
 // What check says of the certificates of nbds:// targets, shown by real servers over real TLS.
 
 import assert from "node:assert/strict";
+import { once } from "node:events";
+import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
 import { test } from "node:test";
 import { certificateFindings } from "../../../src/migration/check/certificates.ts";
@@ -64,6 +66,31 @@ for (const [name, start] of Object.entries(servers)) {
     }
   });
 }
+
+test("a greeting that comes in pieces, and one of somebody else, are waited for and told of", async () => {
+  let greeting = "NBDMAGICIHAVEOPT";
+  const server = createServer((client) => {
+    client.on("error", () => {});
+    client.write(greeting.slice(0, 5), () =>
+      setImmediate(() => client.end(`${greeting.slice(5)}\0\x01`)),
+    );
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  const ask = async () => {
+    const uri = `nbds://127.0.0.1:${port}/disk`;
+    const [finding] = await certificateFindings([{ uri }], AbortSignal.timeout(60_000));
+    return finding?.message ?? "";
+  };
+  try {
+    assert.match(await ask(), /could not be seen: the server hung up/);
+    greeting = "SSH-2.0-OpenSSH_";
+    assert.match(await ask(), /could not be seen: it is no NBD server/);
+  } finally {
+    server.close();
+  }
+});
 
 test("where a target has no TLS nobody is asked, and a server without it is told of", async () => {
   await using dir = await tempDir();
