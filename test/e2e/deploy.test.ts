@@ -65,6 +65,9 @@ test("the VM becomes a machine with its disks, cards, addresses and firmware", a
 test("as long as it lives there, nothing syncs, and every refusal names the way back", async () => {
   const refused = await site.migrate();
   assertFailure(refused, 7, /\[cut-over\]/, /in CloudStack as web01-.*migratekit rollback/);
+  const check = await startCli({ args: ["check", ...site.args()], env: site.env }).result;
+  assert.equal(check.code, 7, check.stdout);
+  assert.match(check.stdout, /in CloudStack as web01-.*\s.*migratekit rollback/);
   const again = await site.cutover();
   assert.equal(again.failure?.error.code, "cut-over", again.log);
   assert.equal(site.cloud.instances().length, 1);

@@ -9,7 +9,7 @@ import type { VmDetails } from "../../vmware/vm-details.ts";
 import type { VsphereClient } from "../../vmware/vmware.ts";
 import { lossText as conversionLossText, convertedError, unendedText } from "../apply/settle.ts";
 import { readMarks } from "../cycle/snapshot.ts";
-import { cutOverError, lossText } from "../vm/latch.ts";
+import { cutOverError, deploymentObstacle, lossText } from "../vm/latch.ts";
 import { otherRun } from "../vm/mark.ts";
 import { fullness, nearlyFull } from "../vm/space.ts";
 import {
@@ -138,12 +138,14 @@ function trackingFindings(vm: VmDetails, settings: TrackingSettings): Finding[] 
   }
 }
 
-/** @throws MigratekitError `cut-over` */
+/** @throws MigratekitError `cut-over`, `deployed` */
 export function checkCutOver(
   state: State | undefined,
   identity: VmIdentity,
   reopen: boolean,
 ): Finding[] {
+  const deployed = state && deploymentObstacle(identity, state, reopen);
+  if (deployed) throw deployed;
   const cutOver = state?.readCutOver(identity);
   if (cutOver === undefined) return [];
   if (!reopen) throw cutOverError(identity, cutOver);

@@ -62,17 +62,28 @@ export function refuseDeployed(
   logger: Logger,
   { reopen }: { readonly reopen: boolean },
 ): void {
-  const stored = state.deployments.read(identity, "cutover");
-  if (stored === undefined) return;
-  if (stored.aliveAt === undefined) throw deployedError(identity, stored);
-  if (!reopen) {
-    const cutOver = state.readCutOver(identity) ?? { runId: stored.runId, at: stored.aliveAt };
-    throw cutOverError(identity, cutOver, {
-      remedy: `It runs in CloudStack as ${stored.instanceName}: go back with 'migratekit rollback'. To leave it there and copy the VM anew to other volumes, run with --reopen.`,
-    });
-  }
+  const obstacle = deploymentObstacle(identity, state, reopen);
+  if (obstacle) throw obstacle;
+  const left = state.deployments.read(identity, "cutover");
+  if (left === undefined) return;
   state.deployments.forget(identity, "cutover");
-  logger.warn(`--reopen: ${stored.instanceName} in CloudStack is left to itself, with its volumes`);
+  logger.warn(`--reopen: ${left.instanceName} in CloudStack is left to itself, with its volumes`);
+}
+
+/** The same for a look ahead. */
+export function deploymentObstacle(
+  identity: VmIdentity,
+  state: Pick<State, "deployments" | "readCutOver">,
+  reopen: boolean,
+): MigratekitError | undefined {
+  const stored = state.deployments.read(identity, "cutover");
+  if (stored === undefined) return undefined;
+  if (stored.aliveAt === undefined) return deployedError(identity, stored);
+  if (reopen) return undefined;
+  const cutOver = state.readCutOver(identity) ?? { runId: stored.runId, at: stored.aliveAt };
+  return cutOverError(identity, cutOver, {
+    remedy: `It runs in CloudStack as ${stored.instanceName}: go back with 'migratekit rollback'. To leave it there and copy the VM anew to other volumes, run with --reopen.`,
+  });
 }
 
 /** Whether a machine is being made of its volumes, or unmade, and was not seen alive. */
