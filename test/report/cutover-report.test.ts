@@ -84,12 +84,40 @@ function factsOf(verified: boolean): CutoverFacts {
   };
 }
 
+/** The same, converted and in CloudStack. */
+function deployedFacts(): CutoverFacts {
+  const facts = factsOf(true);
+  const mac = "00:50:56:8a:10:01";
+  const conversion = {
+    verdict: "look" as const,
+    hardware: {
+      ...{ controller: "virtio" as const, firmware: "uefi" as const, secure_boot: true },
+      ...{ machine: "q35" as const, nics: [{ mac, model: "virtio" as const }] },
+    },
+    guest: { os: "linux" as const, product: "Debian GNU/Linux 12 (bookworm)" },
+    repairs: [{ name: "efi-boot", detail: "shim and grub were copied to EFI/BOOT" }],
+    findings: [{ level: "look" as const, source: "check" as const, text: "/boot lies on disk 1" }],
+    duration_ms: 121_000,
+  };
+  const instance = {
+    ...{ name: `${"a".repeat(56)}-50292d`, id: "8d1f7a52-3c14-4f6e-9a0b-0123456789ab" },
+    ...{ state: "Running", alive: "192.0.2.10:22 answers" },
+    alive_at: new Date(startedMs).toISOString(),
+    nics: [{ mac, address: "192.0.2.10" }, { mac: "00:50:56:8a:10:02" }],
+    volumes: [{ disk_id: "disk-2000", id: "1c0f6f0e-aaaa-4f6e-9a0b-0123456789ab" }],
+    downtime_ms: 274_000,
+  };
+  const applied = { old_bytes: `/var/lib/migratekit/old-bytes/${"x".repeat(60)}`, disks: [] };
+  return { ...facts, summary: { ...facts.summary!, conversion, applied, instance } };
+}
+
 const hostile = '<script>document.title="owned"</script>"&\u001b[31m';
 const longName = `${"a-very-long-name-without-a-space".repeat(6)}`;
 
 const cases: Record<string, CutoverFacts> = {
   verified: factsOf(true),
   unverified: factsOf(false),
+  deployed: deployedFacts(),
   long: {
     ...factsOf(true),
     vmPath: `/Datacenter/vm/${longName}`,
