@@ -107,12 +107,7 @@ bool Copier::checkSizes() {
   source_ = firstSource_->info();
   target_ = firstTarget_->info();
   auto refuse = [this](Side side, const char* code, int error, const std::string& message) {
-    Failure failure;
-    failure.code = code;
-    failure.side = side;
-    failure.error = error;
-    failure.message = message;
-    fail(std::move(failure));
+    fail({.code = code, .side = side, .error = error, .message = message});
     return false;
   };
   for (Side side : {Side::source, Side::target}) {
@@ -217,9 +212,7 @@ void Copier::flush(TimePoint now) {
   if (state == State::flushed) {
     health_[1].success();
     if (options_.checkpoints && durability_->coversReported()) {
-      Event event;
-      event.type = Event::Type::checkpoint;
-      events_.post(std::move(event));
+      events_.post({.type = Event::Type::checkpoint});
     }
   }
   if (state != State::idle) {
@@ -252,13 +245,8 @@ void Copier::flushTrouble(int error) {
     return retryEvent(Side::target, message, trouble->attempt, nullptr);
   }
   if (!trouble && error != ENOSPC) return;
-  Failure failure;
-  failure.code = "ENGINE_FLUSH";
-  failure.side = Side::target;
-  failure.error = error;
-  failure.message = message;
-  failure.attempts = trouble ? trouble->attempt : 1;
-  fail(std::move(failure));
+  const unsigned attempts = trouble ? trouble->attempt : 1;
+  fail({.code = "ENGINE_FLUSH", .side = Side::target, .error = error, .message = message, .attempts = attempts});
 }
 
 void Copier::connectionReady(Side side) {
@@ -281,13 +269,7 @@ void Copier::connectionLost(Side side, int error, const std::string& message) {
   if (!trouble) return;
   stats_.retries++;
   if (!trouble->exhausted) return retryEvent(side, message, trouble->attempt, nullptr);
-  Failure failure;
-  failure.code = "ENGINE_LOST";
-  failure.side = side;
-  failure.error = error;
-  failure.message = message;
-  failure.attempts = trouble->attempt;
-  fail(std::move(failure));
+  fail({.code = "ENGINE_LOST", .side = side, .error = error, .message = message, .attempts = trouble->attempt});
 }
 
 void Copier::extraRefused(Side side, const std::string& message) {
@@ -301,9 +283,7 @@ void Copier::feedIfHungry() {
     if (hungryPosted_ || !work_->hungry()) return;
     hungryPosted_ = true;
   }
-  Event event;
-  event.type = Event::Type::hungry;
-  events_.post(std::move(event));
+  events_.post({.type = Event::Type::hungry});
 }
 
 void Copier::addExtents(const std::vector<Range>& extents) {
@@ -356,22 +336,13 @@ void Copier::wakeLoops() {
 }
 
 void Copier::note(Side side, const std::string& message) {
-  Event event;
-  event.type = Event::Type::note;
-  event.side = side;
-  event.message = message;
-  events_.post(std::move(event));
+  events_.post({.type = Event::Type::note, .side = side, .message = message});
 }
 
 void Copier::retryEvent(Side side, const std::string& message, unsigned attempt, const Range* range) {
-  Event event;
-  event.type = Event::Type::retry;
-  event.side = side;
-  event.message = message;
-  event.attempt = attempt;
-  event.hasRange = range != nullptr;
-  if (range != nullptr) event.range = *range;
-  events_.post(std::move(event));
+  const bool hasRange = range != nullptr;
+  events_.post({.type = Event::Type::retry, .side = side, .message = message, .attempt = attempt,
+                .hasRange = hasRange, .range = hasRange ? *range : Range{}});
 }
 
 ZeroMethod Copier::zeroMethod() const {

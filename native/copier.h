@@ -66,6 +66,7 @@ struct Stats {
   // Of the pieces that were read and are through: how many, their bytes, and in microseconds times KiB how
   // long they took, until the source's answer and until the end.
   std::atomic<uint64_t> delivered{0}, deliveredBytes{0}, readWaited{0}, heldWaited{0};
+  std::atomic<uint64_t> writeWaited{0};  // the same of all writes: from request to answer
 };
 
 // How zeroes reach the target; found out while copying, and remembered for the job.
@@ -137,6 +138,7 @@ class Copier {
   void tuneWindow(Clock::duration answered);
   void delivered(const Piece& piece, Clock::duration read, Clock::duration held);
   void sawReadLatency(Clock::duration latency);
+  void sawWriteLatency(Clock::duration latency, uint64_t bytes);
   void sawProofLatency(Clock::duration latency);
   void difference(const Range& range);
   ZeroMethod zeroMethod() const;
@@ -173,7 +175,8 @@ class Copier {
   ZeroProof zeroProof_;
   std::atomic<uint64_t> windowBytes_{256 * kMiB};
   std::atomic<uint64_t> gapBytes_{0};
-  std::atomic<uint64_t> readLatencyUs_{UINT64_MAX}, proofLatencyUs_{UINT64_MAX};  // the quickest
+  std::atomic<uint64_t> readLatencyUs_{UINT64_MAX}, writeLatencyUs_{UINT64_MAX};  // the quickest
+  std::atomic<uint64_t> proofLatencyUs_{UINT64_MAX};
   std::array<std::atomic<int>, 2> ready_{};  // connections that are ready, by side
   std::array<std::atomic<int>, 2> mostReady_{};
   std::array<SideHealth, 2> health_;

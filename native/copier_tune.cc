@@ -82,7 +82,10 @@ void Copier::tune(TimePoint now) {
   seen.deliveredBytes = stats_.deliveredBytes;
   seen.readWaited = stats_.readWaited;
   seen.heldWaited = stats_.heldWaited;
+  seen.writtenBytes = stats_.writtenBytes;
+  seen.writeWaited = stats_.writeWaited;
   seen.quickestReadUs = readLatencyUs_;
+  seen.quickestWriteUs = writeLatencyUs_;
   seen.budgetBytes = shared_->pool.bytes() / shared_->pool.jobs();
   // What is compared is there twice.
   if (options_.mode == Mode::compare) seen.budgetBytes /= 2;
@@ -128,6 +131,11 @@ void Copier::delivered(const Piece& piece, Clock::duration read, Clock::duration
 
 void Copier::sawReadLatency(Clock::duration latency) {
   lower(readLatencyUs_, microseconds(latency));
+}
+
+void Copier::sawWriteLatency(Clock::duration latency, uint64_t bytes) {
+  lower(writeLatencyUs_, microseconds(latency));
+  stats_.writeWaited += microseconds(latency) * (bytes / kKiB);
 }
 
 void Copier::sawProofLatency(Clock::duration latency) {

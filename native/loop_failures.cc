@@ -45,15 +45,10 @@ void Loop::retire(Task& task) {
                          piece.losses > 3 * policy.attempts + 3 ||
                          worked - piece.firstFailed > policy.maxElapsed;
   if ((!task.lost && isFinal(task.error)) || exhausted) {
-    Failure failure;
-    failure.code = task.side == Side::source ? "ENGINE_READ" : task.op == Op::read ? "ENGINE_READ" : "ENGINE_WRITE";
-    failure.side = task.side;
-    failure.error = task.error;
-    failure.message = what;
-    failure.hasRange = true;
-    failure.range = task.failedRange;
-    failure.attempts = piece.attempts + piece.losses;
-    job_.fail(std::move(failure));
+    const bool reading = task.side == Side::source || task.op == Op::read;
+    job_.fail({.code = reading ? "ENGINE_READ" : "ENGINE_WRITE", .side = task.side, .error = task.error,
+               .message = what, .hasRange = true, .range = task.failedRange,
+               .attempts = piece.attempts + piece.losses});
   } else if (!task.lost) {
     job_.stats_.retries++;
     job_.retryEvent(task.side, what, piece.attempts, &task.failedRange);

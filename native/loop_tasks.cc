@@ -132,6 +132,7 @@ void Loop::finished(Command& command) {
       job_.sawReadLatency(task.readAt - command.issuedAt);
     } else if (command.op == Op::write) {
       task.writtenBytes += command.length;
+      job_.sawWriteLatency(Clock::now() - command.issuedAt, command.length);
     } else if (command.op == Op::zero && !command.fastZero) {
       task.writtenBytes += command.length;
     }

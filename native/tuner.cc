@@ -29,7 +29,7 @@ constexpr double kFarOff = 0.3;
 constexpr Clock::duration kWaits[][2] = {{seconds{10}, minutes{10}}, {seconds{10}, minutes{10}},
                                          {seconds{10}, minutes{10}}, {seconds{15}, minutes{30}},
                                          {seconds{30}, minutes{120}}, {seconds{20}, minutes{10}},
-                                         {seconds{30}, minutes{30}}, {minutes{2}, minutes{120}}};
+                                         {seconds{30}, minutes{10}}, {seconds{30}, minutes{30}}, {minutes{2}, minutes{120}}};
 constexpr unsigned kWaitAfterFailure = 2, kWaitAfterRefusal = 4;
 // Source connections that may be opened for nothing: at first, and one more each so often. Those to the
 // target stay open, so these are few in any case.
@@ -43,7 +43,7 @@ constexpr milliseconds kFirstAnswers{60};
 constexpr uint64_t kFarUs = 4000;
 constexpr unsigned kFarSources = 4;
 constexpr double kQueueing = 2;
-constexpr unsigned kDepthLeast = 2, kWritesMost = 64, kWritesStep = 4;
+constexpr unsigned kDepthLeast = 2, kWritesLeast = 4, kWritesMost = 64, kWritesStep = 4;
 
 double mean(const std::vector<double>& values) {
   return std::accumulate(values.begin(), values.end(), 0.0) / std::max<size_t>(values.size(), 1);
@@ -86,15 +86,17 @@ const Plan& Tuner::look(const Seen& seen) {
     return plan_;
   }
   const Clock::duration took = seen.now - mark_.now;
-  const uint64_t pieces = seen.delivered - mark_.pieces;
+  const uint64_t pieces = seen.delivered - mark_.delivered;
   const bool full = (took >= kWindow && pieces >= kAnswers) ||
                     (took >= kQuickWindow && pieces >= kManyAnswers) ||
                     (took >= kLongestWindow && pieces > 0);
   if (!full) return plan_;
-  const uint64_t bytes = seen.deliveredBytes - mark_.bytes;
+  const uint64_t bytes = seen.deliveredBytes - mark_.deliveredBytes;
   const double read = seen.readWaited - mark_.readWaited, held = seen.heldWaited - mark_.heldWaited;
   readShare_ = read / std::max(held, 1.0);
   remember(latencies_, read / std::max<double>(bytes / kKiB, 1));
+  const double writtenKiB = (seen.writtenBytes - mark_.writtenBytes) / double(kKiB);
+  writesQueue_ = seen.writeWaited - mark_.writeWaited > kQueueing * writtenKiB * seen.quickestWriteUs;
   restart(seen);
   measured(bytes / secondsOf(took), seen);
   writesHeld_ = false;
@@ -102,9 +104,7 @@ const Plan& Tuner::look(const Seen& seen) {
 }
 
 // A new window begins.
-void Tuner::restart(const Seen& seen) {
-  mark_ = {seen.now, seen.deliveredBytes, seen.delivered, seen.readWaited, seen.heldWaited};
-}
+void Tuner::restart(const Seen& seen) { mark_ = seen; }
 
 void Tuner::startFarAway(const Seen& seen) {
   if (!free_.sources) placed_ = true;
@@ -250,8 +250,9 @@ void Tuner::begin(Means means, const Plan& plan, const Seen& seen) {
   use(plan, seen);
 }
 
-// Of the side that holds the buffers, the cheapest first. More depth is no use where reads already wait.
+// Of the side that holds the buffers, the cheapest first; more at once is of no use where it already waits.
 std::vector<Tuner::Means> Tuner::order() const {
+  if (readShare_ < 0.5 && writesQueue_) return {size, targets, depth, sources, writes};
   if (readShare_ < 0.5) return {writes, targets, depth, size, sources};
   const double least = *std::min_element(latencies_.begin(), latencies_.end());
   if (latencies_.back() > kQueueing * least) return {size, writes, targets, sources, depth};
@@ -263,7 +264,7 @@ void Tuner::tryNext(const Seen& seen) {
     if (seen.now < turns_[means].next) continue;
     if (const auto plan = enlarged(means, seen)) return begin(means, *plan, seen);
   }
-  for (const Means means : {lessDepth, lessTargets, lessSources}) {
+  for (const Means means : {lessDepth, lessWrites, lessTargets, lessSources}) {
     if (seen.now < turns_[means].next) continue;
     const auto plan = reduced(means, seen);
     if (!plan) continue;
@@ -280,6 +281,9 @@ std::optional<Plan> Tuner::reduced(Means means, const Seen& seen) const {
     while (less.bytes(UINT64_MAX) / 2 >= seen.budgetBytes) less.depth /= 2;
     less.depth /= 2;
     if (less.depth < kDepthLeast) return std::nullopt;
+  } else if (means == lessWrites) {
+    less.writes /= kWritesStep;
+    if (less.writes < kWritesLeast) return std::nullopt;
   } else if (means == lessTargets) {
     less.targets -= std::max(plan_.targets / 4, 1u);
     if (!free_.targets || less.targets < seen.targets.least) return std::nullopt;

@@ -49,7 +49,9 @@ class Tuner {
     // Of the data that was read: what has reached the target, in how many pieces, and how long these took,
     // in microseconds times KiB: until the source answered, and until they were through.
     uint64_t deliveredBytes = 0, delivered = 0, readWaited = 0, heldWaited = 0;
-    uint64_t quickestReadUs = UINT64_MAX;
+    // Of all writes: bytes, and from request to answer, in microseconds times KiB.
+    uint64_t writtenBytes = 0, writeWaited = 0;
+    uint64_t quickestReadUs = UINT64_MAX, quickestWriteUs = UINT64_MAX;
     uint64_t budgetBytes = 0;
     Connections sources, targets;
     // Something else than the plan held the flow up: no work, a rate limit, a flush, a trial of zeroes.
@@ -63,14 +65,10 @@ class Tuner {
 
  private:
   // In the order of what it costs; then what is given back.
-  enum Means { size, depth, writes, targets, sources, lessDepth, lessTargets, lessSources, kinds };
+  enum Means { size, depth, writes, targets, sources, lessDepth, lessWrites, lessTargets, lessSources, kinds };
   struct Turn {
     Clock::duration wait{};
     TimePoint next{};
-  };
-  struct Mark {
-    TimePoint now;
-    uint64_t bytes = 0, pieces = 0, readWaited = 0, heldWaited = 0;
   };
 
   void startFarAway(const Seen& seen);
@@ -100,7 +98,7 @@ class Tuner {
 
   TimePoint startedAt_{}, firstAnswerAt_{};
   bool placed_ = false;  // how far away the source is was looked at
-  Mark mark_;
+  Seen mark_;  // where the window began
   TimePoint settledAt_{};
   TimePoint missingSince_{};
   unsigned expectedSources_ = 0, expectedTargets_ = 0;
@@ -110,7 +108,7 @@ class Tuner {
   double level_ = 0;  // before the first giving back
   double readShare_ = 1;
   std::vector<double> latencies_;  // means of the last windows, µs
-  bool writesHeld_ = false;
+  bool writesHeld_ = false, writesQueue_ = false;
   bool sourcesDouble_ = true;
   unsigned openedForNothing_ = 0, openedByTry_ = 0;
 };

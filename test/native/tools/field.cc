@@ -36,7 +36,7 @@ struct Cell {
 };
 
 struct Flow {
-  double rate, readShare, readSeconds;
+  double rate, readSeconds, writeSeconds;
   bool writesHeld;
 };
 
@@ -51,7 +51,8 @@ Flow flowOf(const Plan& plan, unsigned sources, unsigned targets, const World& w
   // What is not on its way queues where the bottleneck is.
   double reading = rate * read;
   if (fromSource <= std::min(toTarget, buffers)) reading = std::max(reading, bytes - rate * write);
-  return {rate, reading / bytes, reading / rate,
+  const double writing = std::min<double>(targets * plan.writes * size, bytes - reading);
+  return {rate, reading / rate, std::max(writing / rate, write),
           toTarget < std::min(fromSource, buffers) && targets * plan.writes * size < bytes - reading};
 }
 
@@ -127,7 +128,7 @@ void Play::run() {
   start.sources = start.targets = std::min(cores_, 4u);
   start.depth = 32 / start.sources;
   Tuner tuner(start, {true, true, true, 2 * kMiB});
-  double bytes = 0, pieces = 0, readWaited = 0, heldWaited = 0, rate = 0, late = 0, bestLate = 0;
+  double bytes = 0, pieces = 0, readWaited = 0, heldWaited = 0, writeWaited = 0, rate = 0, late = 0, bestLate = 0;
   double smooth = 0, t90 = -1, best = 0, opening = 0, good = 0;
   World world = cell_.world;
   best = bestOf(world, budget_);
@@ -155,6 +156,7 @@ void Play::run() {
     bytes += delivered;
     pieces += delivered / plan.requestBytes;
     readWaited += delivered / kKiB * flow.readSeconds * 1e6;
+    writeWaited += delivered / kKiB * flow.writeSeconds * 1e6;
     heldWaited += delivered / kKiB * turn * 1e6;
     smooth = flow.rate / bestHere;
     const bool opens = !sources_.opening.empty() || !targets_.opening.empty();
@@ -172,6 +174,9 @@ void Play::run() {
     seen.delivered = pieces;
     seen.readWaited = readWaited;
     seen.heldWaited = heldWaited;
+    seen.writtenBytes = bytes;
+    seen.writeWaited = writeWaited;
+    seen.quickestWriteUs = (here.rtt + kTargetSeconds) * 1e6;
     seen.quickestReadUs = here.latency * 1e6;
     seen.budgetBytes = budget_;
     seen.sources = {sources_.open, unsigned(sources_.opening.size()), start.sources, kMost, health_.nextExtra() <= seen.now};

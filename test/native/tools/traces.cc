@@ -48,6 +48,8 @@ struct Copy {
     whole += bytes;
     seen.deliveredBytes = whole;
     seen.delivered = whole / plan.requestBytes;
+    seen.writtenBytes = whole;
+    seen.writeWaited += bytes / kKiB * writeUs;
     seen.heldWaited += bytes / kKiB * 10000;
     seen.readWaited += bytes / kKiB * 10000 * readShare;
     const Plan next = tuner.look(seen);
@@ -77,7 +79,7 @@ struct Copy {
   std::function<double(const Plan&)> rate;
   Tuner tuner;
   Tuner::Seen seen;
-  double whole = 0, readShare = 0.9;
+  double whole = 0, readShare = 0.9, writeUs = 0;
   unsigned granted = 64;
   milliseconds opens{0};
   TimePoint openedAt{};
@@ -120,6 +122,17 @@ const std::map<std::string, std::function<void()>> traces = {
        check(copy.first(writes) < copy.first(targets), "writes first at", copy.first(writes));
        check(copy.first(targets) < copy.first(large), "targets first at", copy.first(targets));
        check(targets(copy.plan()), "target connections", copy.plan().targets);
+     }},
+    {"where writes already wait in the target, no more of them are sent before all else was tried", [] {
+       Copy copy([](const Plan&) { return 200; });
+       copy.readShare = 0.2;
+       copy.seen.writesHeld = true;
+       copy.seen.quickestWriteUs = 500;
+       copy.writeUs = 5000;
+       copy.play(60);
+       auto writes = [](const Plan& plan) { return plan.writes > 4; };
+       auto sources = [](const Plan& plan) { return plan.sources > 1; };
+       check(copy.first(large) < copy.first(sources) && copy.first(sources) < copy.first(writes), "writes first at", copy.first(writes));
      }},
     {"more writes are tried only where writes are held back", [] {
        Copy copy([](const Plan&) { return 200; });
