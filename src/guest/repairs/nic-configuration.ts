@@ -79,15 +79,16 @@ function namedBy(text: string, nameIn: RegExp, macIn: RegExp, file: string): Nam
   return [mac === undefined ? { name, file } : { name, mac, file }];
 }
 
-/** Rules of old that give a card its name by its MAC: nothing is to be done for these. */
-export function namesByRule(text: string): string[] {
+/** Rules of old that give a card its name by its MAC: nothing is to be done for these cards. */
+export function namesByRule(text: string, file: string): NamedNic[] {
   const rules = text.split("\n").filter((line) => /^[^#]*ATTR\{address\}==/.test(line));
-  return rules.flatMap((line) => /NAME="([^"]+)"/.exec(line)?.[1] ?? []);
+  return rules.flatMap((line) =>
+    namedBy(line, /NAME="([^"]+)"/, /ATTR\{address\}=="([^"]+)"/, file),
+  );
 }
 
 /** A .link that is there already. */
-export function namesByLink(text: string): string[] {
-  return /^MACAddress=/m.test(text)
-    ? [...text.matchAll(/^Name=(\S+)/gm)].map(([, name = ""]) => name)
-    : [];
+export function namesByLink(text: string, file: string): NamedNic[] {
+  const found = namedBy(text, /^Name=(\S+)/m, /^MACAddress=(\S+)/m, file);
+  return found.filter(({ mac }) => mac !== undefined);
 }

@@ -6,7 +6,11 @@ import { namesByLink, namesByRule, sources } from "./nic-configuration.ts";
 import { linkFile, type NamedNic, type Pins, pinNames } from "./nic-names.ts";
 
 const linkFolder = "/etc/systemd/network";
-const ruleFolder = "/etc/udev/rules.d";
+/** Where a guest itself gives cards their names. */
+const own = [
+  ["/etc/udev/rules.d", ".rules", namesByRule],
+  [linkFolder, ".link", namesByLink],
+] as const;
 const managers = ["/usr/lib/systemd/systemd-udevd", "/lib/systemd/systemd-udevd"];
 const udevadm = ["/usr/bin/udevadm", "/bin/udevadm", "/sbin/udevadm", "/usr/sbin/udevadm"];
 
@@ -27,19 +31,22 @@ export async function pinsNeeded(
   guestfish: Guestfish,
   nics: RepairContext["hardware"]["nics"],
 ): Promise<Pins> {
-  const kept = new Set<string>();
-  for (const name of await filesIn(guestfish, ruleFolder)) {
-    if (!name.endsWith(".rules")) continue;
-    const text = (await guestfish.readText(`${ruleFolder}/${name}`)) ?? "";
-    for (const nic of namesByRule(text)) kept.add(nic);
+  const kept: NamedNic[] = [];
+  for (const [folder, ending, read] of own) {
+    for (const name of await filesIn(guestfish, folder)) {
+      if (!name.endsWith(ending)) continue;
+      const path = `${folder}/${name}`;
+      kept.push(...read((await guestfish.readText(path)) ?? "", path));
+    }
   }
-  for (const name of await filesIn(guestfish, linkFolder)) {
-    if (!name.endsWith(".link")) continue;
-    const text = (await guestfish.readText(`${linkFolder}/${name}`)) ?? "";
-    for (const nic of namesByLink(text)) kept.add(nic);
-  }
-  const named = (await namedNics(guestfish)).filter(({ name }) => !kept.has(name));
-  return pinNames(named, nics);
+  const names = new Set(kept.map(({ name }) => name));
+  const macs = new Set(kept.map(({ mac }) => mac?.toLowerCase()));
+  const named = (await namedNics(guestfish)).filter(({ name }) => !names.has(name));
+  // A card that has its name already is none of those whose names are looked for.
+  return pinNames(
+    named,
+    nics.filter(({ mac }) => !macs.has(mac.toLowerCase())),
+  );
 }
 
 async function namedNics(guestfish: Guestfish): Promise<NamedNic[]> {

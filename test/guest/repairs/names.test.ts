@@ -142,7 +142,8 @@ test("names of cards are read from what each distribution configures its network
 test("names that a rule or a link of the guest's own gives are known", () => {
   const rule =
     'SUBSYSTEM=="net", ATTR{address}=="00:50:56:00:00:01", NAME="lan0"\n# ATTR{address}=="x", NAME="no"\n';
-  assert.deepEqual(namesByRule(rule), ["lan0"]);
-  assert.deepEqual(namesByLink("[Match]\nMACAddress=x\n[Link]\nName=lan1\n"), ["lan1"]);
-  assert.deepEqual(namesByLink("[Match]\nOriginalName=*\n[Link]\nName=lan1\n"), []);
+  assert.deepEqual(namesByRule(rule, "f"), [{ name: "lan0", mac: "00:50:56:00:00:01", file: "f" }]);
+  const link = "[Match]\nMACAddress=x\n[Link]\nName=lan1\n";
+  assert.deepEqual(namesByLink(link, "f"), [{ name: "lan1", mac: "x", file: "f" }]);
+  assert.deepEqual(namesByLink("[Match]\nOriginalName=*\n[Link]\nName=lan1\n", "f"), []);
 });
