@@ -128,6 +128,7 @@ class Torment {
 
   /** Again and again until it is there; whether it is. A cutover may fail and go back, which is an end as well. */
   async #goTo(command: Command): Promise<boolean> {
+    let last = "";
     for (let tries = 0; tries < triesMax; tries++) {
       const { killed, code, said } = await this.#run(command, tries);
       await this.#checkAlways();
@@ -137,6 +138,7 @@ class Torment {
         return true;
       }
       if (!killed) this.#checkSaid(command, said);
+      last = said;
       if (command === "rollback" && !this.#isUnderWay) return true;
       if (command === "cutover" && !this.#isUnderWay && (await this.#isBack())) {
         if (!killed) return false;
@@ -146,7 +148,7 @@ class Torment {
       // Who finds it half way may as well go back.
       if (command === "cutover" && this.#isUnderWay && this.#random.chance(0.3)) return false;
     }
-    throw new Error(`${command} did not come to an end`);
+    throw new Error(`${command} did not come to an end: ${last}`);
   }
 
   async #run(command: Command, tries: number): Promise<Ended> {
