@@ -6,7 +6,8 @@ import { spawnSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { mkdir, mkdtemp, rm, statfs, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { demonstrateBoot } from "./demo-boot.ts";
+import { type Check, demonstrateBoot } from "./demo-boot.ts";
+import { demonstrateCloudStack } from "./demo-cloudstack.ts";
 import {
   applyChanges,
   type BlockWrite,
@@ -242,11 +243,18 @@ async function demonstrate(folder: string): Promise<number> {
   return verdict.exitCode;
 }
 
-async function boot(folder: string): Promise<number> {
+type GuestDemonstration = (folder: string, check: Check) => Promise<void>;
+
+async function withGuest(demonstrate: GuestDemonstration, folder: string): Promise<number> {
   const verdict = new Verdict();
-  await demonstrateBoot(folder, (right, what) => verdict.check(right, what));
+  await demonstrate(folder, (right, what) => verdict.check(right, what));
   return verdict.exitCode;
 }
+
+const guestDemonstrations: Readonly<Record<string, GuestDemonstration>> = {
+  "--boot": demonstrateBoot,
+  "--cloudstack": demonstrateCloudStack,
+};
 
 /** What guests need is not set up for the demonstration without them. */
 function requireGuestTools(): void {
@@ -256,12 +264,13 @@ function requireGuestTools(): void {
 }
 
 const [flag] = process.argv.slice(2);
-const boots = flag === "--boot";
-if (flag !== undefined && !boots) {
-  console.error(`The demonstration takes --boot and nothing else; ${flag} is not known.`);
+const guestDemonstration = flag === undefined ? undefined : guestDemonstrations[flag];
+if (flag !== undefined && guestDemonstration === undefined) {
+  const known = Object.keys(guestDemonstrations).join(" or ");
+  console.error(`The demonstration takes ${known} and nothing else; ${flag} is not known.`);
   process.exit(2);
 }
-if (boots) requireGuestTools();
+if (guestDemonstration) requireGuestTools();
 const startedAt = performance.now();
 await requireSpace();
 const folder = await mkdtemp(join(parentDir, "migratekit-demo-"));
@@ -270,7 +279,9 @@ for (const [signal, number] of [["SIGINT", 2] as const, ["SIGTERM", 15] as const
   process.on(signal, () => process.exit(128 + number)); // the guardian clears up
 let exitCode = 1;
 try {
-  exitCode = boots ? await boot(folder) : await demonstrate(folder);
+  exitCode = guestDemonstration
+    ? await withGuest(guestDemonstration, folder)
+    : await demonstrate(folder);
 } finally {
   await rm(folder, { recursive: true, force: true });
 }

@@ -155,7 +155,12 @@ async function bootEntry(loader: string, folder: string): Promise<string[]> {
   ];
 }
 
-async function says(group: ProcessGroup, pattern: RegExp, timeoutMs: number): Promise<string> {
+/** Waits for a line of what it printed. @throws with its end once the time is over, or it has ended */
+export async function says(
+  group: Pick<ProcessGroup, "output" | "isAlive">,
+  pattern: RegExp,
+  timeoutMs: number,
+): Promise<string> {
   const deadline = Date.now() + timeoutMs;
   for (;;) {
     const found = pattern.exec(group.output());
