@@ -57,7 +57,9 @@ export interface WholeCell extends Common {
   sizeBytes: number;
   /** Of the target, when it is larger. */
   targetBytes?: number;
+  /** Of the engine. */
   flushTimeoutMs?: number;
+  checkpointIntervalMs?: number;
   maxBytesPerSecond?: number;
 }
 
@@ -143,11 +145,15 @@ function targets(): FieldCell[] {
       ...more,
     },
   });
+  // The source is ten times as fast as the disk, and a checkpoint is due twenty times within the flush limit.
   const writeBack = (megabytes: number, cacheBytes: number, sizeBytes: number) =>
     whole(
       `write-back/${megabytes}`,
       { paces: [{}], cacheBytes, drainRate: megabytes * 1_000_000 },
-      { sizeBytes, flushTimeoutMs: 2000 },
+      {
+        ...{ sizeBytes, flushTimeoutMs: 2000, checkpointIntervalMs: 100 },
+        source: { paces: [{ latencyMs: 1, totalRate: 10_000_000 * megabytes }] },
+      },
     );
   // Its last block is not whole, and the disk ends in the middle of a sector pair.
   const unaligned = { sizeBytes: 256 * MiB + 3 * 4096 + 512, targetBytes: 256 * MiB + 64 * 1024 };

@@ -17,6 +17,7 @@ export interface FieldJob {
   targetConnections?: number;
   requestBytes?: number;
   flushTimeoutMs?: number;
+  checkpointIntervalMs?: number;
   maxBytesPerSecond?: number;
 }
 
@@ -33,6 +34,7 @@ async function main(job: FieldJob): Promise<void> {
       target: { uri: job.targetUri, ...(targetConnections && { connections: targetConnections }) },
       capacityBytes: job.capacityBytes,
       ...(job.requestBytes && { requestBytes: job.requestBytes }),
+      ...(job.checkpointIntervalMs && { checkpointIntervalMs: job.checkpointIntervalMs }),
       onChunks: () => {},
       onCheckpoint: () => {},
     });

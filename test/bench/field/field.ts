@@ -21,8 +21,8 @@ export async function measureField(
 }
 
 async function measureWhole(bench: Workbench, cell: WholeCell): Promise<WholeResult> {
-  const { flushTimeoutMs, maxBytesPerSecond, targetBytes } = cell;
-  const limits = { flushTimeoutMs, maxBytesPerSecond };
+  const { flushTimeoutMs, checkpointIntervalMs, maxBytesPerSecond, targetBytes } = cell;
+  const limits = { flushTimeoutMs, checkpointIntervalMs, maxBytesPerSecond };
   const clients = [
     engineClient("migratekit", limits),
     // nbdcopy knows no rate, and does not look at the target's blocks.
