@@ -78,16 +78,10 @@ const clouded = [...copying, "rehearse", "rollback", "export"] as const;
 const deploying = ["check", "cutover", "rehearse"] as const;
 /** Those that work on the targets alone. */
 const converting = ["rehearse", "convert", "rollback"] as const;
+/** Those that are about VMs. */
+const ofVms = [...connected, ...converting, "list", "status", "history", "config"] as const;
 /** Those that have settings at all. */
-const settled = [
-  ...connected,
-  ...converting,
-  "export",
-  "list",
-  "status",
-  "history",
-  "config",
-] as const;
+const settled = [...ofVms, "export"] as const;
 
 function define<T>(spec: OptionSpec<T>): OptionSpec<T> & { readonly optional: true };
 function define<T>(spec: OptionSpec<T>, presence: "defaulted"): OptionSpec<T>;
@@ -100,7 +94,7 @@ export const options = {
     group: "vsphere",
     value: "HOST[:PORT]",
     describe: "vCenter or ESXi host",
-    commands: settled,
+    commands: ofVms,
     parse: type.endpoint,
   }),
   "vmware-username": define({
@@ -128,7 +122,7 @@ export const options = {
     group: "vsphere",
     value: "PATH",
     describe: "the VM, as /Datacenter/vm/Folder/VM",
-    commands: settled,
+    commands: ofVms,
     parse: type.inventoryPath,
   }),
   "vmware-thumbprint": define({
