@@ -100,7 +100,7 @@ test("a guest boots at VMware, is migrated, rehearsed and converted, and boots f
     await using started = await startMachine({
       ...{ hardware: "virtio", firmware: "bios", disks, mac: guest.mac, machine },
     });
-    const root = /^root \/dev\/vda1 rw$/;
+    const root = "/dev/vda1";
     await expectWords(started, guest, { marker: "four", timeoutMs: bootTimeoutMs, root });
   });
 });

@@ -13,6 +13,9 @@ const bootTimeoutMs = 240_000;
 const deadEnds: Readonly<Record<GuestName, RegExp>> = {
   bios: /ALERT! +\/dev\/sda1 does not exist[\s\S]*\(initramfs\)/,
   "uefi-lvm": /UEFI Interactive Shell/,
+  "lvm-boot": /ubuntu--lv does not exist[\s\S]*\(initramfs\)/,
+  btrfs: /UEFI Interactive Shell/,
+  luks: /sda2_crypt[\s\S]*\(initramfs\)/,
 };
 
 for (const recipe of Object.values(recipes)) {

@@ -14,21 +14,9 @@ import { startQemuNbd } from "../lab/targets.ts";
 import { Random } from "../random.ts";
 import { tempDir } from "../temp-dir.ts";
 import { guestDisks } from "./debian/debian.ts";
+import { processesOf } from "./processes.ts";
 
 const kills = 3;
-
-/** Processes that were given this folder, by their command line or their environment. */
-function processesOf(folder: string): string[] {
-  return readdirSync("/proc").filter((name) => {
-    if (!/^\d+$/.test(name)) return false;
-    try {
-      const texts = ["cmdline", "environ"].map((file) => readFileSync(`/proc/${name}/${file}`));
-      return texts.some((text) => text.includes(folder));
-    } catch {
-      return false;
-    }
-  });
-}
 
 function startsAppliance(folder: string): boolean {
   return processesOf(folder).some((pid) => {

@@ -6,13 +6,16 @@ import { existsSync } from "node:fs";
 import { mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { makeBiosDisk, makeUefiDisks } from "./disks.ts";
+import { filesOf } from "./files.ts";
+import { makeBtrfsDisk, makeLuksDisk, makeLvmBootDisks } from "./more-disks.ts";
 import {
+  bootBytes,
   fileSystemBytes,
   filesBefore,
-  filesOf,
   type GuestName,
   type GuestRecipe,
-  packages,
+  type InstallationName,
+  installations,
   recipes,
   suite,
 } from "./recipe.ts";
@@ -32,28 +35,40 @@ export async function guestDisks(name: GuestName): Promise<string[]> {
   return disks;
 }
 
+const makers: Readonly<
+  Record<GuestName, (recipe: GuestRecipe, work: string) => Promise<string[]>>
+> = {
+  bios: makeBiosDisk,
+  "uefi-lvm": makeUefiDisks,
+  "lvm-boot": makeLvmBootDisks,
+  btrfs: makeBtrfsDisk,
+  luks: makeLuksDisk,
+};
+
 /** For make.ts, which holds the lock. */
 export async function makeGuest(name: GuestName): Promise<void> {
   const folder = await folderOf();
-  const work = join(folder, "work");
+  const recipe = recipes[name];
+  const work = join(folder, recipe.installation);
   if (existsSync(join(folder, `${name}-0.raw`))) return;
-  if (!existsSync(join(work, "kernel"))) await makeFileSystems(work);
-  const make = name === "bios" ? makeBiosDisk : makeUefiDisks;
+  if (!existsSync(join(work, "kernel"))) await makeFileSystems(work, recipe.installation);
   // The first one last: it says that all are there.
-  const made = await make(recipes[name], work);
+  const made = await makers[name](recipe, work);
   for (const [index, disk] of [...made.entries()].reverse()) {
     await rename(disk, join(folder, `${name}-${index}.raw`));
   }
 }
 
-/** One installation serves all guests. */
-async function makeFileSystems(work: string): Promise<void> {
+/** One installation serves several guests. */
+async function makeFileSystems(work: string, installation: InstallationName): Promise<void> {
   await rm(work, { recursive: true, force: true });
   await writeTree(join(work, "before"), filesBefore);
   for (const recipe of Object.values(recipes)) {
+    if (recipe.installation !== installation) continue;
     await writeTree(join(work, recipe.name), filesOf(recipe));
     await writeFile(join(work, `${recipe.name}.env`), environmentOf(recipe));
   }
+  const packages = installations[installation];
   await run("mmdebstrap", [
     ...["--variant=minbase", "--format=null", `--include=${packages.join(",")}`],
     '--aptopt=APT::Install-Recommends "false"',
@@ -67,10 +82,14 @@ async function makeFileSystems(work: string): Promise<void> {
   ]);
 }
 
-function environmentOf({ firmware, rootUuid }: GuestRecipe): string {
-  const [grub, units] =
-    firmware === "bios" ? ["i386-pc", ""] : ["x86_64-efi", "systemd-networkd.service"];
-  return `FS_UUID=${rootUuid}\nFS_KIB=${fileSystemBytes / 1024}\nGRUB=${grub}\nUNITS=${units}\n`;
+/** The network of `uefi-lvm` and `lvm-boot` is networkd's; NetworkManager has that of `btrfs` alone. */
+function environmentOf(recipe: GuestRecipe): string {
+  const { name, installation, firmware, rootUuid, bootUuid = "" } = recipe;
+  const grub = firmware === "bios" ? "i386-pc" : "x86_64-efi";
+  const units = ["uefi-lvm", "lvm-boot"].includes(name) ? "systemd-networkd.service" : "";
+  const masked = installation === "plain" || name === "btrfs" ? "" : "NetworkManager.service";
+  const sizes = `FS_KIB=${fileSystemBytes / 1024}\nBOOT_KIB=${bootBytes / 1024}\n`;
+  return `FS_UUID=${rootUuid}\nBOOT_UUID=${bootUuid}\n${sizes}GRUB=${grub}\nUNITS=${units}\nMASKED=${masked}\n`;
 }
 
 /** That from which this machine itself gets Debian. */

@@ -1,6 +1,6 @@
 #!/bin/sh
-# A hook of mmdebstrap: makes the guests' root file systems from the Debian that was just installed.
-# file-systems.sh ROOT WORK; WORK/NAME/ holds a guest's own files, WORK/NAME.env its UUID and unit.
+# A hook of mmdebstrap: makes the guests' file systems from the Debian that was just installed.
+# file-systems.sh ROOT WORK; WORK/NAME/ holds a guest's own files, WORK/NAME.env its UUIDs and units.
 set -eu
 root=$1 work=$2
 kernel=$(ls "$root/lib/modules")
@@ -15,6 +15,9 @@ for list in "$work"/*.env; do
   cp -r "$work/$name/." "$tree/"
   sed -i "s/KERNEL/$kernel/" "$tree/boot/grub/grub.cfg"
   chmod 755 "$tree/opt/guest/report"
+  for private in "$tree"/etc/keys/* "$tree"/etc/netplan/* "$tree"/etc/NetworkManager/system-connections/*; do
+    [ ! -f "$private" ] || chmod 600 "$private"
+  done
   mkdir -p "$tree/boot/grub/$GRUB" "$tree/boot/efi" "$tree/opt/guest/files"
   cp "$tree/usr/lib/grub/$GRUB/"*.mod "$tree/usr/lib/grub/$GRUB/"*.lst "$tree/boot/grub/$GRUB/"
   # Programs and libraries of its own stand for a guest's data.
@@ -25,7 +28,29 @@ for list in "$work"/*.env; do
     [ "$unit" = report.service ] && from=/etc/systemd/system
     ln -sf "$from/$unit" "$tree/etc/systemd/system/multi-user.target.wants/$unit"
   done
-  mke2fs -q -F -t ext4 -b 4096 -U "$FS_UUID" -d "$tree" "$work/$name.ext4" "$FS_KIB"K
+  for unit in $MASKED; do
+    ln -sf /dev/null "$tree/etc/systemd/system/$unit"
+  done
+  if [ -f "$tree/etc/keys/root.key" ]; then
+    mount -t proc proc "$tree/proc"
+    chroot "$tree" update-initramfs -u -k "$kernel"
+    umount "$tree/proc"
+    # An installer writes no such word: the initramfs of a running system has its root's entry without.
+    sed -i 's/,initramfs$//' "$tree/etc/crypttab"
+  fi
+  if [ -n "$BOOT_UUID" ]; then
+    mkdir "$work/boot"
+    cp -a "$tree/boot/." "$work/boot/"
+    mke2fs -q -F -t ext4 -U "$BOOT_UUID" -d "$work/boot" "$work/$name-boot.img" "$BOOT_KIB"K
+    rm -rf "$work/boot"
+    find "$tree/boot" -mindepth 1 -delete
+  fi
+  if [ "$name" = btrfs ]; then
+    # It grows as it must, and takes its whole partition later.
+    mkfs.btrfs -q -U "$FS_UUID" --shrink --rootdir "$tree" "$work/$name.img"
+  else
+    mke2fs -q -F -t ext4 -b 4096 -U "$FS_UUID" -d "$tree" "$work/$name.img" "$FS_KIB"K
+  fi
   rm -rf "$tree"
 done
 printf %s "$kernel" > "$work/kernel"
