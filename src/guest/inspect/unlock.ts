@@ -20,9 +20,12 @@ export async function unlock(
 ): Promise<ReadonlyMap<string, string>> {
   const opened = new Map<string, string>();
   if (keys.length === 0) return opened;
-  for (const line of await guestfish.lines("list-filesystems")) {
-    if (!line.endsWith(": crypto_LUKS")) continue;
-    const device = line.slice(0, line.lastIndexOf(": "));
+  // Their list of file systems has no LUKS.
+  const places = ["list-devices", "list-partitions", "lvs"];
+  const devices: string[] = [];
+  for (const place of places) devices.push(...(await guestfish.lines(place)));
+  for (const device of devices) {
+    if ((await guestfish.attempt("vfs-type", device))?.trim() !== "crypto_LUKS") continue;
     const uuid = (await guestfish.run("luks-uuid", device)).trim().toLowerCase();
     // As virt-v2v 2.2 names it; what was written with this name in it is then understood.
     const name = `crypt${device.replace("/dev/", "").replaceAll(/[^a-z0-9]/gi, "")}`;
