@@ -17,6 +17,7 @@ constexpr milliseconds kLongestPause{60000};
 constexpr unsigned kReads = 48, kReadsNotTimed = 12;
 constexpr unsigned kWrites = 6, kWritesNotTimed = 1;
 // Turns of the line that a trial takes: four reads at once, one write.
+constexpr unsigned kFarTrials = 2;
 constexpr unsigned kTurns = kReads / 4 + kWrites;
 // What is remembered of a trial is the rate of reading as a share of both rates together: 0.5 where
 // both are as fast. Reading costs work at both ends of the line, through a TLS tunnel more than writing
@@ -104,7 +105,8 @@ void ZeroProof::answered(Way way, uint64_t bytes, TimePoint issued) {
   if (!trying_ || way != Way::read || trial.answered != notTimed) return;
   if (trial.quickest < kTrialTime / kTurns) return;
   end(trial.to);
-  nextTrial_ = TimePoint::max();
+  // A machine may have been busy for a moment; a line stays as it is.
+  if (++tooFar_ == kFarTrials) nextTrial_ = TimePoint::max();
 }
 
 void ZeroProof::found(bool zero) {

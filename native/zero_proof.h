@@ -53,7 +53,7 @@ class ZeroProof {
   bool enabled_ = true;
   bool trying_ = false;
   bool reads_ = false;  // what the trials say
-  unsigned trials_ = 0;
+  unsigned trials_ = 0, tooFar_ = 0;
   double readShare_ = 0;  // the mean of the last ones
   milliseconds pause_{0};
   TimePoint nextTrial_{};

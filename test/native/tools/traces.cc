@@ -219,15 +219,17 @@ const std::map<std::string, std::function<void()>> traces = {
     {"zeroes are tried both ways nearby, and left alone over a line on which that takes too long", [] {
        for (const int ms : {1, 60}) {
          ZeroProof proof;
-         const TimePoint now = Clock::now();
-         check(proof.trying(now, ZeroProof::Begin::yes), "begins", ms);
-         for (int i = 0; i < 12; i++) {
-           proof.sent(ZeroProof::Way::read, 1);
-           proof.answered(ZeroProof::Way::read, 1, Clock::now() - milliseconds{ms});
+         TimePoint now = Clock::now();
+         for (int trial = 0; trial < 2; trial++, now += std::chrono::hours{1}) {
+           check(proof.trying(now, ZeroProof::Begin::yes), "begins", ms);
+           for (int i = 0; i < 12; i++) {
+             proof.sent(ZeroProof::Way::read, 1);
+             proof.answered(ZeroProof::Way::read, 1, Clock::now() - milliseconds{ms});
+           }
+           check(proof.trying(now, ZeroProof::Begin::no) == (ms < 10), "goes on", ms);
+           proof.abandon(now);
          }
-         check(proof.trying(now, ZeroProof::Begin::no) == (ms < 10), "goes on", ms);
-         proof.abandon(now);
-         check(proof.trying(now + std::chrono::hours{1}, ZeroProof::Begin::yes) == (ms < 10), "again", ms);
+         check(proof.trying(now, ZeroProof::Begin::yes) == (ms < 10), "a third time", ms);
        }
      }},
 };
