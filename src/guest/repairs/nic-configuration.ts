@@ -1,6 +1,6 @@
 /** Names of network cards in what a distribution configures its network with; pure readers of one file each. */
 import { parse } from "yaml";
-import type { NamedNic } from "./nic-names.ts";
+import { type NamedNic, withoutLength } from "./nic-names.ts";
 
 type Reader = (text: string, file: string) => NamedNic[];
 
@@ -15,13 +15,28 @@ export const sources: readonly { folder: string; files: RegExp; read: Reader }[]
   { folder: "/etc/systemd/network", files: /\.network$/, read: readNetworkd },
 ];
 
-/** interfaces(5) */
+/** interfaces(5): what belongs to an `iface` stands behind it, until the next stanza. */
 export function readIfupdown(text: string, file: string): NamedNic[] {
-  const names = [...text.matchAll(/^\s*(?:iface|auto|allow-\S+)\s+(.+)$/gm)].flatMap(
-    ([line, rest = ""]) =>
-      /^\s*iface/.test(line) ? rest.split(/\s+/).slice(0, 1) : rest.split(/\s+/),
-  );
-  return [...new Set(names)].map((name) => ({ name, file }));
+  const found = new Map<string, string[]>();
+  const stanzas = text.split(/^(?=\s*(?:iface|auto|allow-\S+|mapping|source\S*)\s)/m);
+  for (const stanza of stanzas) {
+    const [, keyword, rest = ""] = /^\s*(iface|auto|allow-\S+)\s+(.+)$/m.exec(stanza) ?? [];
+    if (keyword === undefined) continue;
+    const names = rest.trim().split(/\s+/);
+    const addresses = addressesBy(stanza, /^\s+address\s+(\S+)/gm);
+    for (const name of keyword === "iface" ? names.slice(0, 1) : names) {
+      found.set(name, [...(found.get(name) ?? []), ...addresses]);
+    }
+  }
+  return [...found].map(([name, addresses]) => ({ name, file, ...given(addresses) }));
+}
+
+function addressesBy(text: string, addressIn: RegExp): string[] {
+  return [...text.matchAll(addressIn)].map(([, address = ""]) => withoutLength(address));
+}
+
+function given(addresses: readonly string[]): Pick<NamedNic, "addresses"> {
+  return addresses.length > 0 ? { addresses } : {};
 }
 
 /** netplan(5): a card that is matched by its MAC and given its name there needs nobody else's help. */
@@ -37,7 +52,17 @@ export function readNetplan(text: string, file: string): NamedNic[] {
   return Object.entries(cards).flatMap(([name, card]) => {
     const mac = fieldOf(fieldOf(card, "match"), "macaddress");
     if (typeof mac === "string" && fieldOf(card, "set-name") !== undefined) return [];
-    return [typeof mac === "string" ? { name, mac, file } : { name, file }];
+    const addresses = given(addressesOf(fieldOf(card, "addresses")));
+    return [{ name, file, ...(typeof mac === "string" && { mac }), ...addresses }];
+  });
+}
+
+/** A list of addresses, or of objects with one address as their key. */
+function addressesOf(value: unknown): string[] {
+  if (!Array.isArray(value)) return [];
+  return value.flatMap((each: unknown) => {
+    if (typeof each === "string") return [withoutLength(each)];
+    return typeof each === "object" && each !== null ? Object.keys(each).map(withoutLength) : [];
   });
 }
 
@@ -49,7 +74,8 @@ function fieldOf(value: unknown, key: string): unknown {
 
 /** nm-settings-keyfile(5) */
 export function readKeyfile(text: string, file: string): NamedNic[] {
-  return namedBy(text, /^interface-name=(\S+)/m, /^mac-address=(\S+)/m, file);
+  const named = namedBy(text, /^interface-name=(\S+)/m, /^mac-address=(\S+)/m, file);
+  return withAddresses(named, text, /^address\d*=([^,;\s]+)/gm);
 }
 
 /** Of Enterprise Linux and SUSE; the name is that of the file where it is not said inside. */
@@ -61,15 +87,23 @@ export function readIfcfg(text: string, file: string): NamedNic[] {
     /^(?:HWADDR|LLADDR)=["']?([^"'\s]+)/m,
     file,
   );
-  return found.length > 0
-    ? found
-    : namedBy(`NAME=${ofFile}\n${text}`, /^NAME=(\S+)/, /^HWADDR=["']?([^"'\s]+)/m, file);
+  const named =
+    found.length > 0
+      ? found
+      : namedBy(`NAME=${ofFile}\n${text}`, /^NAME=(\S+)/, /^HWADDR=["']?([^"'\s]+)/m, file);
+  return withAddresses(named, text, /^IPADDR\w*=["']?([^"'\s]+)/gm);
 }
 
 /** systemd.network(5) */
 export function readNetworkd(text: string, file: string): NamedNic[] {
   const match = /^\[Match\]$([^[]*)/m.exec(text)?.[1] ?? "";
-  return namedBy(match, /^Name=(\S+)/m, /^(?:Permanent)?MACAddress=(\S+)/m, file);
+  const named = namedBy(match, /^Name=(\S+)/m, /^(?:Permanent)?MACAddress=(\S+)/m, file);
+  return withAddresses(named, text, /^Address=(\S+)/gm);
+}
+
+function withAddresses(named: readonly NamedNic[], text: string, addressIn: RegExp): NamedNic[] {
+  const addresses = given(addressesBy(text, addressIn));
+  return named.map((each) => ({ ...each, ...addresses }));
 }
 
 function namedBy(text: string, nameIn: RegExp, macIn: RegExp, file: string): NamedNic[] {

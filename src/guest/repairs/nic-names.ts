@@ -8,6 +8,8 @@ import type { GuestNic } from "../machine.ts";
 export interface NamedNic {
   readonly name: string;
   readonly mac?: string;
+  /** Static ones that it gives the card, without a prefix's length. */
+  readonly addresses?: readonly string[];
   /** For people: the file. */
   readonly file: string;
 }
@@ -29,8 +31,9 @@ const slotName = /^en[ospx][a-z0-9]+$/;
 const slotOrder = [160, 192, 224, 256, 161, 193, 225, 257, 162, 194, 226, 258];
 
 /**
- * A card keeps its name where the configuration gives it by MAC; else the names, in the order of VMware's
- * slots, belong to the cards in theirs, if there are as many of both.
+ * A card keeps its name where the configuration gives it by MAC, or gives it an address that VMware Tools saw
+ * at this card alone; else the names, in the order of VMware's slots, belong to the cards in theirs, if there
+ * are as many of both.
  */
 export function pinNames(named: readonly NamedNic[], nics: readonly GuestNic[]): Pins {
   const pins = new Map<string, string>();
@@ -40,16 +43,33 @@ export function pinNames(named: readonly NamedNic[], nics: readonly GuestNic[]):
     const lower = mac?.toLowerCase();
     if (names.includes(name) && lower !== undefined && macs.has(lower)) pins.set(name, lower);
   }
+  const left = () => {
+    const taken = new Set(pins.values());
+    return nics.filter(({ mac }) => !taken.has(mac.toLowerCase()));
+  };
+  for (const { name, addresses = [] } of named) {
+    const [card, ...others] = left().filter((nic) => hasAny(nic, addresses));
+    if (!names.includes(name) || pins.has(name) || !card || others.length > 0) continue;
+    pins.set(name, card.mac.toLowerCase());
+  }
   const free = names.filter((name) => !pins.has(name)).sort(bySlot);
-  const taken = new Set(pins.values());
-  const left = nics.map(({ mac }) => mac.toLowerCase()).filter((mac) => !taken.has(mac));
-  if (free.length === left.length) {
-    for (const [index, name] of free.entries()) pins.set(name, left[index] ?? "");
+  const cards = left();
+  if (free.length === cards.length) {
+    for (const [index, { mac }] of cards.entries()) pins.set(free[index]!, mac.toLowerCase());
   }
   return {
     pins: [...pins].map(([name, mac]) => ({ name, mac })),
     unknown: free.filter((name) => !pins.has(name)),
   };
+}
+
+function hasAny(nic: GuestNic, addresses: readonly string[]): boolean {
+  return nic.addresses.some((address) => addresses.includes(withoutLength(address)));
+}
+
+/** `192.0.2.7/24` and `192.0.2.7` are one address. */
+export function withoutLength(address: string): string {
+  return address.split("/", 1)[0]!;
 }
 
 function bySlot(a: string, b: string): number {

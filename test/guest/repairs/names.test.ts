@@ -96,6 +96,30 @@ test("where there are more cards than names, nobody guesses", () => {
   assert.deepEqual(pinNames(named("eth0", "bond0", "br0"), nics), { pins: [], unknown: [] });
 });
 
+test("a card that Tools saw with a name's static address has that name, however many cards there are", () => {
+  const [first, second, third] = nics;
+  const seen = [first!, { ...second!, addresses: ["192.0.2.7/24", "2001:db8::7/64"] }, third!];
+  const expected = { pins: [{ name: "ens192", mac: second!.mac }], unknown: [] };
+  const files: [string, (text: string, file: string) => ReturnType<typeof readKeyfile>][] = [
+    ["auto ens192\niface ens192 inet static\n  address 192.0.2.7/24\n", readIfupdown],
+    ["iface ens192 inet6 static\n\taddress 2001:db8::7\n", readIfupdown],
+    ["network: {ethernets: {ens192: {addresses: [192.0.2.7/24]}}}", readNetplan],
+    ["network: {ethernets: {ens192: {addresses: [{192.0.2.7/24: {label: a}}]}}}", readNetplan],
+    ["interface-name=ens192\n[ipv4]\naddress1=192.0.2.7/24,192.0.2.1\n", readKeyfile],
+    ['DEVICE=ens192\nIPADDR="192.0.2.7"\n', readIfcfg],
+    ["[Match]\nName=ens192\n\n[Network]\nAddress=192.0.2.7/24\n", readNetworkd],
+  ];
+  for (const [text, read] of files) assert.deepEqual(pinNames(read(text, "f"), seen), expected);
+  const another = "iface ens192 inet static\n address 192.0.2.8\niface ens224 inet dhcp\n";
+  assert.deepEqual(pinNames(readIfupdown(another, "f"), seen), {
+    pins: [],
+    unknown: ["ens192", "ens224"],
+  });
+  const twice = [{ ...first!, addresses: ["192.0.2.7"] }, ...seen.slice(1)];
+  const [name] = readIfupdown(files[0]![0], "f");
+  assert.deepEqual(pinNames([name!], twice).unknown, ["ens192"]);
+});
+
 test("a link file holds for the card alone, not for what has its MAC besides", () => {
   const text = linkFile({ name: "ens192", mac: "00:50:56:00:00:01" });
   assert.match(text, /^\[Match\]\nMACAddress=00:50:56:00:00:01\nPath=\*pci-\*$/m);
@@ -136,7 +160,9 @@ test("names of cards are read from what each distribution configures its network
     { name: "ens192", file: "/etc/sysconfig/network/ifcfg-ens192" },
   ]);
   const networkd = "[Match]\nName=ens192\n\n[Network]\nAddress=192.0.2.1/24\nName=no\n";
-  assert.deepEqual(readNetworkd(networkd, "f"), [{ name: "ens192", file: "f" }]);
+  assert.deepEqual(readNetworkd(networkd, "f"), [
+    { name: "ens192", file: "f", addresses: ["192.0.2.1"] },
+  ]);
 });
 
 test("names that a rule or a link of the guest's own gives are known", () => {
