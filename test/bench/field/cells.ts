@@ -151,7 +151,7 @@ function targets(): FieldCell[] {
       `write-back/${megabytes}`,
       { paces: [{}], cacheBytes, drainRate: megabytes * 1_000_000 },
       {
-        ...{ sizeBytes, flushTimeoutMs: 2000, checkpointIntervalMs: 100 },
+        ...{ sizeBytes, flushTimeoutMs: 8000, checkpointIntervalMs: 400 },
         source: { paces: [{ latencyMs: 1, totalRate: 10_000_000 * megabytes }] },
       },
     );
@@ -160,8 +160,8 @@ function targets(): FieldCell[] {
   const strict: FieldServer = { paces: [{}], minimumBlockBytes: 64 * 1024 };
   return [
     // Its cache alone takes five times the flush limit, and half of it.
-    writeBack(20, 200 * MiB, 300 * MiB),
-    writeBack(100, 100 * MiB, GiB),
+    writeBack(20, 800 * MiB, 900 * MiB),
+    writeBack(100, 400 * MiB, GiB),
     whole("minimum-block", strict, unaligned),
     whole("minimum-block/max-rate", strict, { ...unaligned, maxBytesPerSecond: 64 * MiB }),
     rate("one-client", { paces: [{ latencyMs: 1 }] }, { target: { paces: [{}], clients: 1 } }),
