@@ -25,7 +25,10 @@ export default async function* report(events) {
       state.failures.push(data);
       failed.push(`${state.name}: ${data.name}`);
       // A file that ended otherwise than by finishing its tests has no summary.
-      if (isFile(data)) yield fileText(state, data.details);
+      if (isFile(data)) {
+        yield fileText(state, data.details);
+        state.isTold = true;
+      }
     } else if (type === "test:pass" && isFile(data)) {
       // Node counts a file without tests as one that passed.
       const state = stateOf(data.file);
@@ -35,7 +38,12 @@ export default async function* report(events) {
       yield fileText(state, data.details);
     } else if (type === "test:summary" && data.file) {
       yield fileText(stateOf(data.file), data);
+      stateOf(data.file).isTold = true;
     } else if (type === "test:summary") {
+      // A subtest that stands in a helper fails there, and a helper has no summary of its own.
+      for (const state of files.values()) {
+        if (state.failures.length > 0 && !state.isTold) yield helperText(state);
+      }
       yield closingText(data, failed);
       judgeLeftOut(data.counts);
     }
@@ -58,6 +66,12 @@ function fileText({ name, output, failures, leftOut }, { counts, duration_ms: du
   for (const failure of failures) lines.push(indent(failureText(failure)));
   if (failures.length > 0) lines.push(indent(stripVTControlCharacters(output.join(""))));
   return `${lines.join("\n")}\n`;
+}
+
+function helperText({ name, failures }) {
+  return [`✖ in ${name}`, ...failures.map((failure) => indent(failureText(failure))), ""].join(
+    "\n",
+  );
 }
 
 function failureText({ name, line, details }) {

@@ -31,14 +31,16 @@ export function checkWords(
   marker: string,
   root: string | RegExp = recipe.rootSaid ?? recipe.rootDevice,
 ): void {
-  const said = console
-    .split(/\r?\n/)
-    .filter((line) => line.startsWith(saysPrefix))
-    .map((line) => line.slice(saysPrefix.length).trim());
+  // The console is the kernel's and a login's as well, whose line may have begun before.
+  const said = console.split(/\r?\n/).flatMap((line) => {
+    const at = line.indexOf(saysPrefix);
+    return at < 0 ? [] : [line.slice(at + saysPrefix.length).trim()];
+  });
   assert.equal(said[0], `begin ${marker}`);
   assert.ok(said.includes("files OK"), said.join("; "));
   const rootLine = said.find((line) => line.startsWith("root ")) ?? "";
   if (typeof root === "string") assert.equal(rootLine, `root ${root} rw`);
   else assert.match(rootLine, root);
-  assert.ok(said.includes(`nic ${nicName} ${recipe.mac} up ${recipe.address}`), said.join("; "));
+  const card = `nic ${nicName} ${recipe.mac} up ${recipe.address}`;
+  assert.ok(said.includes(card), `no ${card}: ${said.join("; ")}\n${console.slice(-4000)}`);
 }

@@ -28,6 +28,17 @@ suite("npm test", { concurrency: 2 }, () => {
     assert.match(output, /✖ bad[\s\S]*Error: for this[\s\S]*said before[\s\S]*# fail 1/);
   });
 
+  test("shows why a subtest failed that stands in a helper", () => {
+    const body = `const helper = process.env.TMPDIR + "/helper.mjs";
+      fs.writeFileSync(helper, 'export const inner = (t) => t.test("bad", () => { throw new Error("for this"); });');
+      const { inner } = await import(helper);
+      fs.rmSync(helper);
+      test("whole", (t) => inner(t));`;
+    const { status, output } = verdictOn(body);
+    assert.equal(status, 1);
+    assert.match(output, /✖ in .*helper\.mjs\n\s+✖ bad[\s\S]*Error: for this/);
+  });
+
   test("fails when a file cannot be run", () => {
     const { status, output } = verdictOn('throw new Error("at load");');
     assert.equal(status, 1);

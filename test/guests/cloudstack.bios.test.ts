@@ -3,11 +3,11 @@
 
 import { randomBytes } from "node:crypto";
 import { test } from "node:test";
-import { guestDisks } from "../guests/debian/debian.ts";
-import { mebibyte } from "../guests/debian/recipe.ts";
-import { GuestFiles, guest, guestVm } from "../guests/guest-vm.ts";
-import { goToCloudStack } from "../guests/in-cloudstack.ts";
 import { tempDir } from "../temp-dir.ts";
+import { guestDisks } from "./debian/debian.ts";
+import { mebibyte } from "./debian/recipe.ts";
+import { GuestFiles, guest, guestVm } from "./guest-vm.ts";
+import { goToCloudStack } from "./in-cloudstack.ts";
 
 test("a guest is cut over to CloudStack, comes up there with all it wrote, and goes back", async (t) => {
   const [image] = await guestDisks("bios");
