@@ -33,6 +33,8 @@ say ready
 const reportService = `[Unit]
 Description=Tells the console what this machine has come to
 After=networking.service systemd-networkd.service local-fs.target
+# A login resets the line, and what was said a moment ago is lost.
+Before=serial-getty@ttyS0.service
 [Service]
 Type=oneshot
 RemainAfterExit=yes
