@@ -192,7 +192,7 @@ export function buildProgram(onInvocation: (invocation: Invocation) => void): Co
     .helpOption("-h, --help", "this help; every command has its own")
     .showSuggestionAfterError()
     .configureOutput(quietErrors)
-    .configureHelp({ minWidthToWrap: 20 })
+    .configureHelp({ minWidthToWrap: 10 })
     .exitOverride();
   for (const name of commandNames) program.addCommand(buildCommand(name, onInvocation));
   program.addHelpText("after", `\n${topicsText()}`);
@@ -208,7 +208,7 @@ function buildCommand(name: CommandName, onInvocation: (invocation: Invocation) 
     .helpOption("-h, --help", "this help")
     .allowExcessArguments(false)
     .configureOutput(quietErrors)
-    .configureHelp({ minWidthToWrap: 20 })
+    .configureHelp({ minWidthToWrap: 10 })
     .exitOverride();
   if (text.operand !== undefined) command.argument(text.operand);
   for (const [option, spec] of optionsOf(name)) {
