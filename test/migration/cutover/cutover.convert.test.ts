@@ -107,7 +107,10 @@ test("where the guest would not boot, no target is touched, and the source is on
   const refused = await cutover(vm, "will-not-boot");
   assert.equal(refused.failure?.error.code, "guest-will-not-boot", refused.log);
   assert.equal(refused.power?.state, "poweredOff");
-  assert.match(refused.power?.text ?? "", /not converted: run the cutover again .*power the VM on/);
+  assert.match(
+    refused.power?.text ?? "",
+    /not converted, and nothing runs from them: run the cutover again .*power the VM on/,
+  );
   await assertMoved(lab, vm);
   const again = await cutover(vm, "will-not-boot", ["--power-on-source"]);
   assert.equal(again.failure?.error.code, "guest-will-not-boot");
