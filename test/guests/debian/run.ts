@@ -8,6 +8,8 @@ const env = {
   LC_ALL: "C.UTF-8",
   LIBGUESTFS_BACKEND: "direct",
   LIBGUESTFS_BACKEND_SETTINGS: "force_tcg",
+  // What it keeps for the next time belongs to no test.
+  LIBGUESTFS_CACHEDIR: "/var/tmp",
 };
 
 /** Runs a program to its end and gives its output. @throws with what it said, where it fails */
