@@ -1,4 +1,4 @@
-// Phony Windows guests of the newer releases; everyday tests have one of them (test/guest/windows.test.ts).
+// Phony Windows guests of the newer releases; the newest of them: windows.newest.test.ts.
 
 import { testReleases } from "./windows/releases.ts";
 

@@ -1,8 +1,8 @@
-// The newest Windows of the phony ones, by the real virt-v2v; test/guests/windows.newer.test.ts and windows.older.test.ts have the others.
+// The newest Windows of the phony ones, by the real virt-v2v; windows.newer.test.ts and windows.older.test.ts have the others.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { convertPhony, mac, objections } from "../guests/windows/convert-phony.ts";
+import { convertPhony, mac, objections } from "./windows/convert-phony.ts";
 
 test("Windows Server 2025 with UEFI: its driver starts at boot, its address goes by MAC, it needs q35", async (t) => {
   const guest = { release: "server-2025", firmware: "uefi", state: "shut-down" } as const;
