@@ -21,3 +21,8 @@ export interface GuestNic {
   /** As VMware Tools told them last: `192.0.2.7` or `192.0.2.7/24`. */
   readonly addresses: readonly string[];
 }
+
+/** `192.0.2.7/24` and `192.0.2.7` are one address. */
+export function withoutLength(address: string): string {
+  return address.split("/", 1)[0]!;
+}

@@ -4,6 +4,7 @@
  * has which address is what VMware Tools told.
  */
 import { isIPv4 } from "node:net";
+import { withoutLength } from "../../guest-hardware.ts";
 import type { Finding } from "../conversion.ts";
 import type { Guestfish } from "../guestfish/guestfish.ts";
 import type { GuestNic } from "../machine.ts";
@@ -72,9 +73,8 @@ function cardOf(
   nics: readonly GuestNic[],
 ): string | undefined {
   if (interfaces.length === 1 && nics.length === 1) return nics[0]?.mac;
-  return nics.find(({ addresses }) =>
-    addresses.some((each) => each.replace(/\/\d+$/, "") === address),
-  )?.mac;
+  return nics.find(({ addresses }) => addresses.some((each) => withoutLength(each) === address))
+    ?.mac;
 }
 
 function look({ address, mask }: StaticInterface, why: string): Finding {

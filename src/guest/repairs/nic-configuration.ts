@@ -1,6 +1,7 @@
 /** Names of network cards in what a distribution configures its network with; pure readers of one file each. */
 import { parse } from "yaml";
-import { type NamedNic, withoutLength } from "./nic-names.ts";
+import { withoutLength } from "../../guest-hardware.ts";
+import type { NamedNic } from "./nic-names.ts";
 
 type Reader = (text: string, file: string) => NamedNic[];
 

@@ -2,6 +2,7 @@
  * Which network card a name in the guest's configuration belongs to. Names follow the slot of the card,
  * which is another one elsewhere; its MAC goes along.
  */
+import { withoutLength } from "../../guest-hardware.ts";
 import type { GuestNic } from "../machine.ts";
 
 /** A configuration that names a card, with the MAC where it says one itself. */
@@ -65,11 +66,6 @@ export function pinNames(named: readonly NamedNic[], nics: readonly GuestNic[]):
 
 function hasAny(nic: GuestNic, addresses: readonly string[]): boolean {
   return nic.addresses.some((address) => addresses.includes(withoutLength(address)));
-}
-
-/** `192.0.2.7/24` and `192.0.2.7` are one address. */
-export function withoutLength(address: string): string {
-  return address.split("/", 1)[0]!;
 }
 
 function bySlot(a: string, b: string): number {

@@ -12,7 +12,8 @@ import {
   type ConvertingRun,
   withHeldGuestConverted,
 } from "../known/on-overlays.ts";
-import { type SyncedDisk, tlsOptionsOf } from "../known/synced.ts";
+import type { SyncedDisk } from "../known/synced.ts";
+import { tlsOptionsOf } from "../target-tls.ts";
 import type { CycleContext } from "../vm/held-vm.ts";
 
 export interface ConversionSummary {

@@ -1,13 +1,12 @@
 /** The way back from CloudStack: the machine off and gone, its volumes at the appliance, the old bytes on them. */
 import { makeWorkFolder } from "../../guest/guest.ts";
 import { prepareTargetTls } from "../../nbd/target/tls.ts";
-import { uriOfIdentity } from "../../nbd/target/uri.ts";
 import type { StoredDeployment } from "../../state/machine/deployments.ts";
 import { withUndo } from "../../undo.ts";
 import { type ReachedDisk, type Restored, restoreTargets } from "../apply/restore.ts";
 import { openCloudStack } from "../cloud.ts";
 import { openEngine } from "../engine.ts";
-import { tlsOptionsOf } from "../known/synced.ts";
+import { lastTargetUri, tlsOptionsOf } from "../target-tls.ts";
 import type { HeldVm } from "../vm/held-vm.ts";
 import { awaitExport } from "./clones.ts";
 import { travel } from "./travel.ts";
@@ -60,13 +59,8 @@ export async function bringBack(
 }
 
 async function awaitExports(vm: ReturningVm, { volumes }: StoredDeployment): Promise<void> {
-  const { identity, state, signal, logger } = vm;
-  const options = tlsOptionsOf(vm);
-  const withTls = Object.values(options).some((path) => path !== undefined);
-  const uris = volumes.flatMap(({ deviceKey }) => {
-    const target = state.records.readDiskRecord(identity, deviceKey)?.targetUri;
-    return target === undefined ? [] : [uriOfIdentity(target, withTls)];
-  });
-  await using tls = await prepareTargetTls(options, uris);
+  const { signal, logger } = vm;
+  const uris = volumes.flatMap(({ deviceKey }) => lastTargetUri(vm, deviceKey) ?? []);
+  await using tls = await prepareTargetTls(tlsOptionsOf(vm), uris);
   for (const uri of uris) await awaitExport({ uri, ...tls.endpointFields }, { logger, signal });
 }

@@ -1,7 +1,7 @@
 /** Which network each card of the VM goes to, with which address. Pure. */
 import type { Network, NewInstance } from "../../cloudstack/cloudstack.ts";
 import { MigratekitError } from "../../errors.ts";
-import type { GuestNic } from "../../guest-hardware.ts";
+import { type GuestNic, withoutLength } from "../../guest-hardware.ts";
 import type { NetworkMapping } from "../../option-types.ts";
 
 export type CardOrder = NewInstance["nics"][number];
@@ -12,8 +12,8 @@ export interface FoundMapping extends Pick<NetworkMapping, "portGroup" | "ip"> {
 }
 
 /**
- * A mapping of a card's MAC beats that of its port group. In the VM's order, which decides the guest's names and the default route, with MACs kept. `onNotice` is told what
- * is not as it was.
+ * A mapping of a card's MAC beats that of its port group. In the VM's order, which decides the guest's names and
+ * the default route, with MACs kept. `onNotice` is told what is not as it was.
  * @throws MigratekitError `usage` naming the port group that has no network
  */
 export function orderCards(
@@ -63,5 +63,5 @@ function unmapped({ mac, network }: GuestNic, nics: readonly GuestNic[]): Migrat
 
 /** The first IPv4 address, without its prefix. */
 function keptAddress({ addresses }: GuestNic): string | undefined {
-  return addresses.map((each) => each.split("/")[0]!).find((each) => /^\d+(\.\d+){3}$/.test(each));
+  return addresses.map(withoutLength).find((each) => /^\d+(\.\d+){3}$/.test(each));
 }

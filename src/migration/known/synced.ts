@@ -1,11 +1,12 @@
 /** The targets of a known VM, looked at, held, and proved to hold one finished state of all its disks. */
+
 import { MigratekitError } from "../../errors.ts";
 import type { ExportInfo, NbdEndpoint } from "../../nbd/copy-engine/copy-engine.ts";
 import { checkTargets } from "../../nbd/target/check.ts";
 import { acceptedNoFlush, obstacleToFlush } from "../../nbd/target/flush.ts";
 import { targetNames } from "../../nbd/target/names.ts";
 import { parseTargets } from "../../nbd/target/target.ts";
-import { prepareTargetTls, type TargetTls, type TargetTlsOptions } from "../../nbd/target/tls.ts";
+import { prepareTargetTls, type TargetTls } from "../../nbd/target/tls.ts";
 import { targetIdentity, uriOfIdentity } from "../../nbd/target/uri.ts";
 import type { DiskRecord } from "../../state/disk-records.ts";
 import { ownedByOther } from "../../state/targets.ts";
@@ -13,6 +14,7 @@ import type { UndoStack } from "../../undo.ts";
 import { otherTarget } from "../cycle/decision.ts";
 import { findForeignWrite } from "../cycle/guard.ts";
 import type { CheckedTarget } from "../disk.ts";
+import { asksForTls, tlsOptionsOf } from "../target-tls.ts";
 import { holdTargets } from "../vm/ownership.ts";
 import { isByHand, type KnownVm } from "./known.ts";
 
@@ -83,15 +85,6 @@ export async function lookAtGiven(held: KnownVm): Promise<void> {
   }
 }
 
-/** What `--nbd-tls-…` say. */
-export function tlsOptionsOf({ config }: Pick<KnownVm, "config">): TargetTlsOptions {
-  return {
-    caFile: config.nbdTlsCaFile,
-    certificatesDir: config.nbdTlsCertificates,
-    pskFile: config.nbdTlsPskFile,
-  };
-}
-
 interface WantedDisk {
   readonly key: number;
   readonly label: string;
@@ -109,7 +102,7 @@ function knownDisks(held: Held): WantedDisk[] {
   const { config, identity, state } = held;
   const keys = syncedKeys(held);
   const given = config.nbdTargets === undefined ? undefined : parseTargets(config.nbdTargets);
-  const tls = Object.values(tlsOptionsOf(held)).some((path) => path !== undefined);
+  const tls = asksForTls(held);
   const disks = keys.map((key) => {
     const record = state.records.readDiskRecord(identity, key);
     const { targetUri, capacityBytes } = completeRecord(held, key, record);

@@ -1,13 +1,12 @@
 /** `--keep-new`: what the machine in CloudStack left on its volumes, copied to volumes of their own. */
 import { MigratekitError } from "../../errors.ts";
 import { prepareTargetTls } from "../../nbd/target/tls.ts";
-import { uriOfIdentity } from "../../nbd/target/uri.ts";
 import type { StoredDeployment } from "../../state/machine/deployments.ts";
 import { withUndo } from "../../undo.ts";
 import { openCloudStack } from "../cloud.ts";
 import { fillClone, provideClone, type ReturningVm } from "../deploy/deploy.ts";
 import { openEngine } from "../engine.ts";
-import { tlsOptionsOf } from "../known/synced.ts";
+import { lastTargetUri, tlsOptionsOf } from "../target-tls.ts";
 import { volumeTags } from "../volumes/volumes.ts";
 
 export interface KeptVolume {
@@ -43,19 +42,17 @@ export async function keepCopies(
   stored: StoredDeployment,
   prefix: string,
 ): Promise<KeptVolume[]> {
-  const { config, identity, state, logger, signal } = vm;
+  const { config, identity, logger, signal } = vm;
   const { applianceId } = stored;
   const cloud = openCloudStack(vm);
   const options = tlsOptionsOf(vm);
-  const withTls = Object.values(options).some((path) => path !== undefined);
   return await withUndo(logger, async (undo) => {
     const engine = undo.use("stop the copy engine", openEngine(config, logger));
     const kept: KeptVolume[] = [];
     for (const { deviceKey, id } of stored.volumes) {
-      const target = state.records.readDiskRecord(identity, deviceKey)?.targetUri;
+      const uri = lastTargetUri(vm, deviceKey);
       const original = await cloud.volume(id);
-      if (target === undefined || original === undefined) throw lost(deviceKey, id);
-      const uri = uriOfIdentity(target, withTls);
+      if (uri === undefined || original === undefined) throw lost(deviceKey, id);
       await using tls = await prepareTargetTls(options, [uri]);
       const name = nameOf(prefix, deviceKey);
       const tags = {

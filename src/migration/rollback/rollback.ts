@@ -4,12 +4,11 @@
  */
 import type { Config } from "../../config.ts";
 import { MigratekitError, messageOf } from "../../errors.ts";
-import { uriOfIdentity } from "../../nbd/target/uri.ts";
 import type { StoredDeployment } from "../../state/machine/deployments.ts";
 import { Account } from "../account/account.ts";
 import { bringBack } from "../deploy/deploy.ts";
 import { type KnownVm, withKnownVm } from "../known/known.ts";
-import { tlsOptionsOf } from "../known/synced.ts";
+import { lastTargetUri } from "../target-tls.ts";
 import { verifyVm } from "../verify/verify.ts";
 import type { CycleContext } from "../vm/held-vm.ts";
 import { type Run, withRun } from "../vm/run.ts";
@@ -190,11 +189,10 @@ async function repair(run: Held, site: Site, stored: StoredDeployment): Promise<
 
 /** As `--nbd-targets`: where the last sync went. */
 function targetsOf(run: Held, { volumes }: StoredDeployment): string {
-  const tls = Object.values(tlsOptionsOf(run)).some((path) => path !== undefined);
   return volumes
     .flatMap(({ deviceKey }) => {
-      const target = run.state.records.readDiskRecord(run.identity, deviceKey)?.targetUri;
-      return target === undefined ? [] : [`${deviceKey}:${uriOfIdentity(target, tls)}`];
+      const uri = lastTargetUri(run, deviceKey);
+      return uri === undefined ? [] : [`${deviceKey}:${uri}`];
     })
     .join(",");
 }

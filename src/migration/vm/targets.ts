@@ -1,4 +1,5 @@
 /** Which export takes which disk. */
+
 import type { Config } from "../../config.ts";
 import { MigratekitError } from "../../errors.ts";
 import type { ExportInfo, NbdEndpoint } from "../../nbd/copy-engine/copy-engine.ts";
@@ -15,6 +16,7 @@ import type { VirtualDisk } from "../../vmware/virtual-disk.ts";
 import { openCloudStack } from "../cloud.ts";
 import type { FoundDisk } from "../disk.ts";
 import { Tally } from "../tally.ts";
+import { tlsOptionsOf } from "../target-tls.ts";
 import { awaitExports, checkVolumeFlags, provideVolumes, volumeUri } from "../volumes/volumes.ts";
 import { diskIdOf, selectDisks } from "./disks.ts";
 import type { SharedResources, SiteContext } from "./held-vm.ts";
@@ -148,14 +150,7 @@ export async function targetEndpoints(
     skippedKeys: config.skipDisks,
     knownTargets: known,
   });
-  const tls = await prepareTargetTls(
-    {
-      caFile: config.nbdTlsCaFile,
-      certificatesDir: config.nbdTlsCertificates,
-      pskFile: config.nbdTlsPskFile,
-    },
-    uris.values(),
-  );
+  const tls = await prepareTargetTls(tlsOptionsOf({ config }), uris.values());
   undo.use("remove the gathered TLS files", tls);
   return new Map(
     [...uris].map(([key, uri]) => [

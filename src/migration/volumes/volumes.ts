@@ -11,6 +11,7 @@ import { formatNbdUri } from "../../nbd/target/uri.ts";
 import { retry } from "../../retry.ts";
 import { sizeText } from "../../text.ts";
 import type { VirtualDisk } from "../../vmware/virtual-disk.ts";
+import { asksForTls } from "../target-tls.ts";
 import { type DiskPlan, diskTag, planVolumes, type VolumesWanted, volumeTags } from "./plan.ts";
 
 export { checkVolumeFlags, planVolumes, type VolumePlan, volumeTags } from "./plan.ts";
@@ -56,10 +57,9 @@ export async function provideVolumes(context: VolumesContext): Promise<Map<numbe
 
 /** `nbd://host:port/ID`, or `nbds:` where TLS was asked for. */
 export function volumeUri(config: Config, volumeId: string): string {
-  const { nbdTlsCaFile, nbdTlsCertificates, nbdTlsPskFile, nbdHost, nbdPort: port } = config;
-  const tls = [nbdTlsCaFile, nbdTlsCertificates, nbdTlsPskFile].some((each) => each !== undefined);
+  const { nbdHost, nbdPort: port } = config;
   return formatNbdUri({
-    scheme: tls ? "nbds" : "nbd",
+    scheme: asksForTls({ config }) ? "nbds" : "nbd",
     host: nbdHost.replace(/^\[(.*)\]$/, "$1"),
     port,
     exportName: volumeId,
