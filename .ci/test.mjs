@@ -14,12 +14,8 @@ import { spawn, spawnSync } from "node:child_process";
 import { globSync, mkdtempSync, readdirSync, rmSync, statSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
-import {
-  descendantsOf,
-  endDescendants,
-  killProcess,
-  runAsSubreaper,
-} from "./test/process-tree.mjs";
+import { OverdueFiles } from "./test/overdue.ts";
+import { descendantsOf, endDescendants, killProcess, runAsSubreaper } from "./test/process-tree.ts";
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const pattern = "**/*.test.ts";
@@ -115,13 +111,11 @@ async function runTests(files, flags, driven) {
 
 /** Kills the process of a test file that takes too long; the runner then reports it as failed. */
 function watchForOverdueFiles(runnerPid) {
-  const seen = new Map();
+  const files = new OverdueFiles(fileTimeoutMs);
   const problems = [];
   const timer = setInterval(() => {
-    for (const { pid, parent, words } of descendantsOf(runnerPid)) {
-      if (parent !== runnerPid) continue;
-      if (!seen.has(pid)) seen.set(pid, Date.now());
-      if (Date.now() - seen.get(pid) < fileTimeoutMs) continue;
+    const children = descendantsOf(runnerPid).filter(({ parent }) => parent === runnerPid);
+    for (const { pid, words } of files.look(children, Date.now())) {
       problems.push(`killed after ${fileTimeoutMs / 1000} s: ${words.at(-1)}`);
       killProcess(pid);
     }
