@@ -5,6 +5,7 @@ import type { StoredConversion } from "../state/machine/conversions.ts";
 import type { RunRecord } from "../state/run-record.ts";
 import type { VmIdentity } from "../state/vm-identity.ts";
 import { formatBytes, formatDuration, formatRate } from "../text.ts";
+import { cutOverText } from "./cut-over.ts";
 import { type Sheet, shown, sparkline, table } from "./table.ts";
 
 const headings = [
@@ -31,7 +32,7 @@ export interface VmHistory extends VmIdentity {
 
 /** Newest first; the sparkline reads from the oldest run to the newest. */
 export function historyText({ cutOver, conversion, runs, ...vm }: VmHistory, sheet: Sheet): string {
-  const done = cutOver === undefined ? "" : `, cut over at ${cutOver.at} (run ${cutOver.runId})`;
+  const done = cutOver === undefined ? "" : `, ${cutOverText(cutOver)}`;
   const title = `${shown(vm.vmPath)} at ${vm.endpoint} (${vm.instanceUuid})${done}${convertedText(conversion)}`;
   const rows = runs.map(runRow);
   return `${title}\n${table(headings, rows, sheet)}${trendText(runs, sheet)}`;

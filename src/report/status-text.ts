@@ -5,6 +5,7 @@ import type { CutOver } from "../state/cut-over.ts";
 import type { StoredConversion } from "../state/machine/conversions.ts";
 import type { StoredRehearsal } from "../state/machine/rehearsals.ts";
 import { formatBytesOf, formatDuration, formatRate } from "../text.ts";
+import { cutOverText } from "./cut-over.ts";
 import { ageText } from "./overview/overview-text.ts";
 import { bar, type Sheet, table } from "./table.ts";
 
@@ -61,7 +62,7 @@ export function factsText(job: ShownJob): string {
     underway && job.etaSeconds ? `${formatDuration(job.etaSeconds)} left` : undefined,
     job.rehearsed && rehearsedText(job.rehearsed),
     job.converted && `converted at ${job.converted.since} (run ${job.converted.runId})`,
-    job.cutOver && `cut over at ${job.cutOver.at} (run ${job.cutOver.runId})`,
+    job.cutOver && cutOverText(job.cutOver),
   ];
   return `${job.jobId}: ${facts.filter((fact) => fact !== undefined && fact !== "").join(", ")}`;
 }

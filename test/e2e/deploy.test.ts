@@ -73,6 +73,19 @@ test("as long as it lives there, nothing syncs, and every refusal names the way 
   assert.equal(site.cloud.instances().length, 1);
 });
 
+test("list and history say which machine it is", async () => {
+  const { id, name } = site.cloud.instances()[0]!;
+  const local = ["--state-dir", site.lab.stateDir];
+  for (const command of ["list", "history"] as const) {
+    const shown = await startCli({ args: [command, ...local] }).result;
+    assert.match(shown.stdout, new RegExp(`CloudStack.*${id}`), shown.stdout + shown.stderr);
+    const { stdout } = await startCli({ args: [command, ...local, "--json"] }).result;
+    const document = JSON.parse(stdout) as { vms: { cut_over?: { instance?: object } }[] };
+    assert.deepEqual(breachesOf(command, document), []);
+    assert.deepEqual(document.vms[0]?.cut_over?.instance, { name, id });
+  }
+});
+
 test("back with the source at hand: what the machine wrote is found and undone, and the next sync is incremental", async () => {
   const { vm } = site;
   await writeInCloudStack();

@@ -1,4 +1,5 @@
 import type { RunRecord } from "../../state/run-record.ts";
+import { cutOverDocument } from "../cut-over.ts";
 import type { VmHistory } from "../history-text.ts";
 
 /** Past runs, as `history --json` has them. Names and units are an interface. */
@@ -9,7 +10,7 @@ export function historyDocument(vms: readonly VmHistory[]) {
       instance_uuid: instanceUuid,
       endpoint,
       endpoint_uuid: endpointUuid,
-      cut_over: cutOver && { at: cutOver.at, run_id: cutOver.runId },
+      cut_over: cutOver && cutOverDocument(cutOver),
       conversion: conversion && {
         phase: conversion.phase,
         since: conversion.since,

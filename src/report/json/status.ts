@@ -1,3 +1,4 @@
+import { cutOverDocument } from "../cut-over.ts";
 import type { ShownJob } from "../status-text.ts";
 
 /** A job of the VMA API, and what is known here of its VM, as `status --json` has it. Names and units are an interface. */
@@ -15,7 +16,7 @@ export function statusDocument(job: ShownJob) {
     eta_seconds: job.etaSeconds,
     error_message: job.errorMessage,
     converted: job.converted && { at: job.converted.since, run_id: job.converted.runId },
-    cut_over: job.cutOver && { at: job.cutOver.at, run_id: job.cutOver.runId },
+    cut_over: job.cutOver && cutOverDocument(job.cutOver),
     rehearsed: job.rehearsed && {
       at: job.rehearsed.at,
       run_id: job.rehearsed.runId,

@@ -33,6 +33,7 @@ export function overviewText(vms: readonly KnownVm[], sheet: Sheet, nowMs: numbe
   const below = vms.map((vm, at) => [
     ...overflowLine(rows[at]!, fitting),
     ...vm.disks.map((disk) => `  ${diskText(disk, sheet)}`),
+    ...instanceLine(vm),
     ...vm.trouble.map((text) => `  trouble: ${shown(text)}`),
   ]);
   const shownRows = rows.map((row) => row.slice(0, fitting));
@@ -41,6 +42,11 @@ export function overviewText(vms: readonly KnownVm[], sheet: Sheet, nowMs: numbe
     .split("\n");
   const all = [head!, ...lines.flatMap((line, at) => [line, ...below[at]!.map(cut(sheet))])];
   return `${all.join("\n")}\n`;
+}
+
+function instanceLine({ cut_over }: KnownVm): string[] {
+  const instance = cut_over?.instance;
+  return instance ? [`  in CloudStack: ${instance.name} (${instance.id})`] : [];
 }
 
 /** Name, what runs and the last sync always stand in the table. */

@@ -4,6 +4,7 @@ import { isVmLocked, type VmLockHolder } from "../../state/lock/lock.ts";
 import type { RunRecord } from "../../state/run-record.ts";
 import type { State } from "../../state/state.ts";
 import type { VmIdentity } from "../../state/vm-identity.ts";
+import { type CutOverDocument, cutOverDocument } from "../cut-over.ts";
 
 export interface KnownVm {
   readonly vm_path: string;
@@ -20,7 +21,7 @@ export interface KnownVm {
   readonly rehearsed?: Done & { readonly verdict: string };
   /** Since then the targets hold a converted guest. */
   readonly converted?: Done;
-  readonly cut_over?: Done;
+  readonly cut_over?: CutOverDocument;
   /** One sentence each; none: all is well. */
   readonly trouble: readonly string[];
 }
@@ -89,7 +90,7 @@ function knownVm(state: State, stateDir: string, vm: VmIdentity): KnownVm {
     ...(conversion?.phase === "converted" && {
       converted: { at: conversion.since, run_id: conversion.runId },
     }),
-    ...(cutOver && { cut_over: { at: cutOver.at, run_id: cutOver.runId } }),
+    ...(cutOver && { cut_over: cutOverDocument(cutOver) }),
     trouble: troubleOf(state, vm, holder, run),
   };
 }
