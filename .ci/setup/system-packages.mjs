@@ -43,6 +43,7 @@ const packages = [
   ["ntfs-3g", "mkntfs", "makes volumes to look into", ["test"]],
   ["cryptsetup-bin", "cryptsetup", "makes encrypted volumes", ["test", "guests"]],
   ["fdisk", "sfdisk", "partitions the volumes to look into", ["test"]],
+  ["iproute2", "ip", "sets up networks of one machine", ["test"]],
   ["groff-base", "groff", "checks the manual page", ["test"]],
   ["qemu-system-x86", "qemu-system-x86_64", "starts guests", ["test", "guests"]],
   ["ovmf", "/usr/share/OVMF/OVMF_CODE_4M.fd", "UEFI for guests", ["test", "guests"]],

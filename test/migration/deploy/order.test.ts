@@ -1,6 +1,5 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { parseArpTable } from "../../../src/migration/deploy/alive.ts";
 import { type FoundMapping, orderCards } from "../../../src/migration/deploy/network-cards.ts";
 import { hostLabelOf } from "../../../src/migration/deploy/order.ts";
 import { refusal } from "../../state/helpers.ts";
@@ -77,12 +76,4 @@ test("a host label has what CloudStack takes, and the VM's own mark", () => {
     assert.equal(hostLabelOf(name, uuid), label);
     assert.match(label, /^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$/);
   }
-});
-
-test("of the kernel's table those cards count that have answered", () => {
-  const table = `IP address       HW type     Flags       HW address            Mask     Device
-192.0.2.7        0x1         0x2         00:50:56:00:00:01     *        eth0
-192.0.2.8        0x1         0x0         00:50:56:00:00:02     *        eth0
-`;
-  assert.deepEqual([...parseArpTable(table)], [["00:50:56:00:00:01", "192.0.2.7"]]);
 });
