@@ -11,6 +11,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { DeployLab } from "../e2e/deploy-lab.ts";
 import type { CloudStackFault } from "../lab/cloudstack/api/faults.ts";
+import type { InstanceRecord } from "../lab/cloudstack/world/records.ts";
 import { Random } from "../random.ts";
 import { chooseFaults } from "./cloudstack-faults.ts";
 
@@ -19,6 +20,8 @@ export interface CloudStackTorture {
   readonly rounds: number;
   /** Faults that keep a command waiting for a minute, too. [false] */
   readonly patient?: boolean;
+  /** Whether an account may expunge what it destroys; else a cleaner does, between two rounds. [true] */
+  readonly expunges?: boolean;
   log(line: string): void;
 }
 
@@ -52,9 +55,9 @@ const blockBytes = 4096;
 
 /** @throws at the first violation, naming seed and round */
 export async function tortureCloudStack(options: CloudStackTorture): Promise<CloudStackReport> {
-  const { seed, rounds, log } = options;
+  const { seed, rounds, log, expunges: usersMayExpunge = true } = options;
   log(`seed ${seed}`);
-  await using site = await DeployLab.start({ detachTimeoutMs: 20_000 });
+  await using site = await DeployLab.start({ detachTimeoutMs: 20_000, usersMayExpunge });
   const torment = new Torment(site, new Random(seed), options);
   for (let round = 1; round <= rounds; round++) {
     const startedMs = performance.now();
@@ -107,6 +110,8 @@ class Torment {
     else this.report.wentBack++;
     // One that was left on its way goes back as well as one that lives.
     if (this.#isUnderWay) await this.#goTo("rollback");
+    // With a machine goes what is in its root slot.
+    await this.#site.cloud.expungeDestroyed();
     this.#site.assertBack();
     if (random.chance(0.2)) this.#site.vm.setPowerState("poweredOn");
     this.report.rounds = round;
@@ -237,7 +242,7 @@ class Torment {
   async #checkAlways(): Promise<void> {
     const { cloud, vm } = this.#site;
     assert.deepEqual(cloud.violations, []);
-    const machines = cloud.instances();
+    const machines = this.#machines();
     assert.ok(machines.length <= 1, `${machines.map(({ name }) => name).join(" and ")} are there`);
     const places = Object.values(this.#site.places());
     assert.ok(!places.includes("gone"), `a volume is lost: ${places.join()}`);
@@ -246,6 +251,11 @@ class Torment {
     assert.ok(!both, `${machine?.name} and ${vm.name} run`);
     if (!this.#isUnderWay) assert.deepEqual(machines, [], "a machine that nobody knows of");
     if (machine?.state === "Running") await this.#guestWrites();
+  }
+
+  /** Those that were not thrown away. */
+  #machines(): InstanceRecord[] {
+    return this.#site.cloud.instances().filter(({ state }) => state !== "Destroyed");
   }
 
   /** What a machine that runs does to its volumes: none of it may be left after the way back. */
@@ -278,12 +288,15 @@ class Torment {
 
   async #checkCutOver(): Promise<void> {
     const { cloud, vm } = this.#site;
-    const [machine] = cloud.instances();
+    const [machine] = this.#machines();
     assert.equal(machine?.state, "Running");
     assert.equal(vm.record.powerState, "poweredOff");
     const { name } = machine;
     assert.deepEqual(this.#site.places(), { 2000: `${name} 1`, 2001: `${name} 0` });
-    assert.equal(cloud.volumes().length, 2, "the root that it was made with is gone");
+    const destroyed = cloud.instances().filter(({ state }) => state === "Destroyed");
+    const theirs = new Set(destroyed.map(({ id }) => id));
+    const volumes = cloud.volumes().filter(({ instanceId = "" }) => !theirs.has(instanceId));
+    assert.equal(volumes.length, 2, "the root that it was made with is gone");
   }
 }
 
@@ -293,12 +306,14 @@ if (import.meta.main) {
       rounds: { type: "string", default: "100" },
       seed: { type: "string", default: String(Date.now() % 1_000_000_000) },
       patient: { type: "boolean" },
+      "no-expunge": { type: "boolean" },
     },
   });
   await tortureCloudStack({
     seed: Number(values.seed),
     rounds: Number(values.rounds),
     patient: values.patient === true,
+    expunges: values["no-expunge"] !== true,
     log: (line) => process.stdout.write(`${line}\n`),
   });
 }
