@@ -12,6 +12,7 @@
  */
 import { spawn, spawnSync } from "node:child_process";
 import { globSync, mkdtempSync, readdirSync, rmSync, statSync } from "node:fs";
+import { availableParallelism } from "node:os";
 import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { OverdueFiles } from "./test/overdue.ts";
@@ -19,7 +20,8 @@ import { descendantsOf, endDescendants, killProcess, runAsSubreaper } from "./te
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const pattern = "**/*.test.ts";
-const concurrency = 2;
+/** One more than there are processors: half of a test's time is waiting, for a timeout or for a server that starts. */
+const concurrency = availableParallelism() + 1;
 /** For a file as a whole: Node's own timeout ends a test but not a process that lives on after it. */
 const fileTimeoutMs = 25 * 60_000;
 const overduePollMs = 1_000;
