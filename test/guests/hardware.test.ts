@@ -9,12 +9,14 @@ import { expectWords, rawDisks } from "./guest-words.ts";
 
 const bootTimeoutMs = 240_000;
 
+/** The firmware's shell, or its word that there is nothing else. */
+const noBootEntry = /UEFI Interactive Shell|No bootable option/;
 /** How a machine without the right drivers, or without a boot entry, ends. */
 const deadEnds: Readonly<Record<GuestName, RegExp>> = {
   bios: /ALERT! +\/dev\/sda1 does not exist[\s\S]*\(initramfs\)/,
-  "uefi-lvm": /UEFI Interactive Shell/,
+  "uefi-lvm": noBootEntry,
   "lvm-boot": /ubuntu--lv does not exist[\s\S]*\(initramfs\)/,
-  btrfs: /UEFI Interactive Shell/,
+  btrfs: noBootEntry,
   luks: /sda2_crypt[\s\S]*\(initramfs\)/,
 };
 

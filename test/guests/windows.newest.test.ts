@@ -1,4 +1,4 @@
-// The newest Windows of the phony ones, by the real virt-v2v; windows.newer.test.ts and windows.older.test.ts have the others.
+// The newest Windows of the phony ones, by the real virt-v2v; windows.older, .newer and .clients have the others.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";

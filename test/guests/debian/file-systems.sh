@@ -31,10 +31,12 @@ for list in "$work"/*.env; do
   for unit in $MASKED; do
     ln -sf /dev/null "$tree/etc/systemd/system/$unit"
   done
-  if [ -f "$tree/etc/keys/root.key" ]; then
+  if ! cmp -s "$work/before/etc/initramfs-tools/modules" "$tree/etc/initramfs-tools/modules"; then
     mount -t proc proc "$tree/proc"
     chroot "$tree" update-initramfs -u -k "$kernel"
     umount "$tree/proc"
+  fi
+  if [ -f "$tree/etc/keys/root.key" ]; then
     # An installer writes no such word: the initramfs of a running system has its root's entry without.
     sed -i 's/,initramfs$//' "$tree/etc/crypttab"
   fi

@@ -156,17 +156,24 @@ interface-name=${nicName}
 method=manual
 address1=${address},192.0.2.1
 `,
+    ...modulesFile("btrfs"),
   };
 }
 
 /** The root is opened by a key file that lies in the initramfs; its name is that of the disk at VMware. */
 function encrypted(): Record<string, string> {
-  const modules = [...initramfsModules, "dm_crypt", "xts", "sha256_generic", "algif_skcipher"];
   return {
     "etc/crypttab": `sda2_crypt UUID=${luksUuid} /etc/keys/root.key luks,initramfs\n`,
     "etc/keys/root.key": luksKey,
     "etc/cryptsetup-initramfs/conf-hook": 'KEYFILE_PATTERN="/etc/keys/*.key"\n',
     "etc/initramfs-tools/conf.d/umask": "UMASK=0077\n",
-    "etc/initramfs-tools/modules": `${modules.join("\n")}\n`,
+    ...modulesFile("dm_crypt", "xts", "sha256_generic", "algif_skcipher"),
+  };
+}
+
+/** What the initramfs needs beside the drivers that all guests have. */
+function modulesFile(...modules: string[]): Record<string, string> {
+  return {
+    "etc/initramfs-tools/modules": `${[...initramfsModules, ...modules].join("\n")}\n`,
   };
 }
