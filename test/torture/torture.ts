@@ -21,6 +21,8 @@ import { killNbdkitBelow } from "./victims.ts";
 
 const mebibyte = 1 << 20;
 const outageMs = 700;
+/** Of the slow disk behind the cache: 7 MiB take four seconds. */
+const drainBitsPerSecond = 16_000_000;
 
 const victims = [
   "nobody",
@@ -62,6 +64,8 @@ interface Subject {
   targets: { key: number; uri: string; file: string; capacityBytes: number }[];
   /** What dies as the "target". */
   servers: NbdServer[];
+  /** Flags of every run. */
+  extra: readonly string[];
   stateDir: string;
   tempDir: string;
 }
@@ -82,17 +86,18 @@ export async function torture(options: TortureOptions): Promise<TortureReport> {
     vms: [
       { name: "tunnelled", disks: [disk(12 * mebibyte + 512, 1), disk(5 * mebibyte, 2)] },
       { name: "cached", disks: [disk(9 * mebibyte + 1536, 3)] },
+      { name: "draining", disks: [disk(7 * mebibyte + 512, 4)] },
     ],
   });
   await using stack = new AsyncDisposableStack();
-  const subjects = [tunnelled(lab), await cached(lab, stack)];
+  const subjects = [tunnelled(lab), await cached(lab, stack), await draining(lab, stack)];
   const strange = await strangeServers(lab, subjects, stack);
   await lab.vddk.setFaults({ delay_us: 30_000 });
 
   for (let round = 1; round <= options.rounds; round++) {
     const subject = subjects[random.below(subjects.length)]!;
     try {
-      const other = subjects.find((candidate) => candidate !== subject)!;
+      const other = random.pick(subjects.filter((candidate) => candidate !== subject));
       const last = round === options.rounds;
       if (!last && random.below(8) === 0) {
         await playStrangeRound(lab, subject, other, strange(subject, other), random, report);
@@ -128,28 +133,49 @@ function tunnelled(lab: Lab): Subject {
     file: targetFile,
     capacityBytes,
   }));
-  return { vm, targets, servers: [...lab.targets.servers], ...foldersOf(lab, vm) };
+  return { vm, targets, servers: [...lab.targets.servers], extra: [], ...foldersOf(lab, vm) };
 }
 
 /** A server that holds writes back until they are flushed: what was not flushed dies with it. */
-async function cached(lab: Lab, stack: AsyncDisposableStack): Promise<Subject> {
-  const vm = lab.vm("cached");
+function cached(lab: Lab, stack: AsyncDisposableStack): Promise<Subject> {
+  return writtenBack(lab, stack, "cached", { filters: ["cache"], settings: [] });
+}
+
+/**
+ * The same before a disk that is slower than the cache: a flush of what a copy sends here takes several
+ * times the limit that a single request has.
+ */
+async function draining(lab: Lab, stack: AsyncDisposableStack): Promise<Subject> {
+  const settings = [`rate=${drainBitsPerSecond}`];
+  const subject = await writtenBack(lab, stack, "draining", {
+    filters: ["cache", "rate"],
+    settings,
+  });
+  return { ...subject, extra: ["--stall-timeout", "1s", "--flush-timeout", "2s"] };
+}
+
+async function writtenBack(
+  lab: Lab,
+  stack: AsyncDisposableStack,
+  name: string,
+  { filters, settings }: { filters: string[]; settings: string[] },
+): Promise<Subject> {
+  const vm = lab.vm(name);
   const targets = [];
   const servers = [];
   for (const { record } of vm.disks) {
-    const file = join(lab.dir, "targets", `cached-${record.key}-slow.raw`);
+    const file = join(lab.dir, "targets", `${name}-${record.key}-slow.raw`);
     await createVolume(file, record.capacityBytes);
     const server = await startNbdkitTarget({
-      file,
-      filters: ["cache"],
-      settings: ["cache=writeback"],
+      ...{ file, filters },
+      settings: ["cache=writeback", ...settings],
     });
     stack.use(server);
     servers.push(server);
     const { key, capacityBytes } = record;
     targets.push({ key, uri: server.uri, file, capacityBytes });
   }
-  return { vm, targets, servers, ...foldersOf(lab, vm) };
+  return { vm, targets, servers, extra: [], ...foldersOf(lab, vm) };
 }
 
 /**
@@ -208,7 +234,8 @@ function foldersOf(lab: Lab, vm: LabVm) {
   return { stateDir: lab.stateDir, tempDir };
 }
 
-function startRun(lab: Lab, { vm, targets, tempDir }: Subject, extra: string[]) {
+function startRun(lab: Lab, { vm, targets, tempDir, ...subject }: Subject, more: string[]) {
+  const extra = [...subject.extra, ...more];
   const list = targets.map(({ key, uri }) => `${key}:${uri}`).join(",");
   const args = lab.migrateArgs(vm, { extra: ["--nbd-targets", list, "--json", ...extra] });
   return startCli({ args, env: { TMPDIR: tempDir } });
