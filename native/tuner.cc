@@ -34,7 +34,7 @@ constexpr Clock::duration kWaits[][2] = {{seconds{10}, minutes{10}}, {seconds{10
 constexpr unsigned kWaitAfterFailure = 2, kWaitAfterRefusal = 4;
 // Source connections that may be opened for nothing: at first, and one more each so often. Those to the
 // target stay open, so these are few in any case.
-constexpr unsigned kOpensAtFirst = 8;
+constexpr unsigned kOpensAtFirst = 12;
 constexpr minutes kOneMoreOpenEach{60};
 // For connections to be begun. One that is being made is awaited.
 constexpr milliseconds kPatience{3000};
@@ -304,7 +304,9 @@ std::optional<Plan> Tuner::enlarged(Means means, const Seen& seen) const {
   switch (means) {
     case size:
       if (!free_.size || 2 * plan_.requestBytes > free_.requestBytesMost) return std::nullopt;
+      // As many bytes on their way as before: what these bring is another question.
       more.requestBytes *= 2;
+      more.depth = std::max(plan_.depth / 2, kDepthLeast);
       break;
     case depth:
       if (!room) return std::nullopt;
