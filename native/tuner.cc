@@ -126,8 +126,9 @@ bool Tuner::allOpen(const Seen& seen) {
   if (!missing) missingSince_ = seen.now;
   if (!missing) return true;
   const bool begun = seen.sources.connecting > 0 || seen.targets.connecting > 0;
-  if (begun || seen.now - missingSince_ < kPatience || seen.sources.ready == 0 || seen.targets.ready == 0)
-    return false;
+  const bool refused = !seen.sources.mayAsk || !seen.targets.mayAsk;
+  const bool awaited = begun || (!refused && seen.now - missingSince_ < kPatience);
+  if (awaited || seen.sources.ready == 0 || seen.targets.ready == 0) return false;
   // Refused: what works is kept.
   const bool more = seen.sources.ready > before_.sources || seen.targets.ready > before_.targets;
   if (trying_ && !more) {

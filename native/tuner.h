@@ -17,7 +17,7 @@ namespace engine {
 struct Plan {
   uint64_t requestBytes = kMiB;
   unsigned depth = 16;  // requests of each source connection that have a buffer
-  unsigned writes = 4;  // that each target connection has at once
+  unsigned writes = 16;  // that each target connection has at once
   unsigned sources = 1, targets = 1;
   unsigned spare = 0;  // further source connections that stay open and get no work
 

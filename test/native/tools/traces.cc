@@ -117,7 +117,7 @@ const std::map<std::string, std::function<void()>> traces = {
        copy.readShare = 0.2;
        copy.seen.writesHeld = true;
        copy.play(10);
-       auto writes = [](const Plan& plan) { return plan.writes > 4; };
+       auto writes = [](const Plan& plan) { return plan.writes > Plan{}.writes; };
        auto targets = [](const Plan& plan) { return plan.targets > 1; };
        check(copy.first(writes) < copy.first(targets), "writes first at", copy.first(writes));
        check(copy.first(targets) < copy.first(large), "targets first at", copy.first(targets));
@@ -130,7 +130,7 @@ const std::map<std::string, std::function<void()>> traces = {
        copy.seen.quickestWriteUs = 500;
        copy.writeUs = 5000;
        copy.play(60);
-       auto writes = [](const Plan& plan) { return plan.writes > 4; };
+       auto writes = [](const Plan& plan) { return plan.writes > Plan{}.writes; };
        auto sources = [](const Plan& plan) { return plan.sources > 1; };
        check(copy.first(large) < copy.first(sources) && copy.first(sources) < copy.first(writes), "writes first at", copy.first(writes));
      }},
@@ -138,7 +138,7 @@ const std::map<std::string, std::function<void()>> traces = {
        Copy copy([](const Plan&) { return 200; });
        copy.readShare = 0.2;
        copy.play(60);
-       check(copy.plan().writes == 4 && copy.first([](const Plan& plan) { return plan.writes > 4; }) == 1e9, "writes", 1);
+       check(copy.first([](const Plan& plan) { return plan.writes > Plan{}.writes; }) == 1e9, "writes", 1);
      }},
     {"a source that is far away begins with four connections, a near one does not", [] {
        Copy far([](const Plan&) { return 200; }), near([](const Plan&) { return 200; });
@@ -162,6 +162,16 @@ const std::map<std::string, std::function<void()>> traces = {
        const std::vector<double> asks = copy.begins([](const Plan& plan) { return plan.sources > 1; });
        check(asks.size() >= 2 && asks.size() <= 4, "asks in an hour", asks.size());
        check(asks.size() < 2 || asks[1] - asks[0] > 120, "second ask after", asks[1] - asks[0]);
+       check(copy.plan().sources == 1, "source connections", copy.plan().sources);
+     }},
+    {"a connection of the first plan that is refused is not awaited", [] {
+       Plan two;
+       two.sources = 2;
+       Copy copy([](const Plan& plan) { return large(plan) ? 380 : 200; }, two);
+       copy.granted = 1;
+       copy.seen.sources.mayAsk = false;
+       copy.play(2);
+       check(large(copy.plan()), "request size after 2 s", copy.plan().requestBytes);
        check(copy.plan().sources == 1, "source connections", copy.plan().sources);
      }},
     {"connections that take long to open are judged once they are there", [] {
