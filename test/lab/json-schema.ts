@@ -96,6 +96,7 @@ function resolve(reference: string, page: string): { schema: Schema; page: strin
 
 function isOfType(type: string, value: unknown): boolean {
   if (type === "integer") return Number.isSafeInteger(value);
+  if (type === "null") return value === null;
   if (type === "array") return Array.isArray(value);
   if (type === "object")
     return typeof value === "object" && value !== null && !Array.isArray(value);
