@@ -1,24 +1,25 @@
-// A guest with UEFI and LVM over two disks, and two cards: rehearsed, cut over to CloudStack, where it finds an empty
-// NVRAM, and back. Two conversions and two starts.
+// A guest with UEFI and its root on Btrfs, with two disks and two cards: rehearsed, cut over to CloudStack, where it finds
+// an empty NVRAM, and back. Two conversions and two starts.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { startCli } from "../lab/run-cli.ts";
 import { guestDisks } from "./debian/debian.ts";
-import { recipes } from "./debian/recipe.ts";
+import { mebibyte, recipes } from "./debian/recipe.ts";
 import { goToCloudStack } from "./in-cloudstack.ts";
 
-const recipe = recipes["uefi-lvm"];
+const recipe = recipes.btrfs;
 
 test("a guest with UEFI is cut over to CloudStack, comes up there, and goes back", async (t) => {
-  const images = await guestDisks("uefi-lvm");
+  const [image] = await guestDisks(recipe.name);
   await goToCloudStack(t, {
     recipe,
     spec: {
       name: "guest02",
-      disks: images.map((image, index) => ({
-        ...{ key: 2000 + index, capacityBytes: recipe.diskBytes[index]!, image },
-      })),
+      disks: [
+        { key: 2000, capacityBytes: recipe.diskBytes[0]!, image: image! },
+        { key: 2001, capacityBytes: 64 * mebibyte, fill: { seed: 8, dataRatio: 0.5 } },
+      ],
       hardware: {
         ...{ firmware: "efi", secureBoot: false, cpus: 1, memoryMiB: 768 },
         ...{ guestId: "debian12_64Guest", guestFullName: "Debian GNU/Linux 12 (64-bit)" },
@@ -29,10 +30,14 @@ test("a guest with UEFI is cut over to CloudStack, comes up there, and goes back
       },
     },
     flags: [
-      ...["--accept-look", "--cloudstack-offering", "Custom Instance"],
+      ...["--cloudstack-offering", "Custom Instance"],
       ...["--network", "VM Network=lan", "--network", "Backup=isolated,ip=auto"],
     ],
-    root: /^root \/dev\/mapper\/vg0-root rw$/,
+    root: /^root \/dev\/vda2\[\/@rootfs\] rw$/,
+    async write({ vm }) {
+      await vm.randomWrites(2001, { seed: 9, writes: 5 });
+      return "one";
+    },
     async rehearse({ lab, vm, env }) {
       const known = ["--vmware-path", vm.path, "--state-dir", lab.stateDir];
       const args = ["rehearse", ...known, "--json", "--boot"];

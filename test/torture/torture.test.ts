@@ -2,9 +2,9 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { torture } from "./torture.ts";
 
-test("thirty rounds of random deaths: no completed cycle is wrong, nothing is left behind", async (t) => {
+test("two dozen rounds of random deaths: no completed cycle is wrong, nothing is left behind", async (t) => {
   const seed = Number(process.env.MIGRATEKIT_TORTURE_SEED ?? 20_261_123);
-  const report = await torture({ seed, rounds: 30, log: (line) => t.diagnostic(line) });
-  assert.equal(report.rounds, 30);
-  assert.ok(report.completed >= 10, JSON.stringify(report));
+  const report = await torture({ seed, rounds: 24, log: (line) => t.diagnostic(line) });
+  assert.equal(report.rounds, 24);
+  assert.ok(report.completed >= 8, JSON.stringify(report));
 });

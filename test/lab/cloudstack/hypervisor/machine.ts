@@ -68,7 +68,9 @@ function diskArgs(disk: MachineDisk, index: number, machine: "pc" | "q35"): stri
     ide: `ide-hd,bus=ide.${Math.floor(index / 2)},unit=${index % 2}`,
     sata: `ide-hd,bus=${sata}.${index}`,
   }[controller];
-  const name = `drive=disk${index},serial=${serial},bootindex=${index + 1}`;
+  // As libvirt does where an order of kinds is given, `hd`: the first disk, and no other.
+  const boot = index === 0 ? ",bootindex=1" : "";
+  const name = `drive=disk${index},serial=${serial}${boot}`;
   return [
     ...["-drive", `if=none,id=disk${index},format=raw,file=${file.replaceAll(",", ",,")}`],
     ...["-device", `${device},${name}`],
