@@ -5,7 +5,7 @@ import { findAccelerator } from "./boot/accelerator.ts";
 import { checkGuest } from "./checks/checks.ts";
 import { type Conversion, type Finding, type Repair, verdictOf } from "./conversion.ts";
 import { Guestfish, GuestfishError } from "./guestfish/guestfish.ts";
-import { inspectGuest } from "./inspect/inspect.ts";
+import { type Inspected, inspectGuest } from "./inspect/inspect.ts";
 import {
   planStaticAddresses,
   readStaticInterfaces,
@@ -19,8 +19,8 @@ import { mendLuksNames } from "./repairs/luks-names.ts";
 import { repairGuest } from "./repairs/repairs.ts";
 import { requireGuestTools } from "./tools/presence.ts";
 import { refuseUnsupported } from "./unsupported.ts";
-import { findingOf, refusalOf } from "./v2v/classify.ts";
-import { runV2v } from "./v2v/v2v.ts";
+import { findingOf, isPassing, refusalOf } from "./v2v/classify.ts";
+import { runV2v, type V2vOptions, type V2vOutcome } from "./v2v/v2v.ts";
 import { chooseDrivers, type Drivers } from "./v2v/virtio-win.ts";
 import { type Limits, watchLimits } from "./work/watch.ts";
 import type { WorkFolder } from "./work/work.ts";
@@ -77,10 +77,9 @@ export async function convertGuest(
 }
 
 async function convert(work: Work, windows: boolean): Promise<Omit<Conversion, "durationMs">> {
-  const { overlays, hardware } = work;
   const known = windows ? await lookAtWindows(work) : { macs: [], findings: [] };
   const prepared = work.luksKeys?.length ? await prepareLuks(work, work.luksKeys) : [];
-  const outcome = await runV2v(overlays, hardware, { ...work, ...known });
+  const outcome = await runV2vAgain({ ...work, ...known });
   const said = [
     ...known.findings,
     ...outcome.messages.flatMap((message) => findingOf(message) ?? []),
@@ -88,6 +87,39 @@ async function convert(work: Work, windows: boolean): Promise<Omit<Conversion, "
   return outcome.exitCode === 0
     ? finish(work, said, prepared)
     : refused(work, said, refusalOf(outcome.messages));
+}
+
+/** What passes by itself is tried again. */
+const triesMax = 4;
+
+async function runV2vAgain(work: Work & Pick<V2vOptions, "macs">): Promise<V2vOutcome> {
+  for (let tries = 1; ; tries++) {
+    const outcome = await runV2v(work.overlays, work.hardware, work);
+    const { text } = refusalOf(outcome.messages);
+    if (outcome.exitCode === 0 || tries === triesMax || !isPassing(text)) return outcome;
+    tellOfAnotherTry(work, text);
+  }
+}
+
+/** With the guest looked at. @throws GuestfishError */
+async function openInspected(work: Work): Promise<{ guestfish: Guestfish; inspected: Inspected }> {
+  for (let tries = 1; ; tries++) {
+    const guestfish = await Guestfish.open(work.overlays, work);
+    try {
+      return { guestfish, inspected: await inspectGuest(guestfish, work.root, work.luksKeys) };
+    } catch (error) {
+      await guestfish[Symbol.asyncDispose]();
+      if (tries === triesMax || !(error instanceof GuestfishError) || !isPassing(error.message))
+        throw error;
+      tellOfAnotherTry(work, error.message);
+    }
+  }
+}
+
+function tellOfAnotherTry({ logger }: Work, text: string): void {
+  logger.warn(
+    `libguestfs took one disk for another, and nothing was changed; trying again: ${text}`,
+  );
 }
 
 function asFailure(error: unknown): unknown {
@@ -136,8 +168,9 @@ async function finish(
   prepared: readonly Repair[],
 ): Promise<Omit<Conversion, "durationMs">> {
   const { hardware, logger } = work;
-  await using guestfish = await Guestfish.open(work.overlays, work);
-  const inspected = await inspectGuest(guestfish, work.root, work.luksKeys);
+  const opened = await openInspected(work);
+  await using guestfish = opened.guestfish;
+  const { inspected } = opened;
   const mended = await repairGuest({ guestfish, inspected, hardware, logger });
   const repairs = [...prepared, ...mended];
   const checked = await checkGuest(guestfish, inspected, hardware);

@@ -96,6 +96,29 @@ test("a virt-v2v that hangs is ended when its time is up, and what it has starte
   assert.equal(isRunning(Number(readFileSync(join(here, "child"), "utf8"))), false);
 });
 
+const tookOther = says(
+  "error",
+  "libguestfs error: inspect_get_format: inspect_get_format_stub: btrfsvol:/dev/sdb2/@rootfs: expecting a btrfs volume",
+);
+
+test("an appliance that took one disk for another is started again, a few times", async (t) => {
+  const counts = `echo >> "$HERE/starts"`;
+  const other = says("error", "virt-v2v is unable to convert this guest type (linux/void)");
+  const once = await setUp(
+    t,
+    `${counts}; [ $(wc -l < "$HERE/starts") = 1 ] && { ${tookOther}; exit 1; }; ${other}; exit 1`,
+  );
+  const starts = (here: string) => readFileSync(join(here, "starts"), "utf8").length;
+  await assert.rejects(once.convert(), { code: "guest-unsupported" });
+  assert.equal(starts(once.here), 2);
+  const always = await setUp(t, `${counts}; ${tookOther}; exit 1`);
+  await assert.rejects(always.convert(), {
+    code: "conversion-failed",
+    message: /expecting a btrfs volume/,
+  });
+  assert.equal(starts(always.here), 4);
+});
+
 test("an interruption ends virt-v2v, and is what the caller hears", async (t) => {
   const { here, convert } = await setUp(t, hangs);
   const interruption = new AbortController();

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { constants } from "node:fs";
-import { copyFile } from "node:fs/promises";
+import { copyFile, mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { digestOfFile } from "../digest.ts";
 import { type CliResult, startCli } from "../lab/run-cli.ts";
@@ -53,6 +53,13 @@ export class GuestByHand implements AsyncDisposable {
     await this.#stack.disposeAsync();
   }
 
+  /** A program that commands find before any other of that name; HERE is its folder. */
+  async standIn(name: string, script: string): Promise<void> {
+    const bin = join(this.folder, "bin");
+    await mkdir(bin, { recursive: true });
+    await writeFile(join(bin, name), `#!/bin/sh\nHERE=${bin}\n${script}\n`, { mode: 0o755 });
+  }
+
   /** A command on its targets, with the firmware and the card that it had. */
   async command(command: string, ...more: string[]): Promise<CliResult> {
     const { firmware, mac, address } = recipes[this.name];
@@ -63,7 +70,8 @@ export class GuestByHand implements AsyncDisposable {
       ...(command === "rollback" ? [] : machine),
       ...["--state-dir", join(this.folder, "state"), "--json", ...more],
     ];
-    return await startCli({ args, env: { TMPDIR: this.folder } }).result;
+    const path = `${join(this.folder, "bin")}:${process.env.PATH}`;
+    return await startCli({ args, env: { TMPDIR: this.folder, PATH: path } }).result;
   }
 
   /** The document of one that has to succeed. */

@@ -22,7 +22,7 @@ export interface Inspected {
 
 /**
  * @param root as for virt-v2v: `single`, `first`, or a device
- * @throws MigratekitError `guest-unsupported`, `guest-encrypted`
+ * @throws MigratekitError `guest-unsupported`, `guest-encrypted`; GuestfishError where a root on Btrfs cannot be asked about
  */
 export async function inspectGuest(
   guestfish: Guestfish,
@@ -34,6 +34,8 @@ export async function inspectGuest(
   const chosen = root.startsWith("/dev/") ? roots.find((each) => each === root) : roots[0];
   if (chosen === undefined) throw noRoot(root, roots);
   if (root === "single" && roots.length > 1) throw severalRoots(roots);
+  // Where the appliance has taken one disk for another, all that follows would find nothing (v2v/classify.ts).
+  if (chosen.startsWith("btrfsvol:")) await guestfish.run("inspect-get-type", chosen);
   const mounts = await mountPoints(guestfish, chosen);
   const mounted = new Set<string>();
   // A parent before what is mounted below it.

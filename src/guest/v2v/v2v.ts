@@ -2,7 +2,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
-import { symlink, writeFile } from "node:fs/promises";
+import { rm, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -85,6 +85,7 @@ async function keySelectors({ work, luksKeys = [] }: V2vOptions): Promise<string
   const selectors: string[] = [];
   for (const [index, { uuid, file }] of luksKeys.entries()) {
     const link = join(work.path, `key-${index}`);
+    await rm(link, { force: true });
     await symlink(file, link);
     selectors.push(`${uuid}:file:${link}`);
   }
