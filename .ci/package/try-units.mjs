@@ -1,11 +1,11 @@
 /**
  * The units under a real systemd: boots a minimal Debian 12 with the package installed in a
- * container, and has it sync a VM of the lab by `migratekit@lab.service` and then by its timer. Needs
- * root, and `npm run package` before.
+ * container, and has it sync a VM of the lab by `migratekit@lab.service` and then by its timer, and
+ * export a volume by `migratekit-export.service`. Needs root, and `npm run package` before.
  *
  *   .ci/node .ci/package/try-units.mjs
  */
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import {
   chmodSync,
   copyFileSync,
@@ -18,6 +18,8 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { serialOf } from "../../test/lab/cloudstack/world/records.ts";
+import { findFreePort } from "../../test/lab/ports.ts";
 import { underRoot } from "../setup/run.mjs";
 import { BootedRoot } from "./booted-root.mjs";
 import { expect, minimalRoot, Root, say, title } from "./minimal-root.mjs";
@@ -43,6 +45,7 @@ async function main() {
   await syncByTimer(booted, lab);
   await cutOver(booted);
   lookForSecrets(booted, lab);
+  await exportVolume(booted);
   removeWhileBooted(booted, work);
   console.log("The units: all is well");
 }
@@ -53,14 +56,16 @@ function prepare(root) {
   const [deb] = globSync("migratekit_*_amd64.deb", { cwd: underRoot("dist") });
   copyFileSync(underRoot(join("dist", deb)), join(root.path, "tmp", deb));
   root.sh(`apt-get install -y -q --no-install-recommends /tmp/${deb}`);
-  const units =
-    "/usr/lib/systemd/system/migratekit@.service /usr/lib/systemd/system/migratekit@.timer";
+  root.sh("apt-get install -y -q --no-install-recommends qemu-system-common util-linux");
+  const place = "/usr/lib/systemd/system";
+  const services = [`${place}/migratekit@.service`, `${place}/migratekit-export.service`];
+  const units = [...services, `${place}/migratekit@.timer`].join(" ");
   const verdict = root.sh(`systemd-analyze verify --man=no ${units}`);
   expect(verdict === "", `systemd-analyze verify finds nothing ${verdict}`);
-  const security = root.sh(
-    "systemd-analyze security --offline=true --no-pager /usr/lib/systemd/system/migratekit@.service",
-  );
-  say(security.split("\n").at(-1));
+  for (const service of services) {
+    const security = root.sh(`systemd-analyze security --offline=true --no-pager ${service}`);
+    say(security.split("\n").at(-1));
+  }
   root.release();
   rmSync(join(root.path, "usr/sbin/policy-rc.d"));
 }
@@ -175,6 +180,52 @@ async function cutOver(booted) {
   }
   const active = booted.run("systemctl", "is-active", "migratekit@lab.timer").output;
   expect(active === "inactive", `the timer is disabled and stopped (${active})`);
+}
+
+/** A file stands for the disk: what the unit may do with devices is in the host's hands, not in a container's. */
+async function exportVolume(booted) {
+  title("systemctl enable --now migratekit-export");
+  const volume = "5f2b8c1e-4a39-4d7e-9a0b-0123456789ab";
+  const port = await findFreePort();
+  const folder = "/srv/volumes";
+  const disk = `${folder}/virtio-${serialOf(volume)}`;
+  const settings = `export-volumes: ${volume}\ndevice-dir: ${folder}\nlisten: 127.0.0.1:${port}\n`;
+  const dropIn = "/etc/systemd/system/migratekit-export.service.d";
+  for (const command of [
+    `mkdir -p ${folder} ${dropIn} && truncate -s 4M ${disk} && chgrp disk ${disk} && chmod 660 ${disk}`,
+    `printf '${settings}' > /etc/migratekit/export.yaml && chgrp migratekit /etc/migratekit/export.yaml`,
+    `printf 'S3cretKey' > /etc/migratekit/credentials/export && chmod 600 /etc/migratekit/credentials/export`,
+    `printf '[Service]\nReadWritePaths=${folder}\n' > ${dropIn}/volumes.conf && systemctl daemon-reload`,
+  ]) {
+    const { status, output } = booted.run("sh", "-c", command);
+    expect(status === 0, `${command.split(" ")[0]} ${output}`);
+  }
+  booted.run("systemctl", "enable", "--now", "migratekit-export");
+  const words = () =>
+    booted.run("journalctl", "--no-pager", "-o", "cat", "-u", "migratekit-export").output;
+  const uri = `nbd://127.0.0.1:${port}/${volume}`;
+  const write = () =>
+    spawnSync("qemu-io", ["-f", "raw", "-c", "write -P 7 1M 64k", uri]).status === 0;
+  const deadlineMs = performance.now() + 60_000;
+  while (!write()) {
+    if (performance.now() > deadlineMs) throw new Error(`no export at ${uri}:\n${words()}`);
+    await sleep(500);
+  }
+  const digest = `dd if=${disk} bs=64k skip=16 count=1 status=none | tr -d '\\007' | wc -c`;
+  expect(booted.run("sh", "-c", digest).output === "0", "what is written there is on the disk");
+  const { output } = booted.run("systemctl", "show", "migratekit-export");
+  expect(
+    !`${output}${words()}`.includes("S3cretKey"),
+    "the key is neither in the unit nor in the journal",
+  );
+  booted.run("systemctl", "disable", "--now", "migratekit-export");
+  booted.run("rm", "-r", dropIn);
+  const left = booted.run(
+    "sh",
+    "-c",
+    "cat /proc/[0-9]*/comm 2>/dev/null | grep qemu-storage",
+  ).output;
+  expect(left === "" && !write(), `stopped, no server is left ${left}`);
 }
 
 function lookForSecrets(booted, lab) {
