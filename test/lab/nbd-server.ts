@@ -71,7 +71,8 @@ export class NbdServer implements AsyncDisposable {
     const signal = AbortSignal.timeout(startTimeoutMs);
     try {
       while (!(await listens(group, this.#place, signal))) {
-        if (!group.isAlive()) throw new Error(`${this.kind} ended at once: ${group.output()}`);
+        if (!group.isAlive())
+          throw new Error(`${this.kind} ended at once: ${await group.lastWords()}`);
         if (signal.aborted) throw new Error(`${this.kind} does not greet: ${group.output()}`);
         await delay(pollMs);
       }

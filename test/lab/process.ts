@@ -9,6 +9,7 @@ import { connect } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 import { allProcesses, isRunning } from "./process-table.ts";
 
+const lastWordsTimeoutMs = 1_000;
 const stopTimeoutMs = 3000;
 
 /** A server's process group. `pid` is its leader and its id. */
@@ -16,6 +17,8 @@ export interface ProcessGroup {
   readonly pid: number;
   /** What the group printed so far (the last 64 KiB), for error messages and assertions. */
   output(): string;
+  /** The same once it has ended: an end is seen before what was printed last has been read. */
+  lastWords(): Promise<string>;
   isAlive(): boolean;
   /** TERM, a bounded wait, KILL; returns when no process of the group is left. */
   stop(): Promise<void>;
@@ -91,7 +94,7 @@ async function waitUntilGone(groupId: number, timeoutMs: number): Promise<boolea
   return true;
 }
 
-function makeGroup(pid: number, output: () => string): ProcessGroup {
+function makeGroup(pid: number, { output, lastWords }: Output): ProcessGroup {
   tellGuardian(`+${pid}`);
   const end = async (firstSignal: NodeJS.Signals) => {
     signalGroup(pid, firstSignal);
@@ -105,6 +108,7 @@ function makeGroup(pid: number, output: () => string): ProcessGroup {
   return {
     pid,
     output,
+    lastWords,
     isAlive: () => isRunning(pid),
     stop: () => end("SIGTERM"),
     kill: () => end("SIGKILL"),
@@ -112,13 +116,23 @@ function makeGroup(pid: number, output: () => string): ProcessGroup {
   };
 }
 
-function collectOutput(child: ChildProcess): () => string {
+type Output = Pick<ProcessGroup, "output" | "lastWords">;
+
+function collectOutput(child: ChildProcess): Output {
   let text = "";
-  for (const stream of [child.stdout, child.stderr])
-    stream?.on("data", (chunk: Buffer) => {
+  const streams = [child.stdout, child.stderr].filter((stream) => stream !== null);
+  for (const stream of streams)
+    stream.on("data", (chunk: Buffer) => {
       text = (text + chunk.toString()).slice(-65536);
     });
-  return () => text.trim();
+  const ends = Promise.all(streams.map((stream) => once(stream, "close")));
+  const output = () => text.trim();
+  const lastWords = async () => {
+    // A child of it may hold the pipes open.
+    await Promise.race([ends, delay(lastWordsTimeoutMs)]);
+    return output();
+  };
+  return { output, lastWords };
 }
 
 /** Without the library of a sanitizer that this process itself may run under. */
@@ -151,12 +165,13 @@ export async function startDaemon(
   });
   const output = collectOutput(child);
   const [code] = (await once(child, "exit")) as [number | null];
-  if (code !== 0) throw new Error(`${command} exited with ${code}: ${output()}`);
+  if (code !== 0) throw new Error(`${command} exited with ${code}: ${await output.lastWords()}`);
   const deadline = Date.now() + 5000;
   for (;;) {
     const pid = Number(await readFile(pidFile, "utf8").catch(() => ""));
     if (pid > 0) return makeGroup(pid, output);
-    if (Date.now() > deadline) throw new Error(`${command} wrote no ${pidFile}: ${output()}`);
+    if (Date.now() > deadline)
+      throw new Error(`${command} wrote no ${pidFile}: ${output.output()}`);
     await delay(10);
   }
 }
