@@ -106,38 +106,6 @@ test("a property that does not exist is a fault and one that is unset is left ou
   );
 });
 
-test("a container view is retrieved in pages", async () => {
-  const many = Array.from({ length: 25 }, (_, index) => ({
-    name: `vm${index}`,
-    disks: [{ capacityBytes: 512 }],
-  }));
-  await using lab = await startTestLab({ vms: many });
-  const { client } = lab;
-  const inner =
-    '<container type="Folder">group-d1</container><type>VirtualMachine</type><recursive>true</recursive>';
-  const view = (await client.call("CreateContainerView", "ViewManager:ViewManager", inner))[0]!
-    .text;
-  const traversal =
-    '<selectSet xsi:type="TraversalSpec"><type>ContainerView</type><path>view</path><skip>false</skip></selectSet>';
-  const spec =
-    "<specSet><propSet><type>VirtualMachine</type><pathSet>name</pathSet></propSet>" +
-    `<objectSet><obj type="ContainerView">${view}</obj><skip>true</skip>${traversal}</objectSet></specSet>`;
-  const options = "<options><maxObjects>10</maxObjects></options>";
-  let page = await client.call("RetrievePropertiesEx", collector, spec + options);
-  const names: string[] = [];
-  const sizes: number[] = [];
-  for (;;) {
-    const objects = page[0]!.children.filter((child) => child.name === "objects");
-    sizes.push(objects.length);
-    names.push(...objects.map((object) => object.children[1]!.children[1]!.text));
-    const token = page[0]!.children.find((child) => child.name === "token")?.text;
-    if (token === undefined) break;
-    page = await client.call("ContinueRetrievePropertiesEx", collector, `<token>${token}</token>`);
-  }
-  assert.deepEqual(sizes, [10, 15]);
-  assert.deepEqual(names.sort(), many.map((vm) => vm.name).sort());
-});
-
 test("an account without a privilege is told which one, and can ask beforehand", async () => {
   await using lab = await startTestLab({
     vms,

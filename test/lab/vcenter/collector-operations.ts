@@ -3,31 +3,67 @@
 import { FilterState } from "./filter-state.ts";
 import type { CallContext, LabCore, Operation } from "./lab-core.ts";
 import { findObject } from "./managers.ts";
-import { type Lookup, objectContent, selectObjects } from "./property-filter.ts";
+import { contentOf, type Lookup, objectContent, select, selectObjects } from "./property-filter.ts";
 import { requireSession } from "./session-operations.ts";
-import type { CollectorState, Session } from "./sessions.ts";
-import { invalidArgument, objectNotFound, VimFault } from "./vim-fault.ts";
+import type { CollectorState, Continuation, Session } from "./sessions.ts";
+import {
+  invalidArgument,
+  noPermission,
+  objectNotFound,
+  requestedFault,
+  VimFault,
+} from "./vim-fault.ts";
 import { Moref, type VimObject, vimObject } from "./vim-values.ts";
 
 /** Longest single wait; real servers answer without updates now and then too. */
 const waitMsMax = 60_000;
 
 function lookupFor(lab: LabCore, session: Session | undefined): Lookup {
-  return { find: (ref) => findObject(lab, session, ref), authenticated: session !== undefined };
+  return {
+    find: (ref) => findObject(lab, session, ref),
+    authenticated: session !== undefined,
+    refusal: (ref, path) => refusalOf(lab, ref, path),
+  };
 }
 
-function retrieve(call: CallContext): VimObject[] {
-  const specs = call.parameters.specSet as readonly VimObject[];
-  return selectObjects(specs, lookupFor(call.lab, call.session)).map(objectContent);
+/** `propertyMissing`: an account that may view the machine and not read it, or a fault of the moment. */
+function refusalOf({ faults, inventory }: LabCore, ref: Moref, path: string): VimFault | undefined {
+  const vm = ref.type === "VirtualMachine" ? inventory.vmByMoref(ref.value) : undefined;
+  const set = vm && faults.peek("propertyMissing", { vm: vm.name });
+  if (!vm || !set || !path.startsWith(String(set.value ?? ""))) return undefined;
+  const { fault } = faults.take("propertyMissing", { vm: vm.name })!;
+  return fault ? requestedFault(fault, undefined) : noPermission(ref, "System.Read");
 }
 
-/** One page of a retrieval; the rest waits in the session under a token. */
-function page(call: CallContext, objects: VimObject[], limit: number): VimObject | undefined {
+/**
+ * One page, of which each object is read now; the rest waits in the session under a token. The server cuts
+ * pages where it likes, at the latest where the client wants it, and leaves out what has gone meanwhile.
+ */
+function page(call: CallContext, { rest, limit, previous }: Continuation): VimObject | undefined {
+  const { lab, session } = call;
+  const lookup = lookupFor(lab, session);
+  const most = lab.faults.take("shortPages") ? 1 + ((lab.nextNumber() * 7919) % limit) : limit;
+  const objects: VimObject[] = [];
+  let at = 0;
+  for (; at < rest.length && objects.length < most; at += 1) {
+    const content = contentOf(rest[at]!, lookup);
+    if (content) objects.push(objectContent(content));
+  }
   if (objects.length === 0) return undefined;
-  if (objects.length <= limit || !call.session) return vimObject("RetrieveResult", { objects });
-  const token = String(call.lab.nextNumber());
-  call.session.continuations.set(token, objects.slice(limit));
-  return vimObject("RetrieveResult", { token, objects: objects.slice(0, limit) });
+  if (at === rest.length || !session) return vimObject("RetrieveResult", { objects });
+  const token = String(lab.nextNumber());
+  const left = { rest: rest.slice(at), limit };
+  session.continuations.set(token, previous === undefined ? left : { ...left, previous });
+  return vimObject("RetrieveResult", { token, objects });
+}
+
+/** `vmVanishes`: somebody removes a machine while a list is read. */
+function letMachinesVanish({ lab }: CallContext): void {
+  for (const { name, vm } of lab.faults.list()) {
+    const gone =
+      name === "vmVanishes" ? lab.inventory.vms.find((each) => each.name === vm) : undefined;
+    if (gone && lab.faults.take("vmVanishes", { vm: gone.name })) lab.removeVm(gone);
+  }
 }
 
 function collector(call: CallContext, session: Session): CollectorState {
@@ -73,21 +109,30 @@ async function waitForUpdates(call: CallContext, waitMs: number): Promise<VimObj
 }
 
 export const collectorOperations: Readonly<Record<string, Operation>> = {
-  RetrieveProperties: retrieve,
-
-  RetrievePropertiesEx: (call) => {
-    const options = call.parameters.options as VimObject;
-    const limit = Number(options.maxObjects ?? call.lab.settings.objectsPerPage);
-    return page(call, retrieve(call), Math.max(1, limit));
+  RetrieveProperties: (call) => {
+    const specs = call.parameters.specSet as readonly VimObject[];
+    return selectObjects(specs, lookupFor(call.lab, call.session)).map(objectContent);
   },
 
+  RetrievePropertiesEx: (call) => {
+    const { objectsPerPage } = call.lab.settings;
+    const specs = call.parameters.specSet as readonly VimObject[];
+    const wanted = Number((call.parameters.options as VimObject).maxObjects ?? objectsPerPage);
+    if (wanted < 1) throw invalidArgument("options.maxObjects");
+    const rest = select(specs, lookupFor(call.lab, call.session));
+    return page(call, { rest, limit: Math.min(wanted, objectsPerPage) });
+  },
+
+  // A client whose answer was lost asks with the same token again.
   ContinueRetrievePropertiesEx: (call) => {
     const session = requireSession(call);
     const token = String(call.parameters.token);
-    const rest = session.continuations.get(token);
-    if (!rest) throw invalidArgument("token");
-    session.continuations.delete(token);
-    return page(call, rest, call.lab.settings.objectsPerPage);
+    const continuation = session.continuations.get(token);
+    if (!continuation) throw invalidArgument("token");
+    session.continuations.delete(continuation.previous ?? "");
+    letMachinesVanish(call);
+    const { rest, limit } = continuation;
+    return page(call, { rest, limit, previous: token });
   },
 
   CancelRetrievePropertiesEx: (call) => {

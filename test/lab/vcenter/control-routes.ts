@@ -9,7 +9,14 @@ import type { HostConnectionState } from "./inventory.ts";
 import { describeLab } from "./lab-state.ts";
 import { inventoryName } from "./records.ts";
 import type { VcenterLab } from "./vcenter.ts";
-import type { DiskSpec, HardwareSpec, PowerState, ToolsState, VmSpec } from "./vm-spec.ts";
+import type {
+  DiskSpec,
+  HardwareSpec,
+  PowerState,
+  ToolsState,
+  VmConnectionState,
+  VmSpec,
+} from "./vm-spec.ts";
 
 type Route = (lab: VcenterLab, fields: Fields) => unknown;
 
@@ -62,6 +69,8 @@ const vmRoutes: Readonly<Record<string, Route>> = {
     const vm = await lab.cloneVm(vmOf(lab, fields), fields.text("name"));
     return { moref: vm.moref, path: vm.path };
   },
+  /** {vm}: out of the inventory */
+  "POST /vm/remove": (lab, fields) => lab.removeVm(vmOf(lab, fields)),
   /** {vm, key, capacityBytes} */
   "POST /vm/grow": (lab, fields) =>
     vmOf(lab, fields).growDisk(fields.number("key"), fields.number("capacityBytes")),
@@ -122,11 +131,14 @@ const vmRoutes: Readonly<Record<string, Route>> = {
   /** {vm, key?}: a new tracking UUID now */
   "POST /vm/resetTracking": (lab, fields) =>
     vmOf(lab, fields).resetChangeTracking(fields.optionalNumber("key")),
-  /** {vm, tools?, hardwareVersion?, consolidationNeeded?, changeTracking?, template?, hardware?: HardwareSpec} */
+  /**
+   * {vm, tools?, hardwareVersion?, consolidationNeeded?, changeTracking?, template?, hardware?: HardwareSpec,
+   * connectionState?: disconnected|orphaned|inaccessible|invalid}
+   */
   "POST /vm/set": (lab, fields) => {
     const vm = vmOf(lab, fields);
     const { tools, hardwareVersion, consolidationNeeded, changeTracking, template } = fields.all;
-    const { hardware } = fields.all;
+    const { hardware, connectionState } = fields.all;
     vm.set(
       withoutUndefined({
         tools: tools as ToolsState | undefined,
@@ -135,6 +147,7 @@ const vmRoutes: Readonly<Record<string, Route>> = {
         changeTrackingEnabled: changeTracking as boolean | undefined,
         template: template as boolean | undefined,
         hardware: hardware as Partial<HardwareSpec> | undefined,
+        connectionState: connectionState as VmConnectionState | undefined,
       }),
     );
   },

@@ -1,35 +1,20 @@
 /** The devices of a machine: controllers, a network card, and its disks with their backings. */
 
+import { boardDevices } from "./board-devices.ts";
+import { controllerKeyOf, controllersOf } from "./controllers.ts";
 import type { Inventory } from "./inventory.ts";
 import { changeIdOf, type DiskRecord, hardwareOf, type VmRecord } from "./records.ts";
 import { Moref, type VimObject, vimObject } from "./vim-values.ts";
 
-/** All devices in the order of a real machine: controllers first, disks last. */
+/** All devices in the order of a real machine: its board first, disks last. */
 export function devicesOf(
   vm: VmRecord,
   disks: readonly DiskRecord[],
   inventory: Inventory,
 ): VimObject[] {
-  const buses = [...new Set([0, ...disks.map((disk) => disk.bus)])].sort((a, b) => a - b);
   return [
-    vimObject("VirtualIDEController", {
-      key: 200,
-      deviceInfo: description("IDE 0", "IDE 0"),
-      busNumber: 0,
-    }),
-    ...buses.map((bus) =>
-      vimObject("ParaVirtualSCSIController", {
-        key: 1000 + bus,
-        deviceInfo: description(`SCSI controller ${bus}`, "VMware paravirtual SCSI"),
-        controllerKey: 100,
-        unitNumber: 3 + bus,
-        busNumber: bus,
-        device: disks.filter((disk) => disk.bus === bus).map((disk) => disk.key),
-        hotAddRemove: true,
-        sharedBus: vm.sharedBuses[bus] ?? "noSharing",
-        scsiCtlrUnitNumber: 7,
-      }),
-    ),
+    ...boardDevices,
+    ...controllersOf(vm, disks),
     ...hardwareOf(vm).nics.map(({ mac, network = "VM Network" }, index) =>
       vimObject("VirtualVmxnet3", {
         key: 4000 + index,
@@ -54,7 +39,7 @@ function diskDevice(disk: DiskRecord, vm: VmRecord, inventory: Inventory): VimOb
     key: disk.key,
     deviceInfo: description(disk.label, `${kib.toLocaleString("en-US")} KB`),
     backing: backingOf(disk, vm, inventory),
-    controllerKey: 1000 + disk.bus,
+    controllerKey: controllerKeyOf(disk),
     unitNumber: disk.unit,
     capacityInKB: kib,
     capacityInBytes: disk.capacityBytes,

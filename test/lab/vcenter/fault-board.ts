@@ -10,6 +10,11 @@ export const faultDescriptions = {
   emptyAnswer: "answers 200 with an empty body",
   refuseConnections: "refuses connections for value ms (default 1000), open ones are cut",
   callFault: "a call of `method` is answered with the fault in `fault`",
+  // Listings
+  shortPages: "a page of RetrievePropertiesEx holds fewer objects than were asked for",
+  vmVanishes: "the machine `vm` is removed while the next page of a listing is made",
+  propertyMissing:
+    "properties of `vm` whose path begins with value are reported missing, with the fault in `fault` (NoPermission)",
   // Sessions
   expireSessions: "forgets all sessions at the next call",
   notAuthenticatedAfter: "forgets all sessions after value more calls",

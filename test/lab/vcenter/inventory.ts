@@ -2,10 +2,11 @@
 
 import { datastoreProperty, hostProperty, networkProperty } from "./host-properties.ts";
 import { type ApiType, type InventoryNames, inventoryNames } from "./inventory-names.ts";
+import { lastName, parentPath, pathBelow, vAppPath } from "./inventory-paths.ts";
 import type { LabVm } from "./lab-vm.ts";
-import type { ManagedEntity, ManagedObject } from "./managed-object.ts";
+import { entityOf, type ManagedEntity, type ManagedObject } from "./managed-object.ts";
 import { inventoryName, type VmRecord } from "./records.ts";
-import { Moref, type VimValue } from "./vim-values.ts";
+import { Moref } from "./vim-values.ts";
 import { snapshotProperty, vmProperty } from "./vm-properties.ts";
 
 export interface HostDescription {
@@ -36,9 +37,12 @@ export class Inventory {
   readonly datastores: readonly string[];
   /** Folder path below the vm folder -> moref. Grows, is part of the saved state. */
   readonly folderMorefs: Record<string, string>;
+  /** `Folder/Nested/vApp` -> moref; as the folders'. */
+  readonly vAppMorefs: Record<string, string>;
   /** Of a datastore, where it is not the usual tebibyte. */
   readonly freeBytes = new Map<string, number>();
   readonly vms: LabVm[] = [];
+  readonly #byMoref = new Map<string, LabVm>();
   readonly #nextNumber: () => number;
 
   constructor(options: {
@@ -47,6 +51,7 @@ export class Inventory {
     hosts: readonly HostDescription[];
     datastores: readonly string[];
     folderMorefs: Record<string, string>;
+    vAppMorefs: Record<string, string>;
     nextNumber: () => number;
   }) {
     this.apiType = options.apiType;
@@ -55,12 +60,22 @@ export class Inventory {
     this.hosts = options.hosts;
     this.datastores = options.datastores;
     this.folderMorefs = options.folderMorefs;
+    this.vAppMorefs = options.vAppMorefs;
     this.#nextNumber = options.nextNumber;
   }
 
   addVm(vm: LabVm): void {
-    this.addFolder(vm.record.folder);
+    const { folder, vApp } = vm.record;
+    this.addFolder(folder);
+    if (vApp !== undefined)
+      this.vAppMorefs[pathBelow(folder, vApp)] ??= `resgroup-v${this.#nextNumber()}`;
     this.vms.push(vm);
+    this.#byMoref.set(vm.moref, vm);
+  }
+
+  removeVm(vm: LabVm): void {
+    this.vms.splice(this.vms.indexOf(vm), 1);
+    this.#byMoref.delete(vm.moref);
   }
 
   /** `A/B`, with those above it. */
@@ -72,7 +87,7 @@ export class Inventory {
   }
 
   vmByMoref(moref: string): LabVm | undefined {
-    return this.vms.find((vm) => vm.moref === moref);
+    return this.#byMoref.get(moref);
   }
 
   /** The machine that owns a snapshot. */
@@ -93,7 +108,7 @@ export class Inventory {
   entity(ref: Moref): ManagedEntity | undefined {
     if (ref.type === "VirtualMachine") {
       const vm = this.vmByMoref(ref.value);
-      return vm && this.#vm(vm, this.#parentOf(vm));
+      return vm && this.#vm(vm, () => this.#parentOf(vm));
     }
     for (const entity of this.#walk(this.root())) {
       if (entity.ref.type === ref.type && entity.ref.value === ref.value) return entity;
@@ -111,39 +126,49 @@ export class Inventory {
     return at === undefined || at.ref.value === this.names.rootFolder.value ? undefined : at;
   }
 
-  /** All entities below `container`, or its direct children. */
+  /**
+   * All entities below `container`, each once, or its direct children. What lies in a vApp is found by way of
+   * its resource pool, not of its folder: the reference of CreateContainerView promises of a folder no more than
+   * the folders below it.
+   */
   below(container: ManagedEntity, recursive: boolean): ManagedEntity[] {
     if (!recursive) return container.children();
-    return [...this.#walk(container)].slice(1);
+    const found = [...this.#walk(container, ({ ref }) => ref.type !== "VirtualApp")].slice(1);
+    return [...new Map(found.map((entity) => [entity.ref.toString(), entity])).values()];
   }
 
   root(): ManagedEntity {
     const { names } = this;
-    return this.#entity(names.rootFolder, names.rootFolderName, undefined, (root) => [
+    return entityOf(names.rootFolder, names.rootFolderName, undefined, (root) => [
       this.#datacenter(root),
     ]);
   }
 
-  *#walk(entity: ManagedEntity): Generator<ManagedEntity> {
+  *#walk(
+    entity: ManagedEntity,
+    follows: (entity: ManagedEntity) => boolean = () => true,
+  ): Generator<ManagedEntity> {
     yield entity;
-    for (const child of entity.children()) yield* this.#walk(child);
+    for (const child of entity.children())
+      if (follows(child)) yield* this.#walk(child, follows);
+      else yield child;
   }
 
   #datacenter(root: ManagedEntity): ManagedEntity {
     const { names } = this;
     const folders = (parent: ManagedEntity) => [
       this.#vmFolder(names.vmFolder, "vm", "", parent),
-      this.#entity(names.hostFolder, "host", parent, (host) => [this.#cluster(host)], {
+      entityOf(names.hostFolder, "host", parent, (host) => [this.#cluster(host)], {
         childType: ["Folder", "ComputeResource"],
       }),
-      this.#entity(names.datastoreFolder, "datastore", parent, (folder) => this.#stores(folder), {
+      entityOf(names.datastoreFolder, "datastore", parent, (folder) => this.#stores(folder), {
         childType: ["Folder", "Datastore", "StoragePod"],
       }),
-      this.#entity(names.networkFolder, "network", parent, (folder) => this.#networks(folder), {
+      entityOf(names.networkFolder, "network", parent, (folder) => this.#networks(folder), {
         childType: ["Folder", "Network", "DistributedVirtualSwitch"],
       }),
     ];
-    return this.#entity(names.datacenter, names.datacenterName, root, folders, {
+    return entityOf(names.datacenter, names.datacenterName, root, folders, {
       vmFolder: names.vmFolder,
       hostFolder: names.hostFolder,
       datastoreFolder: names.datastoreFolder,
@@ -157,45 +182,79 @@ export class Inventory {
       ...Object.entries(this.folderMorefs)
         .filter(([folder]) => parentPath(folder) === path && folder !== "")
         .map(([folder, moref]) =>
-          this.#vmFolder(
-            new Moref("Folder", moref),
-            inventoryName(folder.slice(folder.lastIndexOf("/") + 1)),
-            folder,
-            self,
-          ),
+          this.#vmFolder(new Moref("Folder", moref), lastName(folder), folder, self),
         ),
-      ...this.vms.filter((vm) => vm.record.folder === path).map((vm) => this.#vm(vm, self)),
+      ...this.#vApps(path, self),
+      ...this.vms
+        .filter(({ record }) => record.folder === path && record.vApp === undefined)
+        .map((vm) => this.#vm(vm, () => self)),
     ];
-    return this.#entity(ref, name, parent, children, {
+    return entityOf(ref, name, parent, children, {
       childType: ["Folder", "VirtualMachine", "VirtualApp"],
     });
   }
 
-  #vm(vm: LabVm, parent: ManagedEntity): ManagedEntity {
+  /** Those of a folder. A vApp is a resource pool, and that is where its parent is. */
+  #vApps(folder: string, parent: ManagedEntity): ManagedEntity[] {
+    return Object.entries(this.vAppMorefs)
+      .filter(([path]) => parentPath(path) === folder)
+      .map(([path, moref]) => {
+        const vms = this.vms.filter(({ record }) => vAppPath(record) === path);
+        const children = (self: ManagedEntity) => vms.map((vm) => this.#vm(vm, () => self));
+        const ref = new Moref("VirtualApp", moref);
+        const entity = entityOf(ref, lastName(path), parent, children, {
+          parentFolder: parent.ref,
+          vm: vms.map((vm) => new Moref("VirtualMachine", vm.moref)),
+        });
+        const property = (name: string) =>
+          name === "parent" ? this.names.resourcePool : entity.property(name);
+        return { ...entity, property };
+      });
+  }
+
+  vAppOf(vm: VmRecord): Moref | undefined {
+    const moref = this.vAppMorefs[vAppPath(vm) ?? ""];
+    return moref === undefined ? undefined : new Moref("VirtualApp", moref);
+  }
+
+  /** The parent is looked for when it is asked for: in thousands of machines that takes its time. */
+  #vm(vm: LabVm, parent: () => ManagedEntity): ManagedEntity {
     const ref = new Moref("VirtualMachine", vm.moref);
-    const entity = this.#entity(ref, inventoryName(vm.name), parent, () => []);
+    const entity = entityOf(ref, inventoryName(vm.name), undefined, () => []);
     return {
       ...entity,
-      property: (name) => vmProperty(vm, this, name) ?? entity.property(name),
+      get parent() {
+        return parent();
+      },
+      property: (name) => {
+        // One in a vApp has no folder of its own.
+        if (name === "parent") return vm.record.vApp === undefined ? this.#folderOf(vm) : undefined;
+        return vmProperty(vm, this, name) ?? entity.property(name);
+      },
     };
   }
 
-  #parentOf(vm: LabVm): ManagedEntity {
+  #folderOf({ record: { folder } }: LabVm): Moref {
+    const moref = this.folderMorefs[folder];
+    return moref === undefined ? this.names.vmFolder : new Moref("Folder", moref);
+  }
+
+  #parentOf({ record }: LabVm): ManagedEntity {
     const { datacenterName } = this.names;
-    const folder = vm.record.folder.split("/").filter((part) => part !== "");
-    return this.findByPath([datacenterName, "vm", ...folder.map(inventoryName)].join("/"))!;
+    const folders = (vAppPath(record) ?? record.folder).split("/").filter((part) => part !== "");
+    return this.findByPath([datacenterName, "vm", ...folders.map(inventoryName)].join("/"))!;
   }
 
   #cluster(parent: ManagedEntity): ManagedEntity {
     const { names } = this;
     const hosts = this.hosts.map((host) => new Moref("HostSystem", host.moref));
-    return this.#entity(
+    return entityOf(
       names.cluster,
       names.clusterName,
       parent,
       (self) => [
         ...this.hosts.map((host) => this.#host(host, self)),
-        this.#entity(names.resourcePool, "Resources", self, () => [], {
+        entityOf(names.resourcePool, "Resources", self, (pool) => this.#pooled(pool), {
           owner: names.cluster,
           vm: this.vms.map((vm) => new Moref("VirtualMachine", vm.moref)),
         }),
@@ -204,9 +263,15 @@ export class Inventory {
     );
   }
 
+  /** The machines of the cluster's pool; those in a vApp by way of it. */
+  #pooled(pool: ManagedEntity): ManagedEntity[] {
+    const vms = this.vms.filter(({ record }) => record.vApp !== undefined);
+    return vms.map((vm) => this.#vm(vm, () => pool));
+  }
+
   #host(host: HostDescription, parent: ManagedEntity): ManagedEntity {
     const ref = new Moref("HostSystem", host.moref);
-    const entity = this.#entity(ref, host.name, parent, () => []);
+    const entity = entityOf(ref, host.name, parent, () => []);
     return {
       ...entity,
       property: (name) => hostProperty(host, this, name) ?? entity.property(name),
@@ -215,7 +280,7 @@ export class Inventory {
 
   #stores(parent: ManagedEntity): ManagedEntity[] {
     return this.datastores.map((store) => {
-      const entity = this.#entity(this.datastoreRef(store), store, parent, () => []);
+      const entity = entityOf(this.datastoreRef(store), store, parent, () => []);
       return {
         ...entity,
         property: (name) => datastoreProperty(store, this, name) ?? entity.property(name),
@@ -224,7 +289,7 @@ export class Inventory {
   }
 
   #networks(parent: ManagedEntity): ManagedEntity[] {
-    const entity = this.#entity(new Moref("Network", "network-20"), "VM Network", parent, () => []);
+    const entity = entityOf(new Moref("Network", "network-20"), "VM Network", parent, () => []);
     return [
       { ...entity, property: (name) => networkProperty(this, name) ?? entity.property(name) },
     ];
@@ -246,37 +311,4 @@ export class Inventory {
   hostRef(name: string): Moref {
     return new Moref("HostSystem", this.host(name).moref);
   }
-
-  #entity(
-    ref: Moref,
-    name: string,
-    parent: ManagedEntity | undefined,
-    children: (self: ManagedEntity) => ManagedEntity[],
-    properties: Readonly<Record<string, VimValue>> = {},
-  ): ManagedEntity {
-    const self: ManagedEntity = {
-      ref,
-      name,
-      parent,
-      children: () => children(self),
-      property: (property) => {
-        if (property === "name") return name;
-        if (property === "parent") return parent?.ref;
-        if (property === "overallStatus" || property === "configStatus") return "green";
-        if (property === "childEntity" && ref.type === "Folder") {
-          return self.children().map((child) => child.ref);
-        }
-        if (property === "childType" && ref.type === "Folder" && !properties.childType) {
-          return ["Folder", "Datacenter"];
-        }
-        return properties[property];
-      },
-    };
-    return self;
-  }
-}
-
-function parentPath(folder: string): string {
-  const slash = folder.lastIndexOf("/");
-  return slash === -1 ? "" : folder.slice(0, slash);
 }

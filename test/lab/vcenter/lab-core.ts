@@ -3,6 +3,7 @@
 import type { CallLog } from "./call-log.ts";
 import type { FaultBoard } from "./fault-board.ts";
 import type { Inventory } from "./inventory.ts";
+import type { LabVm } from "./lab-vm.ts";
 import type { Session, Sessions } from "./sessions.ts";
 import type { TaskList } from "./tasks.ts";
 import type { UpdateSignal } from "./update-signal.ts";
@@ -19,6 +20,8 @@ export interface LabCore {
   readonly instanceUuid: string;
   readonly settings: LabSettings;
   nextNumber(): number;
+  /** Out of the inventory, as by an administrator. */
+  removeVm(vm: LabVm): void;
   /** Removes the oldest frozen copies beyond the limit. */
   pruneFrozen(): Promise<void>;
 }

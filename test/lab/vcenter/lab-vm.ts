@@ -6,6 +6,7 @@ import { ChangeMap } from "./change-map.ts";
 import { deltaFileName, leaveTree, mergeFiles, moveFiles } from "./file-names.ts";
 import { writeFrozenCopy } from "./frozen-copies.ts";
 import { Guest, type RandomWritesOptions } from "./guest.ts";
+import { vAppPath } from "./inventory-paths.ts";
 import { imagePathOf, type LabDisk, openFrozenMap } from "./lab-disk.ts";
 import { newSnapshotRecord } from "./new-records.ts";
 import { inventoryName, type SnapshotRecord, type VmRecord } from "./records.ts";
@@ -44,7 +45,8 @@ export class LabVm {
 
   /** Inventory path, as `--vmware-path` takes it. */
   get path(): string {
-    const folder = this.record.folder === "" ? "" : `${this.record.folder}/`;
+    const above = vAppPath(this.record) ?? this.record.folder;
+    const folder = above === "" ? "" : `${above}/`;
     return `/${this.#environment.datacenterName}/vm/${folder}${inventoryName(this.record.name)}`;
   }
 
@@ -105,7 +107,7 @@ export class LabVm {
       Pick<
         VmRecord,
         | ("tools" | "hardwareVersion" | "consolidationNeeded" | "changeTrackingEnabled")
-        | ("template" | "name" | "folder" | "hardware")
+        | ("template" | "name" | "folder" | "hardware" | "connectionState")
       >
     >,
   ): void {

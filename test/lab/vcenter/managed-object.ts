@@ -14,3 +14,32 @@ export interface ManagedEntity extends ManagedObject {
   readonly parent: ManagedEntity | undefined;
   children(): ManagedEntity[];
 }
+
+/** An inventory object out of its parts. */
+export function entityOf(
+  ref: Moref,
+  name: string,
+  parent: ManagedEntity | undefined,
+  children: (self: ManagedEntity) => ManagedEntity[],
+  properties: Readonly<Record<string, VimValue>> = {},
+): ManagedEntity {
+  const self: ManagedEntity = {
+    ref,
+    name,
+    parent,
+    children: () => children(self),
+    property: (property) => {
+      if (property === "name") return name;
+      if (property === "parent") return parent?.ref;
+      if (property === "overallStatus" || property === "configStatus") return "green";
+      if (property === "childEntity" && ref.type === "Folder") {
+        return self.children().map((child) => child.ref);
+      }
+      if (property === "childType" && ref.type === "Folder" && !properties.childType) {
+        return ["Folder", "Datacenter"];
+      }
+      return properties[property];
+    },
+  };
+  return self;
+}

@@ -1,13 +1,13 @@
 /** Records for new machines, disks and snapshots, from what a caller says about them. */
 
 import { randomUUID } from "node:crypto";
+import { familyOf } from "./controllers.ts";
 import type { DiskRecord, SnapshotRecord, VmRecord } from "./records.ts";
 import { isInSnapshots } from "./tracking.ts";
 import type { DiskSpec, VmSpec } from "./vm-spec.ts";
 
 /** Unit 7 of a SCSI bus is its controller. */
 const controllerUnit = 7;
-const unitsPerBus = 16;
 
 export function newVmRecord(
   spec: VmSpec,
@@ -32,6 +32,11 @@ export function newVmRecord(
     sharedBuses: spec.sharedBuses ?? {},
     guestShutdown: spec.guestShutdown ?? {},
     hardware: spec.hardware ?? {},
+    ...(spec.scsi && { scsi: spec.scsi }),
+    ...(spec.vApp && { vApp: spec.vApp }),
+    ...(spec.connectionState && { connectionState: spec.connectionState }),
+    ...(spec.usedBytes !== undefined && { usedBytes: spec.usedBytes }),
+    ...(spec.paper && { paper: true }),
     disks: [],
     snapshots: [],
   };
@@ -89,13 +94,15 @@ export function newDiskRecord(vm: VmRecord, spec: DiskSpec): DiskRecord {
 /** Puts a disk at the bus and unit that belong to a device key. */
 export function placeDisk(disk: DiskRecord, key: number): void {
   disk.key = key;
-  disk.bus = Math.floor((key - 2000) / unitsPerBus);
-  disk.unit = (key - 2000) % unitsPerBus;
+  const { firstDisk, unitsPerBus } = familyOf(key);
+  disk.bus = Math.floor((key - firstDisk) / unitsPerBus);
+  disk.unit = (key - firstDisk) % unitsPerBus;
 }
 
 function freeKey(vm: VmRecord): number {
   const taken = new Set(vm.disks.map((disk) => disk.key));
-  for (let key = 2000; ; key += 1) {
-    if (!taken.has(key) && (key - 2000) % unitsPerBus !== controllerUnit) return key;
+  const { firstDisk, unitsPerBus } = familyOf(2000);
+  for (let key = firstDisk; ; key += 1) {
+    if (!taken.has(key) && (key - firstDisk) % unitsPerBus !== controllerUnit) return key;
   }
 }

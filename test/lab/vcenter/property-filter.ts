@@ -16,24 +16,39 @@ export interface Lookup {
   find(ref: Moref): ManagedObject | undefined;
   /** False: properties are reported missing with NotAuthenticated, as vCenter does without a session. */
   readonly authenticated: boolean;
+  /** Why a property of an object is reported missing although it is there. */
+  refusal?(ref: Moref, path: string): VimFault | undefined;
 }
 
-/**
- * Objects selected by the specs with their properties. A start object that is gone raises
- * ManagedObjectNotFound, unless `tolerant`.
- */
+/** An object that a specification selects, and what is to be said about it once its page is due. */
+export interface Selection {
+  readonly ref: Moref;
+  readonly propertySpecs: readonly VimObject[];
+}
+
+/** Objects selected by the specs with their properties; see `select`. */
 export function selectObjects(
   specs: readonly VimObject[],
   lookup: Lookup,
   tolerant = false,
 ): SelectedObject[] {
-  const selected = new Map<string, SelectedObject>();
+  return select(specs, lookup, tolerant)
+    .map((selection) => contentOf(selection, lookup))
+    .filter((content) => content !== undefined);
+}
+
+/**
+ * Each object that the specs select, once. A start object that is gone raises ManagedObjectNotFound,
+ * unless `tolerant`.
+ */
+export function select(specs: readonly VimObject[], lookup: Lookup, tolerant = false): Selection[] {
+  const selected = new Map<string, Selection>();
   for (const spec of specs) {
-    const propertySpecs = objects(spec.propSet);
+    const all = objects(spec.propSet);
     for (const objectSpec of objects(spec.objectSet)) {
-      for (const object of reach(objectSpec, lookup, tolerant)) {
-        const content = contentOf(object, propertySpecs, lookup);
-        if (content) selected.set(object.ref.toString(), content);
+      for (const { ref } of reach(objectSpec, lookup, tolerant)) {
+        const propertySpecs = all.filter(({ type }) => isManagedSubtype(ref.type, String(type)));
+        if (propertySpecs.length > 0) selected.set(ref.toString(), { ref, propertySpecs });
       }
     }
   }
@@ -98,31 +113,43 @@ function resolve(selection: VimObject, named: ReadonlyMap<string, VimObject>): V
   return traversal;
 }
 
-function contentOf(
-  object: ManagedObject,
-  propertySpecs: readonly VimObject[],
+/** Undefined when the object has gone since it was selected. */
+export function contentOf(
+  { ref, propertySpecs }: Selection,
   lookup: Lookup,
 ): SelectedObject | undefined {
-  const matching = propertySpecs.filter((spec) =>
-    isManagedSubtype(object.ref.type, String(spec.type)),
-  );
-  if (matching.length === 0) return undefined;
+  const found = lookup.find(ref);
+  if (!found) return undefined;
+  const object = rememberingProperties(found);
   const paths = new Set(
-    matching.flatMap((spec) =>
-      spec.all === true ? allPaths(object.ref.type) : ((spec.pathSet ?? []) as string[]),
+    propertySpecs.flatMap((spec) =>
+      spec.all === true ? allPaths(ref.type) : ((spec.pathSet ?? []) as string[]),
     ),
   );
   const properties: { name: string; value: Typed }[] = [];
   const missing: { path: string; fault: VimFault }[] = [];
   for (const path of paths) {
-    if (!lookup.authenticated && object.ref.type !== "ServiceInstance") {
-      missing.push({ path, fault: notAuthenticated(object.ref) });
-      continue;
-    }
-    const value = propertyValue(object, path);
+    const fault =
+      !lookup.authenticated && ref.type !== "ServiceInstance"
+        ? notAuthenticated(ref)
+        : lookup.refusal?.(ref, path);
+    const value = fault ? undefined : propertyValue(object, path);
+    if (fault) missing.push({ path, fault });
     if (value) properties.push({ name: path, value });
   }
-  return { ref: object.ref, properties, missing };
+  return { ref, properties, missing };
+}
+
+/** Many paths begin alike (`config.…`): each first part is rendered once. */
+function rememberingProperties(object: ManagedObject): ManagedObject {
+  const known = new Map<string, VimValue | undefined>();
+  return {
+    ref: object.ref,
+    property: (name) => {
+      if (!known.has(name)) known.set(name, object.property(name));
+      return known.get(name);
+    },
+  };
 }
 
 function objects(value: VimValue | undefined): readonly VimObject[] {

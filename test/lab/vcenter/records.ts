@@ -6,7 +6,9 @@ import type {
   GuestShutdown,
   HardwareSpec,
   PowerState,
+  ScsiKind,
   ToolsState,
+  VmConnectionState,
 } from "./vm-spec.ts";
 
 export interface DiskRecord {
@@ -76,6 +78,11 @@ export interface VmRecord {
   instanceUuid: string;
   biosUuid: string;
   sharedBuses: Record<number, BusSharing>;
+  scsi?: ScsiKind;
+  vApp?: string;
+  connectionState?: VmConnectionState;
+  usedBytes?: number;
+  paper?: boolean;
   guestShutdown: GuestShutdown;
   /** Absent fields, and all in states of older labs, have defaults (`hardwareOf`). */
   hardware?: Partial<HardwareSpec>;

@@ -118,11 +118,22 @@ VirtualController < VirtualDevice: busNumber int, device int[]?
 VirtualSCSIController < VirtualController: hotAddRemove boolean?, sharedBus VirtualSCSISharing,
   scsiCtlrUnitNumber int?
 VirtualLsiLogicController < VirtualSCSIController
+VirtualLsiLogicSASController < VirtualSCSIController
+VirtualBusLogicController < VirtualSCSIController
 ParaVirtualSCSIController < VirtualSCSIController
 VirtualIDEController < VirtualController
 VirtualPCIController < VirtualController
 VirtualSATAController < VirtualController
 VirtualAHCIController < VirtualSATAController
+VirtualNVMEController < VirtualController: sharedBus string?
+VirtualPS2Controller < VirtualController
+VirtualSIOController < VirtualController
+VirtualKeyboard < VirtualDevice
+VirtualPointingDevice < VirtualDevice
+VirtualMachineVideoCard < VirtualDevice: videoRamSizeInKB long?, numDisplays int?, useAutoDetect
+  boolean?, enable3DSupport boolean?, use3dRenderer string?, graphicsMemorySizeInKB long?
+VirtualMachineVMCIDevice < VirtualDevice: id long?, allowUnrestrictedCommunication boolean?,
+  filterEnable boolean?, filterInfo VirtualMachineVMCIDeviceFilters?
 VirtualEthernetCard < VirtualDevice: addressType string?, macAddress string?, wakeOnLanEnabled
   boolean?, resourceAllocation VirtualEthernetCardResourceAllocation?, externalId string?,
   uptCompatibilityEnabled boolean?
@@ -158,6 +169,7 @@ VirtualDiskRawDiskMappingVer1BackingInfo < VirtualDeviceFileBackingInfo: lunUuid
   string?, deltaGrainSize int?, sharing string?
 VirtualEthernetCardNetworkBackingInfo < VirtualDeviceDeviceBackingInfo: network moref?,
   inPassthroughMode boolean?
+VirtualPointingDeviceDeviceBackingInfo < VirtualDeviceDeviceBackingInfo: hostPointingDevice string
 VirtualCdromRemotePassthroughBackingInfo < VirtualDeviceRemoteDeviceBackingInfo: exclusive boolean
 VirtualDeviceConnectInfo: migrateConnect string?, startConnected boolean, allowGuestControl
   boolean, connected boolean, status string?
@@ -351,6 +363,8 @@ HostSystem < ManagedEntity: runtime HostRuntimeInfo?, summary HostListSummary?, 
 ResourcePool < ManagedEntity: summary ResourcePoolSummary?, runtime ResourcePoolRuntimeInfo?,
   owner moref?, resourcePool moref[]?, vm moref[]?, config ResourceConfigSpec?, namespace string?,
   childConfiguration ResourceConfigSpec[]?
+VirtualApp < ResourcePool: parentFolder moref?, datastore moref[]?, network moref[]?, vAppConfig
+  VAppConfigInfo?, parentVApp moref?
 Datastore < ManagedEntity: info DatastoreInfo?, summary DatastoreSummary?, host
   DatastoreHostMount[]?, vm moref[]?, browser moref?, capability DatastoreCapability?,
   iormConfiguration StorageIORMInfo?

@@ -3,6 +3,7 @@
 import { randomBytes, randomUUID } from "node:crypto";
 import type { FilterState } from "./filter-state.ts";
 import type { ManagedObject } from "./managed-object.ts";
+import type { Selection } from "./property-filter.ts";
 import { type VimObject, vimObject } from "./vim-values.ts";
 
 export interface UserAccount {
@@ -19,6 +20,15 @@ export interface CollectorState {
   cancelWait?: () => void;
 }
 
+/** What is left of a retrieval after a page. */
+export interface Continuation {
+  readonly rest: readonly Selection[];
+  /** Most objects in a page, as the client asked for. */
+  readonly limit: number;
+  /** The token that this page was asked for with: valid until the next one is used. */
+  readonly previous?: string;
+}
+
 export class Session {
   readonly token = randomBytes(20).toString("hex");
   readonly key = randomUUID();
@@ -28,8 +38,8 @@ export class Session {
   /** Views made in this session, by moref. */
   readonly views = new Map<string, ManagedObject>();
   readonly collectors = new Map<string, CollectorState>();
-  /** Rest of a paged retrieval by token. */
-  readonly continuations = new Map<string, VimObject[]>();
+  /** Of paged retrievals, by token. */
+  readonly continuations = new Map<string, Continuation>();
 
   constructor(user: UserAccount) {
     this.user = user;

@@ -20,6 +20,8 @@ export interface SavedState {
   hosts: HostDescription[];
   datastores: string[];
   folderMorefs: Record<string, string>;
+  /** Absent in states of older labs. */
+  vAppMorefs?: Record<string, string>;
   vms: VmRecord[];
 }
 

@@ -89,9 +89,11 @@ export class VcenterLab implements AsyncDisposable {
       options.sessionIdleMs ?? 1_800_000,
     );
     state.release ??= { ...defaultRelease };
+    state.vAppMorefs ??= {};
     this.inventory = new Inventory({
       ...state,
       release: state.release,
+      vAppMorefs: state.vAppMorefs,
       nextNumber: () => this.#nextNumber(),
     });
     this.#tasks = new TaskList({
@@ -152,7 +154,7 @@ export class VcenterLab implements AsyncDisposable {
     for (const diskSpec of spec.disks) {
       const disk = newDiskRecord(record, diskSpec);
       record.disks.push(disk);
-      disks.push(await LabDisk.create(disk, images, diskSpec));
+      if (!spec.paper) disks.push(await LabDisk.create(disk, images, diskSpec));
     }
     return this.#addVm(new LabVm(record, disks, this.#environment()));
   }
@@ -205,7 +207,8 @@ export class VcenterLab implements AsyncDisposable {
   async open(): Promise<void> {
     for (const record of this.#state.vms) {
       const images = path.join(this.labDir, "disks", record.directory);
-      const disks = await Promise.all(record.disks.map((disk) => LabDisk.reopen(disk, images)));
+      const kept = record.paper ? [] : record.disks;
+      const disks = await Promise.all(kept.map((disk) => LabDisk.reopen(disk, images)));
       this.inventory.addVm(new LabVm(record, disks, this.#environment()));
       // A lab that was killed right after a snapshot may not have come to this.
       for (const snapshot of record.snapshots) writeFrozenCopy(this.labDir, record, snapshot);
@@ -239,6 +242,14 @@ export class VcenterLab implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.stop();
+  }
+
+  /** Out of the inventory, as by an administrator; its images stay in the lab. */
+  async removeVm(vm: LabVm): Promise<void> {
+    this.inventory.removeVm(vm);
+    this.#state.vms.splice(this.#state.vms.indexOf(vm.record), 1);
+    this.#changed();
+    await vm.close();
   }
 
   #addVm(vm: LabVm): LabVm {
@@ -275,6 +286,7 @@ export class VcenterLab implements AsyncDisposable {
         objectsPerPage: objectsPerPage ?? 1000,
       },
       nextNumber: () => this.#nextNumber(),
+      removeVm: (vm) => void this.removeVm(vm),
       pruneFrozen: async () => this.#pruneFrozen(),
     };
   }

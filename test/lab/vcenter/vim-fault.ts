@@ -93,6 +93,7 @@ export function requestedFault(
     SystemError: { reason: text },
     FileFault: { file: "[datastore1] disk-ctk.vmdk" },
     GenericVmConfigFault: { reason: text },
+    ManagedObjectNotFound: { obj: new Moref("VirtualMachine", "vm-0") },
   };
   return new VimFault(type, text, fields[type]);
 }

@@ -17,6 +17,7 @@ export function vmProperty(vm: LabVm, inventory: Inventory, name: string): VimVa
   const { record } = vm;
   switch (name) {
     case "config":
+      if (isUnknown(record)) return undefined;
       return config(record, record.disks, record.changeTrackingEnabled, inventory);
     case "runtime":
       return runtime(record, inventory);
@@ -34,6 +35,8 @@ export function vmProperty(vm: LabVm, inventory: Inventory, name: string): VimVa
       return summary(record, inventory);
     case "resourcePool":
       return inventory.names.resourcePool;
+    case "parentVApp":
+      return inventory.vAppOf(record);
     case "datastore":
       return [...new Set(record.disks.map((disk) => disk.datastore))].map((store) =>
         inventory.datastoreRef(store),
@@ -45,6 +48,11 @@ export function vmProperty(vm: LabVm, inventory: Inventory, name: string): VimVa
     default:
       return undefined;
   }
+}
+
+/** Its configuration file cannot be read. */
+function isUnknown({ connectionState }: VmRecord): boolean {
+  return connectionState === "inaccessible" || connectionState === "invalid";
 }
 
 export function snapshotProperty(
@@ -119,7 +127,8 @@ function bootOptions({ secureBoot, bootDiskKey }: BootSpec): VimObject {
 function runtime(vm: VmRecord, inventory: Inventory): VimObject {
   return vimObject("VirtualMachineRuntimeInfo", {
     host: inventory.hostRef(vm.host),
-    connectionState: inventory.isConnected(vm) ? "connected" : "disconnected",
+    connectionState:
+      vm.connectionState ?? (inventory.isConnected(vm) ? "connected" : "disconnected"),
     powerState: vm.powerState,
     toolsInstallerMounted: false,
     numMksConnections: 0,
@@ -237,18 +246,20 @@ function summary(vm: VmRecord, inventory: Inventory): VimObject {
       name: inventoryName(vm.name),
       template: vm.template ?? false,
       vmPathName: `[datastore1] ${vm.name}/${vm.name}.vmx`,
-      memorySizeMB: memoryMiB,
-      numCpu: cpus,
-      numVirtualDisks: vm.disks.length,
-      uuid: vm.biosUuid,
-      instanceUuid: vm.instanceUuid,
-      guestId,
-      guestFullName,
+      ...(!isUnknown(vm) && {
+        memorySizeMB: memoryMiB,
+        numCpu: cpus,
+        numVirtualDisks: vm.disks.length,
+        uuid: vm.biosUuid,
+        instanceUuid: vm.instanceUuid,
+        guestId,
+        guestFullName,
+      }),
     }),
     storage: vimObject("VirtualMachineStorageSummary", {
-      committed: capacityBytes,
+      committed: vm.usedBytes ?? capacityBytes,
       uncommitted: 0,
-      unshared: capacityBytes,
+      unshared: vm.usedBytes ?? capacityBytes,
       timestamp: new Date(0),
     }),
     quickStats: vimObject("VirtualMachineQuickStats", { guestHeartbeatStatus: "green" }),

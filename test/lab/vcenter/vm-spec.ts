@@ -23,6 +23,16 @@ export interface VmSpec {
   biosUuid?: string;
   /** Bus number -> sharing of that SCSI controller. */
   sharedBuses?: Record<number, BusSharing>;
+  /** Of its SCSI controllers. Default pvscsi. */
+  scsi?: ScsiKind;
+  /** Name of the vApp that it is in, which lies in `folder`. */
+  vApp?: string;
+  /** Absent: as its host is. */
+  connectionState?: VmConnectionState;
+  /** Space used on its datastores. Default: the capacity of its disks. */
+  usedBytes?: number;
+  /** Its disks have no images, for inventories of thousands: it can be looked at, no more. */
+  paper?: boolean;
   guestShutdown?: GuestShutdown;
   hardware?: Partial<HardwareSpec>;
 }
@@ -49,6 +59,9 @@ export interface NicSpec {
   addresses?: string[];
 }
 
+export type ScsiKind = "pvscsi" | "lsilogic" | "lsisas" | "buslogic";
+/** Of an `inaccessible` or `invalid` machine the configuration is not known. */
+export type VmConnectionState = "disconnected" | "orphaned" | "inaccessible" | "invalid";
 export type PowerState = "poweredOn" | "poweredOff" | "suspended";
 export type ToolsState = "running" | "notRunning" | "notInstalled";
 export type BusSharing = "noSharing" | "virtualSharing" | "physicalSharing";
@@ -64,7 +77,7 @@ export type BackingKind = "flat" | "sparse" | "seSparse" | "rdmVirtual" | "rdmPh
 
 export interface DiskSpec {
   capacityBytes: number;
-  /** Device key; default 2000, 2001, … (unit 7 is the controller's own). */
+  /** Device key; default 2000, 2001, … (unit 7 is the controller's own). 3000: IDE, 16000: SATA, 32000: NVMe. */
   key?: number;
   /** Raw image to start from (copied). */
   image?: string;
