@@ -199,6 +199,15 @@ test("a machine in a vApp has no folder, and a view over its folder stops at the
   assert.equal(found[0]?.text, moref);
 });
 
+test("a folder that an account does not see is in no view, and what is in it still is", async () => {
+  await using lab = await startTestLab({ vms: [{ name: "vm", folder: "Secret", disks: small }] });
+  lab.vcenter.faults.add({ name: "folderHidden", value: "Secret" });
+  const inner = `<container type="Folder">group-d1</container><type>Folder</type><type>VirtualMachine</type><recursive>true</recursive>`;
+  const [view] = await lab.client.call("CreateContainerView", "ViewManager:ViewManager", inner);
+  const { names } = await firstPage(lab.client, `ContainerView:${view!.text}`);
+  assert.ok(names.includes("vm") && !names.includes("Secret"), `${names}`);
+});
+
 test("disks are at the controllers that their keys belong to", async () => {
   const keys = [2000, 2017, 3001, 16_031, 32_001];
   const disks = keys.map((key) => ({ key, capacityBytes: 512 }));

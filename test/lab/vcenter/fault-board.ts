@@ -13,6 +13,8 @@ export const faultDescriptions = {
   // Listings
   shortPages: "a page of RetrievePropertiesEx holds fewer objects than were asked for",
   vmVanishes: "the machine `vm` is removed while the next page of a listing is made",
+  folderHidden:
+    "views leave out the folder whose name is in value, as for an account that does not see it",
   propertyMissing:
     "properties of `vm` whose path begins with value are reported missing, with the fault in `fault` (NoPermission)",
   // Sessions

@@ -114,7 +114,9 @@ export const inventoryOperations: Readonly<Record<string, Operation>> = {
         if (name !== "view") return undefined;
         // The container is looked up again: a view follows the inventory.
         const now = call.lab.inventory.entity(containerRef);
+        const hidden = call.lab.faults.list().filter((fault) => fault.name === "folderHidden");
         return (now ? call.lab.inventory.below(now, recursive) : [])
+          .filter((entity) => !hidden.some(({ value }) => value === entity.name))
           .map((entity) => entity.ref)
           .filter(
             (item) => types.length === 0 || types.some((t) => isManagedSubtype(item.type, t)),

@@ -110,10 +110,26 @@ export class Inventory {
       const vm = this.vmByMoref(ref.value);
       return vm && this.#vm(vm, () => this.#parentOf(vm));
     }
-    for (const entity of this.#walk(this.root())) {
+    const path = this.#pathOfFolder(ref);
+    if (path !== undefined) return this.#atPath(path);
+    const isElsewhere = (entity: ManagedEntity) => entity.ref.value !== this.names.vmFolder.value;
+    for (const entity of this.#walk(this.root(), isElsewhere)) {
       if (entity.ref.type === ref.type && entity.ref.value === ref.value) return entity;
     }
     return undefined;
+  }
+
+  /** Below the vm folder, which is the empty path; of a vApp too. */
+  #pathOfFolder({ type, value }: Moref): string | undefined {
+    if (value === this.names.vmFolder.value) return "";
+    const morefs = type === "VirtualApp" ? this.vAppMorefs : this.folderMorefs;
+    return Object.keys(morefs).find((path) => morefs[path] === value);
+  }
+
+  #atPath(path: string): ManagedEntity {
+    const folders = path.split("/").filter((part) => part !== "");
+    const { datacenterName } = this.names;
+    return this.findByPath([datacenterName, "vm", ...folders.map(inventoryName)].join("/"))!;
   }
 
   /** By a path such as `Datacenter/vm/Folder/VM`; names in it are escaped as in the inventory. */
@@ -240,9 +256,7 @@ export class Inventory {
   }
 
   #parentOf({ record }: LabVm): ManagedEntity {
-    const { datacenterName } = this.names;
-    const folders = (vAppPath(record) ?? record.folder).split("/").filter((part) => part !== "");
-    return this.findByPath([datacenterName, "vm", ...folders.map(inventoryName)].join("/"))!;
+    return this.#atPath(vAppPath(record) ?? record.folder);
   }
 
   #cluster(parent: ManagedEntity): ManagedEntity {

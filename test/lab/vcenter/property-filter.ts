@@ -39,14 +39,15 @@ export function selectObjects(
 
 /**
  * Each object that the specs select, once. A start object that is gone raises ManagedObjectNotFound,
- * unless `tolerant`.
+ * unless `tolerant` or the spec says that it may.
  */
 export function select(specs: readonly VimObject[], lookup: Lookup, tolerant = false): Selection[] {
   const selected = new Map<string, Selection>();
   for (const spec of specs) {
     const all = objects(spec.propSet);
+    const mayBeGone = tolerant || spec.reportMissingObjectsInResults === true;
     for (const objectSpec of objects(spec.objectSet)) {
-      for (const { ref } of reach(objectSpec, lookup, tolerant)) {
+      for (const { ref } of reach(objectSpec, lookup, mayBeGone)) {
         const propertySpecs = all.filter(({ type }) => isManagedSubtype(ref.type, String(type)));
         if (propertySpecs.length > 0) selected.set(ref.toString(), { ref, propertySpecs });
       }
