@@ -19,38 +19,33 @@ export interface VmHardware extends GuestHardware {
   readonly bootDiskKey?: number;
 }
 
-/** Read together with the machine's other properties (vm-details.ts). */
-export const hardwarePaths = {
+/** All of it but the cards, for which the guest and the networks are asked too. */
+export type VmBoard = Omit<VmHardware, "nics">;
+
+/** Read together with the machine's other properties (vm-facts.ts). */
+export const boardPaths = {
   devices: "config.hardware.device",
   cpus: "config.hardware.numCPU",
   memory: "config.hardware.memoryMB",
   firmware: "config.firmware",
   bootOptions: "config.bootOptions",
   guestId: "config.guestId",
-  guestNics: "guest.net",
 } as const;
 
-/**
- * Of the properties in `hardwarePaths`. Names of distributed port groups are looked up where Tools do not
- * tell them.
- * @throws VimFault, EndpointError, MigratekitError `vsphere-protocol`
- */
-export async function readHardware(
-  session: Session,
-  vm: ObjectProperties,
-  name: string,
-): Promise<VmHardware> {
-  const boot = optionalObject(vm.get(hardwarePaths.bootOptions), "val");
-  const guestId = optionalText(vm.get(hardwarePaths.guestId), "val");
+export const guestNicsPath = "guest.net";
+
+/** Of the properties in `boardPaths`. @throws VimFault, MigratekitError `vsphere-protocol` */
+export function boardOf(vm: ObjectProperties, name: string): VmBoard {
+  const boot = optionalObject(vm.get(boardPaths.bootOptions), "val");
+  const guestId = optionalText(vm.get(boardPaths.guestId), "val");
   const bootDiskKey = readBootDisk(boot);
   return {
     name,
-    firmware: optionalText(vm.get(hardwarePaths.firmware), "val") === "efi" ? "uefi" : "bios",
+    firmware: optionalText(vm.get(boardPaths.firmware), "val") === "efi" ? "uefi" : "bios",
     secureBoot: optionalBoolean(boot, "efiSecureBootEnabled") ?? false,
-    cpus: integer(vm.get(hardwarePaths.cpus), "val"),
-    memoryMiB: integer(vm.get(hardwarePaths.memory), "val"),
+    cpus: integer(vm.get(boardPaths.cpus), "val"),
+    memoryMiB: integer(vm.get(boardPaths.memory), "val"),
     ...(guestId ? { guestId } : {}),
-    nics: await readNics(session, vm),
     ...(bootDiskKey === undefined ? {} : { bootDiskKey }),
   };
 }
@@ -63,9 +58,14 @@ function readBootDisk(boot: object | undefined): number | undefined {
   return optionalInteger(disk, "deviceKey");
 }
 
-async function readNics(session: Session, vm: ObjectProperties): Promise<GuestNic[]> {
-  const told = list(optionalObject(vm.get(hardwarePaths.guestNics), "val"), "GuestNicInfo");
-  const devices = list(optionalObject(vm.get(hardwarePaths.devices), "val"), "VirtualDevice");
+/**
+ * Of `guestNicsPath` and the devices. Names of distributed port groups are looked up where Tools do not tell
+ * them.
+ * @throws VimFault, EndpointError, MigratekitError `vsphere-protocol`
+ */
+export async function readNics(session: Session, vm: ObjectProperties): Promise<GuestNic[]> {
+  const told = list(optionalObject(vm.get(guestNicsPath), "val"), "GuestNicInfo");
+  const devices = list(optionalObject(vm.get(boardPaths.devices), "val"), "VirtualDevice");
   const nics: GuestNic[] = [];
   for (const device of devices) {
     const mac = optionalText(device, "macAddress")?.toLowerCase();

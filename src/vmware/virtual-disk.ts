@@ -8,8 +8,17 @@ import {
   optionalInteger,
   optionalObject,
   optionalText,
+  present,
   typeOf,
 } from "./wire/values.ts";
+
+export interface Controller {
+  readonly kind:
+    | ("pvscsi" | "lsilogic" | "lsisas" | "buslogic")
+    | ("ide" | "sata" | "nvme" | "other");
+  /** Among those of its family. */
+  readonly bus: number;
+}
 
 export interface VirtualDisk {
   /** Device key; the one name of a disk that does not change. */
@@ -18,6 +27,8 @@ export interface VirtualDisk {
   readonly capacityBytes: number;
   readonly controllerKey: number;
   readonly unitNumber: number;
+  /** Absent where no device has its key. */
+  readonly controller?: Controller;
   /** `[datastore] directory/disk.vmdk` */
   readonly fileName: string;
   readonly backing: "flat" | "sparse" | "seSparse" | "rdmVirtual" | "rdmPhysical" | "other";
@@ -37,20 +48,27 @@ export interface VirtualDisk {
 /** The disks of a `config.hardware.device` property, by device key. */
 export function readVirtualDisks(property: unknown): VirtualDisk[] {
   const devices = list(optionalObject(property, "val"), "VirtualDevice");
-  const sharedBuses = readSharedBuses(devices);
+  const buses = { shared: readSharedBuses(devices), controllers: readControllers(devices) };
   return devices
     .filter((device) => typeOf(device) === "VirtualDisk")
-    .map((device) => readDisk(device, sharedBuses))
+    .map((device) => readDisk(device, buses))
     .sort((a, b) => a.key - b.key);
 }
 
-function readDisk(device: unknown, sharedBuses: ReadonlyMap<number, string>): VirtualDisk {
+/** By the keys of their controllers. */
+interface Buses {
+  readonly shared: ReadonlyMap<number, string>;
+  readonly controllers: ReadonlyMap<number, Controller>;
+}
+
+function readDisk(device: unknown, { shared, controllers }: Buses): VirtualDisk {
   const backing = object(device, "backing");
   const key = integer(device, "key");
   const controllerKey = optionalInteger(device, "controllerKey") ?? 0;
   const fileName = optionalText(backing, "fileName") ?? "";
   const optional = {
-    sharing: sharingOf(backing) ?? sharedBuses.get(controllerKey),
+    sharing: sharingOf(backing) ?? shared.get(controllerKey),
+    controller: controllers.get(controllerKey),
     thin: optionalBoolean(backing, "thinProvisioned"),
     changeId: optionalText(backing, "changeId") || undefined,
     uuid: optionalText(backing, "uuid"),
@@ -106,10 +124,26 @@ function readSharedBuses(devices: readonly unknown[]): Map<number, string> {
   return shared;
 }
 
-type Present<T> = { [K in keyof T]?: Exclude<T[K], undefined> };
+const controllerKinds: Readonly<Record<string, Controller["kind"]>> = {
+  ParaVirtualSCSIController: "pvscsi",
+  VirtualLsiLogicController: "lsilogic",
+  VirtualLsiLogicSASController: "lsisas",
+  VirtualBusLogicController: "buslogic",
+  VirtualIDEController: "ide",
+  VirtualSATAController: "sata",
+  VirtualAHCIController: "sata",
+  VirtualNVMEController: "nvme",
+};
 
-function present<T extends object>(fields: T): Present<T> {
-  return Object.fromEntries(
-    Object.entries(fields).filter(([, value]) => value !== undefined),
-  ) as Present<T>;
+function readControllers(devices: readonly unknown[]): Map<number, Controller> {
+  const found = new Map<number, Controller>();
+  for (const device of devices) {
+    const bus = optionalInteger(device, "busNumber");
+    if (bus === undefined) continue;
+    found.set(integer(device, "key"), {
+      kind: controllerKinds[typeOf(device) ?? ""] ?? "other",
+      bus,
+    });
+  }
+  return found;
 }

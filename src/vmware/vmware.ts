@@ -6,7 +6,8 @@ import { hostAndPort } from "../text.ts";
 import { type ChangedAreasQuery, changedAreas } from "./changed-areas.ts";
 import { type Datastore, readDatastores } from "./datastores.ts";
 import { readEndpointUuid } from "./endpoint-uuid.ts";
-import { findVm, findVmByUuid, readVmPath } from "./inventory.ts";
+import { findVm, findVmByUuid, readVmPath } from "./inventory/inventory.ts";
+import { type InventoryListing, type InventoryVm, openInventory } from "./inventory/machines.ts";
 import { missingPrivileges, readLicenseEditions } from "./privileges.ts";
 import {
   createSnapshot,
@@ -130,6 +131,21 @@ export class VsphereClient implements AsyncDisposable {
     return await this.#try(`look up the path of ${moref}`, readVmPath(this.#session, moref));
   }
 
+  /** See `openInventory` in inventory/machines.ts. */
+  async openInventory(path: string | undefined, signal: AbortSignal): Promise<InventoryListing> {
+    const opened = openInventory(this.#session, path, signal);
+    const { below, vms } = await this.#try("look at the inventory", opened);
+    return { below, vms: this.#listed(vms) };
+  }
+
+  async *#listed(vms: AsyncIterable<InventoryVm>): AsyncGenerator<InventoryVm> {
+    try {
+      yield* vms;
+    } catch (error) {
+      throw this.#told(error, "list the virtual machines");
+    }
+  }
+
   async readVm(moref: string): Promise<VmDetails> {
     return await this.#try(`read the properties of ${moref}`, readVm(this.#session, moref));
   }
@@ -250,9 +266,13 @@ export class VsphereClient implements AsyncDisposable {
     try {
       return await work;
     } catch (error) {
-      // An EndpointError names the endpoint itself.
-      const where = error instanceof EndpointError ? "" : ` on ${this.endpoint}`;
-      throw asMigratekitError(error, `${what}${where}`, code);
+      throw this.#told(error, what, code);
     }
+  }
+
+  /** An EndpointError names the endpoint itself. */
+  #told(error: unknown, what: string, code?: MigratekitError["code"]): unknown {
+    const where = error instanceof EndpointError ? "" : ` on ${this.endpoint}`;
+    return asMigratekitError(error, `${what}${where}`, code);
   }
 }

@@ -62,16 +62,18 @@ interface ClientOptions {
 }
 
 async function runClient(lab: VcenterLab, path: string, options: ClientOptions = {}) {
-  assert.ok(existsSync(binary), "build it with: node .ci/setup.mjs --test");
-  const { stdout } = await promisify(execFile)(
-    binary,
-    [
-      ...["-endpoint", lab.endpoint, "-username", lab.username, "-path", path],
-      ...["-thumbprint", options.thumbprint ?? lab.thumbprintSha1, "-since", options.since ?? "*"],
-    ],
-    { env: { ...process.env, GOVMOMI_PASSWORD: options.password ?? lab.password } },
-  );
+  const wanted = ["-path", path, "-since", options.since ?? "*"];
+  const { stdout } = await runWith(lab, wanted, options);
   return JSON.parse(stdout) as Report;
+}
+
+async function runWith(lab: VcenterLab, more: readonly string[], options: ClientOptions = {}) {
+  assert.ok(existsSync(binary), "build it with: node .ci/setup.mjs --test");
+  const { thumbprint = lab.thumbprintSha1, password = lab.password } = options;
+  const account = ["-endpoint", lab.endpoint, "-username", lab.username];
+  return await promisify(execFile)(binary, [...account, "-thumbprint", thumbprint, ...more], {
+    env: { ...process.env, GOVMOMI_PASSWORD: password },
+  });
 }
 
 test("govmomi logs in, finds a machine in three ways and reads what is there", async () => {
@@ -93,6 +95,45 @@ test("govmomi logs in, finds a machine in three ways and reads what is there", a
     "VirtualMachine.State.CreateSnapshot": true,
     "No.Such.Privilege": false,
   });
+});
+
+test("govmomi reads all machines in the lab's pages, as many as it asks for and as many as it is given", async () => {
+  const paper = { paper: true, disks: [{ capacityBytes: mebibyte }, { capacityBytes: mebibyte }] };
+  const many = Array.from({ length: 33 }, (_, index) => ({
+    ...{ ...paper, name: `vm/${index}`, folder: `Folder ${index % 4}` },
+  }));
+  await using lab = await startTestLab({ vms: many });
+  const { vcenter } = lab;
+  const list = async () => {
+    const { stdout } = await runWith(vcenter, ["-list", "10"]);
+    return JSON.parse(stdout) as {
+      pages: string[][];
+      disks: Record<string, number>;
+      paths: Record<string, string>;
+    };
+  };
+  const regular = await list();
+  assert.deepEqual(
+    regular.pages.map(({ length }) => length),
+    [10, 10, 10, 3],
+  );
+  vcenter.faults.add({ name: "shortPages" });
+  vcenter.faults.add({ name: "vmVanishes", vm: "vm/32", count: 1 });
+  const short = await list();
+  assert.ok(short.pages.length > 4, `${short.pages.length} pages`);
+  for (const [{ pages, disks, paths }, count] of [
+    [regular, 33],
+    [short, 32],
+  ] as const) {
+    const expected = many.slice(0, count).map(({ name }) => name.replace("/", "%2f"));
+    assert.deepEqual(pages.flat().sort(), expected.sort());
+    assert.ok(Object.values(disks).every((number) => number === 2));
+    const own = vcenter.vms.map(({ path }) => path);
+    assert.deepEqual(
+      own.filter((path) => !Object.values(paths).includes(path)),
+      [],
+    );
+  }
 });
 
 test("govmomi turns tracking on, snapshots, reads the areas page by page and cleans up", async () => {

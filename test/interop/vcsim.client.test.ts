@@ -170,6 +170,49 @@ describe("the client against vcsim as a vCenter", () => {
   });
 });
 
+test("the client against vcsim lists what that has: hosts', pools' and vApps' machines, below folders too", async () => {
+  await using server = await startVcsim("vcenter", [
+    "-machines",
+    "40",
+    "-apps",
+    "1",
+    "-folders",
+    "1",
+  ]);
+  await using client = await connect(server);
+  const { signal } = new AbortController();
+  const listed = async (path?: string) => {
+    const { vms } = await client.openInventory(path, signal);
+    return await Array.fromAsync(vms);
+  };
+  const vms = await listed();
+  const names = vms.map(({ name }) => name).sort();
+  const expected = ["DC0_C0_APP0_VM", "DC0_C0_RP0_VM", "DC0_H0_VM"].flatMap((prefix) =>
+    Array.from({ length: 40 }, (_, index) => `${prefix}${index}`),
+  );
+  assert.deepEqual(names, expected.sort());
+  assert.equal(new Set(vms.map(({ path }) => path)).size, 120);
+  for (const { moref, path, facts, datastores, guestName, usedBytes } of vms) {
+    assert.ok(!(facts instanceof Error), path);
+    assert.equal(facts.disks.length, 1);
+    assert.equal(facts.disks[0]!.controller?.kind, "pvscsi");
+    assert.match(facts.host.name, /^DC0_/);
+    assert.equal(datastores.length, 1);
+    assert.ok(guestName && usedBytes !== undefined);
+    if (/VM0$/.test(path)) assert.equal(await client.findVm(path), moref, path);
+  }
+  const folder = vms.find(({ name }) => name === "DC0_H0_VM0")!.path.replace(/\/[^/]*$/, "");
+  const below = await listed(folder);
+  assert.ok(below.length > 0);
+  assert.deepEqual(
+    below.map(({ path }) => path).sort(),
+    vms
+      .map(({ path }) => path)
+      .filter((path) => path.startsWith(`${folder}/`))
+      .sort(),
+  );
+});
+
 test("the client against vcsim as an ESXi host finds machines with and without the datacenter", async () => {
   await using server = await startVcsim("esx");
   await using client = await connect(server, { trust: { thumbprint: server.sha256 } });

@@ -16,14 +16,19 @@ export interface Vcsim extends AsyncDisposable {
 
 const binary = new URL("../../.lab/vcsim", import.meta.url).pathname;
 
-export async function startVcsim(kind: "vcenter" | "esx" = "vcenter"): Promise<Vcsim> {
+/** `more`: flags of test/interop/vcsim, such as `-machines 40`. */
+export async function startVcsim(
+  kind: "vcenter" | "esx" = "vcenter",
+  more: readonly string[] = [],
+): Promise<Vcsim> {
   if (!existsSync(binary))
     throw new Error(
       "vcsim is not built; node .ci/setup.mjs --test builds it (or see test/interop)",
     );
   const username = "operator@vsphere.local";
   const password = "right pass/word<&>\"'";
-  const flags = ["-username", username, "-password", password, ...(kind === "esx" ? ["-esx"] : [])];
+  const account = ["-username", username, "-password", password];
+  const flags = [...account, ...(kind === "esx" ? ["-esx"] : []), ...more];
   const child = spawn(binary, flags, { stdio: ["pipe", "pipe", "inherit"] });
   const line = await firstLine(child);
   const ready = JSON.parse(line) as { endpoint: string; sha1: string; sha256: string };

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { MigratekitError } from "../../src/errors.ts";
-import { nearest } from "../../src/vmware/similar-names.ts";
+import { nearest } from "../../src/vmware/inventory/similar-names.ts";
 import { type LabClient, startLabClient } from "./lab-client.ts";
 
 const names = [

@@ -106,6 +106,15 @@ export function typeOf(value: unknown): string | undefined {
   return undefined;
 }
 
+type Present<T> = { [K in keyof T]?: Exclude<T[K], undefined> };
+
+/** Without the fields that are undefined. */
+export function present<T extends object>(fields: T): Present<T> {
+  return Object.fromEntries(
+    Object.entries(fields).filter(([, value]) => value !== undefined),
+  ) as Present<T>;
+}
+
 /** For an answer that contradicts the schema or itself. */
 export function protocolError(message: string, cause?: unknown): MigratekitError {
   return new MigratekitError("vsphere-protocol", message, cause === undefined ? {} : { cause });

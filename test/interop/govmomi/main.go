@@ -1,6 +1,7 @@
 // Command govmomi is an independent client for the lab's vCenter, written on VMware's own Go library. It
 // logs in, finds a machine, turns change tracking on, makes and removes a snapshot, asks for the changed
-// areas page by page, and prints what it saw as one JSON object. Errors go to stderr, with exit code 1.
+// areas page by page, and prints what it saw as one JSON object. With -list it reads the names and devices of
+// all machines instead, in pages of so many. Errors go to stderr, with exit code 1.
 package main
 
 import (
@@ -66,8 +67,14 @@ func main() {
 	thumbprint := flag.String("thumbprint", "", "SHA-1 of the certificate; without it, any is taken")
 	path := flag.String("path", "", "inventory path of the machine")
 	since := flag.String("since", "*", "change ID to ask from, for every disk")
+	list := flag.Int("list", 0, "read all machines instead, in pages of so many")
 	flag.Parse()
-	result, err := run(*endpoint, *username, os.Getenv("GOVMOMI_PASSWORD"), *thumbprint, *path, *since)
+	result, err := run(*endpoint, *username, os.Getenv("GOVMOMI_PASSWORD"), *thumbprint, func(ctx context.Context, client *govmomi.Client) (interface{}, error) {
+		if *list > 0 {
+			return listMachines(ctx, client, int32(*list))
+		}
+		return workOn(ctx, client, *path, *since)
+	})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
@@ -75,7 +82,7 @@ func main() {
 	json.NewEncoder(os.Stdout).Encode(result)
 }
 
-func run(endpoint, username, password, thumbprint, path, since string) (*report, error) {
+func run(endpoint, username, password, thumbprint string, work func(context.Context, *govmomi.Client) (interface{}, error)) (interface{}, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	client, err := connect(ctx, endpoint, username, password, thumbprint)
@@ -83,6 +90,80 @@ func run(endpoint, username, password, thumbprint, path, since string) (*report,
 		return nil, fmt.Errorf("login: %w", err)
 	}
 	defer client.Logout(context.Background())
+	return work(ctx, client)
+}
+
+// listing is what -list prints: the machines of each page, and the disks of each machine.
+type listing struct {
+	Pages [][]string        `json:"pages"`
+	Disks map[string]int    `json:"disks"`
+	Paths map[string]string `json:"paths"`
+}
+
+// listMachines reads a container view over everything, page by page.
+func listMachines(ctx context.Context, client *govmomi.Client, size int32) (*listing, error) {
+	root := client.ServiceContent.RootFolder
+	machines, err := view.NewManager(client.Client).CreateContainerView(ctx, root, []string{"VirtualMachine"}, true)
+	if err != nil {
+		return nil, fmt.Errorf("container view: %w", err)
+	}
+	defer machines.Destroy(ctx)
+	collector := client.ServiceContent.PropertyCollector
+	first, err := methods.RetrievePropertiesEx(ctx, client.Client, &types.RetrievePropertiesEx{
+		This: collector,
+		SpecSet: []types.PropertyFilterSpec{{
+			PropSet: []types.PropertySpec{{Type: "VirtualMachine", PathSet: []string{"name", "config.hardware.device"}}},
+			ObjectSet: []types.ObjectSpec{{
+				Obj: machines.Reference(), Skip: types.NewBool(true),
+				SelectSet: []types.BaseSelectionSpec{&types.TraversalSpec{Type: "ContainerView", Path: "view"}},
+			}},
+		}},
+		Options: types.RetrieveOptions{MaxObjects: size},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("first page: %w", err)
+	}
+	result := &listing{Pages: [][]string{}, Disks: map[string]int{}, Paths: map[string]string{}}
+	for page := first.Returnval; page != nil; {
+		if err := result.add(ctx, client, page.Objects); err != nil {
+			return nil, err
+		}
+		if page.Token == "" {
+			break
+		}
+		next, err := methods.ContinueRetrievePropertiesEx(ctx, client.Client, &types.ContinueRetrievePropertiesEx{This: collector, Token: page.Token})
+		if err != nil {
+			return nil, fmt.Errorf("page %d: %w", len(result.Pages)+1, err)
+		}
+		page = &next.Returnval
+	}
+	return result, nil
+}
+
+func (l *listing) add(ctx context.Context, client *govmomi.Client, objects []types.ObjectContent) error {
+	names := []string{}
+	for _, content := range objects {
+		var machine mo.VirtualMachine
+		if err := mo.LoadObjectContent([]types.ObjectContent{content}, &machine); err != nil {
+			return fmt.Errorf("%s: %w", content.Obj.Value, err)
+		}
+		names = append(names, machine.Name)
+		for _, device := range machine.Config.Hardware.Device {
+			if _, ok := device.(*types.VirtualDisk); ok {
+				l.Disks[machine.Name]++
+			}
+		}
+		path, err := find.InventoryPath(ctx, client.Client, content.Obj)
+		if err != nil {
+			return fmt.Errorf("path of %s: %w", machine.Name, err)
+		}
+		l.Paths[machine.Name] = path
+	}
+	l.Pages = append(l.Pages, names)
+	return nil
+}
+
+func workOn(ctx context.Context, client *govmomi.Client, path, since string) (*report, error) {
 	result := &report{About: client.ServiceContent.About}
 	vm, err := describe(ctx, client, path, result)
 	if err != nil {

@@ -30,12 +30,16 @@ func main() {
 	esx := flag.Bool("esx", false, "simulate an ESXi host instead of a vCenter")
 	username := flag.String("username", "operator@vsphere.local", "the only account")
 	password := flag.String("password", "", "its password")
+	machines := flag.Int("machines", 2, "virtual machines of each host and pool")
+	apps := flag.Int("apps", 0, "vApps of each cluster")
+	folders := flag.Int("folders", 0, "folders that everything is nested in")
 	flag.Parse()
 
 	model := simulator.VPX()
 	if *esx {
 		model = simulator.ESX()
 	}
+	model.Machine, model.App, model.Folder = *machines, *apps, *folders
 	defer model.Remove()
 	if err := model.Create(); err != nil {
 		log.Fatal(err)
