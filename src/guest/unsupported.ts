@@ -25,7 +25,10 @@ const unsupported: readonly (readonly [prefix: string, product: string])[] = [
 ];
 
 /** @throws MigratekitError `guest-unsupported` */
-export function refuseUnsupported({ name, guestId = "" }: GuestHardware): void {
+export function refuseUnsupported({
+  name,
+  guestId = "",
+}: Pick<GuestHardware, "name" | "guestId">): void {
   const id = guestId.toLowerCase();
   const product = unsupported.find(([prefix]) => id.startsWith(prefix))?.[1];
   if (product === undefined) return;

@@ -1,19 +1,17 @@
 /** Everything that a run needs, looked at together; nothing is changed, here or in vSphere. */
 import type { Logger } from "pino";
 import type { Config } from "../../config.ts";
-import { MigratekitError } from "../../errors.ts";
 import { inspectNbdkit, type NbdkitInspection } from "../../nbd/nbdkit/inspect.ts";
 import { State } from "../../state/state.ts";
 import type { VmIdentity } from "../../state/vm-identity.ts";
 import { UndoStack } from "../../undo.ts";
 import type { VmDetails } from "../../vmware/vm-details.ts";
 import type { VsphereClient } from "../../vmware/vmware.ts";
-import { hostVersionTrouble } from "../versions.ts";
 import { knownTargets } from "../vm/targets.ts";
 import { checkDeploy } from "./deploy/deploy.ts";
-import { checkDisks, checkSkipped } from "./disks.ts";
 import { findVm } from "./endpoint.ts";
-import { type Finding, inOrder, probe, problem, warning, withoutRepeats } from "./finding.ts";
+import { judgeSpace, judgeVersions, judgeVm } from "./facts/facts.ts";
+import { type Finding, inOrder, probe, problem, withoutRepeats } from "./finding.ts";
 import { checkGuestTools } from "./guest.ts";
 import { checkHost } from "./host.ts";
 import {
@@ -28,14 +26,7 @@ import { checkOwnership } from "./ownership.ts";
 import { type DiskForecast, type Estimate, makePlan } from "./plan.ts";
 import { checkPrivileges } from "./privileges.ts";
 import { checkAllTargets } from "./targets.ts";
-import {
-  checkConverted,
-  checkCutOver,
-  checkLock,
-  checkSnapshots,
-  checkSpace,
-  checkVm,
-} from "./vm.ts";
+import { checkConverted, checkCutOver, checkLock, checkSnapshots } from "./vm.ts";
 
 export interface PreflightContext {
   readonly config: Config;
@@ -130,10 +121,7 @@ async function checkVersions(
   source: Promise<NbdkitInspection>,
 ): Promise<Finding[]> {
   const inspection = await source.catch(() => undefined);
-  const trouble = hostVersionTrouble(client.about, vm.host, inspection?.vddkLibraryVersion);
-  if (trouble === undefined) return [];
-  if (trouble instanceof MigratekitError) return [problem("host", trouble)];
-  return [warning("host", trouble.message, trouble.remedy)];
+  return judgeVersions(client.about, vm.host, inspection?.vddkLibraryVersion);
 }
 
 async function checkFoundVm(
@@ -146,13 +134,12 @@ async function checkFoundVm(
 ): Promise<Finding[]> {
   const skip = config.skipDisks ?? [];
   const findings = await Promise.all([
-    probe("vm", signal, () => checkVm(vm, config)),
-    probe("vm", signal, () => checkSpace(client, vm, config)),
+    probe("vm", signal, () => judgeVm(vm, config, skip)),
+    probe("vm", signal, async () => judgeSpace(await client.readDatastores(vm.moref), config)),
     probe("vm", signal, () => checkSnapshots(client, vm, identity, config.stateDir, state)),
     probe("lock", signal, () => checkLock(config.stateDir, vm)),
     probe("vm", signal, () => checkCutOver(state, identity, config.reopen)),
     probe("vm", signal, () => checkConverted(state, identity, config.full || config.reopen)),
-    probe("disk", signal, () => [...checkSkipped(vm, skip), ...checkDisks(vm, skip)]),
     probe("privileges", signal, () => checkPrivileges(client, vm, config)),
     probe("host", signal, () => checkHost(client, vm, config, signal)),
   ]);

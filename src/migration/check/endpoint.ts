@@ -50,7 +50,8 @@ export async function findVm(
   }
 }
 
-function areaOf(error: unknown) {
+/** Of what kept the VM from being found or read. */
+export function areaOf(error: unknown) {
   if (!(error instanceof MigratekitError)) return "vsphere";
   if (error.code === "usage") return "settings";
   return error.code === "vm-not-found" || error.code === "vm-unsuitable" ? "vm" : "vsphere";
@@ -74,7 +75,7 @@ export async function connectReadOnly(
 }
 
 /** Endpoint, trust in its certificate, licence. */
-async function checkEndpoint(client: VsphereClient, endpoint: string): Promise<Finding[]> {
+export async function checkEndpoint(client: VsphereClient, endpoint: string): Promise<Finding[]> {
   const { about, certificate } = client;
   const { trust, sha256 } = certificate;
   const found = [ok("vsphere", `${endpoint}: ${about.fullName}, login accepted`)];

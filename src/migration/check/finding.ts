@@ -65,6 +65,15 @@ export async function probe(
   }
 }
 
+/** As `probe`, of what waits for nothing. */
+export function tried(area: Area, look: () => Finding[]): Finding[] {
+  try {
+    return look();
+  } catch (error) {
+    return [problem(area, error)];
+  }
+}
+
 /** A logger for the functions of a run, whose warnings become findings. */
 export function warningsOf(onWarning: (message: string) => void) {
   return createLogger({

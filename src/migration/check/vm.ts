@@ -1,81 +1,17 @@
-/** The VM: what it is, its snapshots, who works on it. */
-import type { Config } from "../../config.ts";
+/** Who works on the VM, or worked on it: snapshots of runs, its lock, a cutover or conversion behind it. */
 import { MigratekitError } from "../../errors.ts";
 import { isVmLocked } from "../../state/lock/lock.ts";
 import type { State } from "../../state/state.ts";
 import type { VmIdentity } from "../../state/vm-identity.ts";
-import { formatBytes } from "../../text.ts";
 import type { VmDetails } from "../../vmware/vm-details.ts";
 import type { VsphereClient } from "../../vmware/vmware.ts";
 import { lossText as conversionLossText, convertedError, unendedText } from "../apply/settle.ts";
 import { readMarks } from "../cycle/snapshot.ts";
 import { cutOverError, deploymentObstacle, lossText } from "../vm/latch.ts";
 import { otherRun } from "../vm/mark.ts";
-import { fullness, nearlyFull } from "../vm/space.ts";
-import {
-  obstaclesToRun,
-  othersSnapshots,
-  type TrackingSettings,
-  trackingOf,
-  trackingStaysOff,
-} from "../vm/suitable.ts";
 import { type Finding, ok, problem, warning } from "./finding.ts";
 
-/** The VM as it is: tracking, Tools, what it keeps from a run. */
-export function checkVm(
-  vm: VmDetails,
-  config: TrackingSettings & Pick<Config, "quiesceSnapshot">,
-): Finding[] {
-  const { name, moref, hardwareVersion, powerState, host } = vm;
-  const found = [
-    ok(
-      "vm",
-      `${name} (${moref}): ${powerState}, hardware version ${hardwareVersion}, ` +
-        `${vm.disks.length} disk(s), on host ${host.name || "unknown"}`,
-    ),
-    ...trackingFindings(vm, config),
-    ...obstaclesToRun(vm).map((obstacle) => problem("vm", obstacle)),
-  ];
-  const warn = (message: string, remedy: string) => found.push(warning("vm", message, remedy));
-  if (config.quiesceSnapshot && powerState === "poweredOn" && !vm.toolsRunning) {
-    warn(
-      "VMware Tools do not run in the guest: snapshots are crash-consistent only",
-      "Start VMware Tools, or say --no-quiesce-snapshot.",
-    );
-  }
-  if (vm.encrypted) {
-    warn(
-      "the VM is encrypted: the target will hold its content in the clear",
-      "Make sure that the target volume is protected; the account needs Cryptographer.Access.",
-    );
-  }
-  if (vm.consolidationNeeded) {
-    warn(
-      "vSphere says that its disks need consolidation",
-      "Consolidate them in the vSphere client.",
-    );
-  }
-  return found;
-}
-
-/** Room for a snapshot to grow. @throws MigratekitError `vsphere-…` */
-export async function checkSpace(
-  client: VsphereClient,
-  vm: VmDetails,
-  { datastoreFloor }: Pick<Config, "datastoreFloor">,
-): Promise<Finding[]> {
-  const stores = await client.readDatastores(vm.moref);
-  return stores.map((store) => {
-    const full = fullness(store, datastoreFloor);
-    if (full !== undefined) return problem("vm", full);
-    if (store.freeBytes >= 2 * datastoreFloor) {
-      return ok("vm", `datastore ${store.name}: ${formatBytes(store.freeBytes)} free`);
-    }
-    return warning("vm", nearlyFull(store), "Make room on the datastore before a run.");
-  });
-}
-
-/** Its snapshots: of runs that died, of others, of runs that may be alive elsewhere. */
+/** Its snapshots that runs made: of those that died, and of those that may be alive elsewhere. */
 export async function checkSnapshots(
   client: VsphereClient,
   vm: VmDetails,
@@ -94,48 +30,10 @@ export async function checkSnapshots(
       "The next run removes it, as does 'migratekit cleanup'.",
     ),
   );
-  const others = othersSnapshots(vm);
-  if (others.length > 0) {
-    const names = others.map((snapshot) => JSON.stringify(snapshot.name)).join(", ");
-    found.push(ok("vm", `${others.length} snapshot(s) of others, left alone: ${names}`));
-  }
   for (const other of marks.others) {
     found.push(problem("lock", otherRun(vm.name, other)));
   }
   return found;
-}
-
-function trackingFindings(vm: VmDetails, settings: TrackingSettings): Finding[] {
-  switch (trackingOf(vm, settings)) {
-    case "on":
-      return [ok("vm", "changed block tracking is on")];
-    case "unsupported":
-      return [
-        warning(
-          "vm",
-          `it cannot track changed blocks (hardware version ${vm.hardwareVersion}): every run copies all`,
-          "Upgrade its virtual hardware to version 7 or newer.",
-        ),
-      ];
-    case "suspended":
-      return [
-        warning(
-          "vm",
-          "it is suspended, so changed block tracking, which is off, cannot be turned on: every run copies all",
-          "Resume it or power it off.",
-        ),
-      ];
-    case "snapshots":
-      return [
-        warning(
-          "vm",
-          trackingStaysOff(vm),
-          "Remove the VM's snapshots before the first run, so that later runs copy only what changed.",
-        ),
-      ];
-    case "off":
-      return [ok("vm", "changed block tracking is off; the run turns it on")];
-  }
 }
 
 /** @throws MigratekitError `cut-over`, `deployed` */

@@ -2,11 +2,11 @@
 import type { Config } from "../../config.ts";
 import { MigratekitError } from "../../errors.ts";
 import { flatten, type SnapshotNode } from "../../vmware/snapshots.ts";
-import type { VmDetails } from "../../vmware/vm-details.ts";
+import type { VmFacts } from "../../vmware/vm-facts.ts";
 import { markOf } from "./mark.ts";
 
 /** Why no run can be made of this VM; nothing of it has been touched by then. */
-export function obstaclesToRun(vm: VmDetails): MigratekitError[] {
+export function obstaclesToRun(vm: VmFacts): MigratekitError[] {
   const found: MigratekitError[] = [];
   if (vm.template) {
     found.push(
@@ -45,7 +45,7 @@ export type Tracking = "on" | "off" | "unsupported" | "suspended" | "snapshots";
 export type TrackingSettings = Pick<Config, "allowTrackingOverSnapshots">;
 
 /** What a run can expect of change tracking, from the VM's settings before its snapshot. */
-export function trackingOf(vm: VmDetails, settings: TrackingSettings): Tracking {
+export function trackingOf(vm: VmFacts, settings: TrackingSettings): Tracking {
   if (!vm.changeTrackingSupported) return "unsupported";
   if (vm.changeTrackingEnabled) return "on";
   if (vm.powerState === "suspended") return "suspended";
@@ -54,12 +54,12 @@ export function trackingOf(vm: VmDetails, settings: TrackingSettings): Tracking 
 }
 
 /** Whether the snapshot of a run is to hold change IDs. */
-export function willBeTracked(vm: VmDetails, settings: TrackingSettings): boolean {
+export function willBeTracked(vm: VmFacts, settings: TrackingSettings): boolean {
   return ["on", "off"].includes(trackingOf(vm, settings));
 }
 
 /** Why tracking is not turned on over the VM's snapshots. */
-export function trackingStaysOff(vm: VmDetails): string {
+export function trackingStaysOff(vm: VmFacts): string {
   const names = othersSnapshots(vm).map(({ name }) => JSON.stringify(name));
   return (
     `changed block tracking is off and stays off, as the VM has snapshots (${names.join(", ")}): turned ` +
@@ -68,6 +68,6 @@ export function trackingStaysOff(vm: VmDetails): string {
 }
 
 /** Every snapshot that no run of migratekit made. */
-export function othersSnapshots(vm: VmDetails): SnapshotNode[] {
+export function othersSnapshots(vm: VmFacts): SnapshotNode[] {
   return flatten(vm.snapshots).filter((snapshot) => markOf(snapshot) === undefined);
 }

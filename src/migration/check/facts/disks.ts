@@ -1,12 +1,12 @@
 /** The VM's disks: what each is, what keeps it out of a snapshot, which are left out. */
-import { MigratekitError } from "../../errors.ts";
-import { sizeText } from "../../text.ts";
-import type { VmDetails } from "../../vmware/vm-details.ts";
-import { diskIdOf, obstacleToSnapshot } from "../vm/disks.ts";
-import { type Finding, ok, problem, warning } from "./finding.ts";
+import { MigratekitError } from "../../../errors.ts";
+import { sizeText } from "../../../text.ts";
+import type { VmFacts } from "../../../vmware/vm-facts.ts";
+import { diskIdOf, obstacleToSnapshot } from "../../vm/disks.ts";
+import { type Finding, ok, problem, warning } from "../finding.ts";
 
 /** Each disk as it is, and what keeps it out of a snapshot. */
-export function checkDisks(vm: VmDetails, skip: readonly number[]): Finding[] {
+export function checkDisks(vm: VmFacts, skip: readonly number[]): Finding[] {
   const found: Finding[] = [];
   for (const disk of vm.disks) {
     const tracked = disk.changeId === undefined ? "not tracked yet" : "tracked";
@@ -41,7 +41,7 @@ export function checkDisks(vm: VmDetails, skip: readonly number[]): Finding[] {
 }
 
 /** @throws MigratekitError `usage`, `vm-unsuitable`, as `selectDisks` does in a run */
-export function checkSkipped(vm: VmDetails, skip: readonly number[]): Finding[] {
+export function checkSkipped(vm: VmFacts, skip: readonly number[]): Finding[] {
   const keys = vm.disks.map((disk) => disk.key);
   const unknown = skip.filter((key) => !keys.includes(key));
   const found = unknown.map((key) =>
