@@ -12,7 +12,7 @@ export interface ConfigFile {
   readonly readableByOthers: boolean;
 }
 
-const maxFileBytes = 1024 * 1024;
+const mebibyte = 1024 * 1024;
 
 /** Reads a YAML file whose fields are the flags' names. Errors name file and line. */
 export function readConfigFile(path: string): ConfigFile {
@@ -31,9 +31,12 @@ export interface YamlFile {
   where(node: unknown): string;
 }
 
-/** `flag` names the file in messages. @throws `usage` naming file and line */
-export function readYaml(path: string, flag: string): YamlFile {
-  const { text, mode } = read(path, flag);
+/**
+ * `flag` names the file in messages; one larger than `sizeMax` MiB is not read.
+ * @throws `usage` naming file and line
+ */
+export function readYaml(path: string, flag: string, sizeMax = 1): YamlFile {
+  const { text, mode } = read(path, flag, sizeMax);
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines, uniqueKeys: true });
   const [syntax] = document.errors;
@@ -106,10 +109,10 @@ export function nearMiss(name: string): string {
   return near === undefined ? "" : ` (did you mean "${near}"?)`;
 }
 
-function read(path: string, flag: string): { text: string; mode: number } {
+function read(path: string, flag: string, sizeMax: number): { text: string; mode: number } {
   try {
     const stat = statSync(path);
-    if (stat.size > maxFileBytes) throw usage(`${flag} ${path}: larger than 1 MiB`);
+    if (stat.size > sizeMax * mebibyte) throw usage(`${flag} ${path}: larger than ${sizeMax} MiB`);
     return { text: readFileSync(path, "utf8"), mode: stat.mode };
   } catch (error) {
     if (error instanceof MigratekitError) throw error;

@@ -28,6 +28,9 @@ export interface ListedVm {
   readonly config: Config;
 }
 
+/** MiB: room for tens of thousands of VMs with what was noted of them. */
+const sizeMax = 32;
+
 /** What holds for the process as a whole. */
 const ofTheWholeRun: readonly OptionName[] = [
   "vms",
@@ -54,7 +57,7 @@ const ofTheWholeRun: readonly OptionName[] = [
  */
 export function readVmList(path: string, flags: GivenFlags, environment?: Environment): ListedVm[] {
   if (flags.has("vmware-path")) throw usage("--vmware-path and --vms exclude each other");
-  const yaml = readYaml(path, "--vms");
+  const yaml = readYaml(path, "--vms", sizeMax);
   const { defaults, entries } = readSections(yaml);
   const found = entries.map((entry) => {
     const place = yaml.where(entry);
@@ -63,7 +66,8 @@ export function readVmList(path: string, flags: GivenFlags, environment?: Enviro
     return { place, config };
   });
   refuseDoubles(found);
-  return found.map((vm) => ({ ...vm, name: nameOf(vm.config, found) }));
+  const names = namesOf(found.map(({ config }) => config.vmwarePath ?? ""));
+  return found.map((vm, at) => ({ ...vm, name: names[at]! }));
 }
 
 function readSections(yaml: YamlFile): { defaults: ConfigFile; entries: YAMLMap[] } {
@@ -153,11 +157,9 @@ function targetsOnceOnly(config: Config): [string, string][] {
   return uris.map((uri) => ["the target", targetIdentity(uri)]);
 }
 
-function nameOf(config: Config, all: readonly { config: Config }[]): string {
-  const path = config.vmwarePath ?? "";
-  const last = lastPart(path);
-  const shared = all.filter(({ config: other }) => lastPart(other.vmwarePath ?? "") === last);
-  return shared.length > 1 ? path : last;
+function namesOf(paths: readonly string[]): string[] {
+  const sameName = Map.groupBy(paths, lastPart);
+  return paths.map((path) => (sameName.get(lastPart(path))!.length > 1 ? path : lastPart(path)));
 }
 
 function lastPart(path: string): string {
