@@ -30,11 +30,21 @@ export function table(
   rows: readonly (readonly string[])[],
   sheet?: Sheet,
 ): string {
-  const all = [headings, ...rows.map((row) => row.map(shown))];
-  const widths = headings.map((_, column) =>
-    Math.max(...all.map((row) => stringWidth(row[column] ?? ""))),
-  );
-  const line = (row: readonly string[]) => {
+  return `${tableLines(
+    headings,
+    rows.map((row) => row.map(shown)),
+    sheet,
+  ).join("\n")}\n`;
+}
+
+/** The headings, then a line for each row; cells are fit for a terminal already. */
+function tableLines(
+  headings: readonly string[],
+  rows: readonly (readonly string[])[],
+  sheet: Sheet | undefined,
+): string[] {
+  const widths = widthsOf(headings, rows);
+  return [headings, ...rows].map((row) => {
     const text = row
       .map((cell, column) => {
         const space = " ".repeat(widths[column]! - stringWidth(cell));
@@ -43,8 +53,87 @@ export function table(
       .join("  ")
       .trimEnd();
     return sheet?.columns === undefined ? text : cutTo(text, sheet.columns, sheet.unicode);
+  });
+}
+
+function widthsOf(headings: readonly string[], rows: readonly (readonly string[])[]): number[] {
+  return headings.map((heading, column) =>
+    rows.reduce(
+      (width, row) => Math.max(width, stringWidth(row[column] ?? "")),
+      stringWidth(heading),
+    ),
+  );
+}
+
+/** A row of a table and what stands above and below it, indented. */
+export interface DetailedRow {
+  readonly above?: string | undefined;
+  readonly cells: readonly string[];
+  readonly below: readonly string[];
+}
+
+/**
+ * As `table`, but the columns that do not fit stand below each row that has something in them (not "-"), and
+ * there, indented, nothing is cut. The first `columnsMin` always stand in the table.
+ */
+export function detailedTable(
+  headings: readonly string[],
+  rows: readonly DetailedRow[],
+  sheet: Sheet,
+  { columnsMin, indent }: { readonly columnsMin: number; readonly indent: number },
+): string {
+  const cells = rows.map((row) => row.cells.map(shown));
+  const fitting = columnsThatFit(widthsOf(headings, cells), sheet, columnsMin);
+  const inTable = cells.map((row) => row.slice(0, fitting));
+  const [head, ...lines] = tableLines(headings.slice(0, fitting), inTable, sheet);
+  const broken = breaksTo(sheet);
+  const all = rows.flatMap(({ above, below }, at) => [
+    ...(above === undefined ? [] : [broken(above)]),
+    lines[at]!,
+    ...[...overflowOf(headings, cells[at]!, fitting), ...below]
+      .map((line) => " ".repeat(indent) + line)
+      .map(broken),
+  ]);
+  return `${[head!, ...all].join("\n")}\n`;
+}
+
+function columnsThatFit(widths: readonly number[], { columns }: Sheet, columnsMin: number): number {
+  let count = widths.length;
+  const width = () => widths.slice(0, count).reduce((sum, each) => sum + each + 2, -2);
+  while (columns !== undefined && count > columnsMin && width() > columns) count--;
+  return count;
+}
+
+/** What the table has no room for. */
+function overflowOf(
+  headings: readonly string[],
+  row: readonly string[],
+  fitting: number,
+): string[] {
+  const facts = row
+    .map((cell, at) => ({ cell, text: `${headings[at]} ${cell}` }))
+    .slice(fitting)
+    .filter(({ cell }) => cell !== "-");
+  return facts.length === 0 ? [] : [facts.map(({ text }) => text).join(", ")];
+}
+
+/** On a terminal a line that does not fit is broken, not cut: its end is what tells. */
+export function breaksTo({ columns }: Sheet): (line: string) => string {
+  if (columns === undefined) return (line) => line;
+  const room = Math.max(20, columns);
+  return (line) => {
+    const lines: string[] = [];
+    let now = "";
+    for (const word of line.trimEnd().split(/(?<=\S)(?= )/)) {
+      if (now !== "" && now.length + word.length > room) {
+        lines.push(now);
+        now = `   ${word}`;
+      } else {
+        now += word;
+      }
+    }
+    return [...lines, now].join("\n");
   };
-  return `${all.map(line).join("\n")}\n`;
 }
 
 /** `text` in at most so many columns of a terminal. */

@@ -1,7 +1,6 @@
 /** What is known of the VMs, for people: a row for each, and what belongs to it below. */
-import stringWidth from "string-width";
 import { formatBytes } from "../../text.ts";
-import { type Sheet, shown, table } from "../table.ts";
+import { detailedTable, type Sheet, shown } from "../table.ts";
 import type { Done, KnownVm } from "./overview.ts";
 
 const headings = [
@@ -29,47 +28,23 @@ export function overviewText(vms: readonly KnownVm[], sheet: Sheet, nowMs: numbe
     age(vm.converted),
     age(vm.cut_over),
   ]);
-  const fitting = columnsThatFit(rows, sheet);
-  const below = vms.map((vm, at) => [
-    ...overflowLine(rows[at]!, fitting),
-    ...vm.disks.map((disk) => `  ${diskText(disk, sheet)}`),
-    ...instanceLine(vm),
-    ...vm.trouble.map((text) => `  trouble: ${shown(text)}`),
-  ]);
-  const shownRows = rows.map((row) => row.slice(0, fitting));
-  const [head, ...lines] = table(headings.slice(0, fitting), shownRows, sheet)
-    .trimEnd()
-    .split("\n");
-  const all = [head!, ...lines.flatMap((line, at) => [line, ...below[at]!.map(cut(sheet))])];
-  return `${all.join("\n")}\n`;
-}
-
-function instanceLine({ cut_over }: KnownVm): string[] {
-  const instance = cut_over?.instance;
-  return instance ? [`  in CloudStack: ${instance.name} (${instance.id})`] : [];
+  const detailed = vms.map((vm, at) => ({
+    cells: rows[at]!,
+    below: [
+      ...vm.disks.map((disk) => diskText(disk, sheet)),
+      ...instanceLine(vm),
+      ...vm.trouble.map((text) => `trouble: ${shown(text)}`),
+    ],
+  }));
+  return detailedTable(headings, detailed, sheet, layout);
 }
 
 /** Name, what runs and the last sync always stand in the table. */
-const columnsMin = 3;
+const layout = { columnsMin: 3, indent: 2 };
 
-function columnsThatFit(rows: readonly string[][], { columns }: Sheet): number {
-  let count: number = headings.length;
-  const width = () => {
-    const part = rows.map((row) => row.slice(0, count));
-    const lines = table(headings.slice(0, count), part).split("\n");
-    return Math.max(...lines.map((line) => stringWidth(line)));
-  };
-  while (columns !== undefined && count > columnsMin && width() > columns) count--;
-  return count;
-}
-
-/** What the table has no room for. */
-function overflowLine(row: readonly string[], fitting: number): string[] {
-  const facts = row
-    .map((cell, at) => ({ cell, text: `${headings[at]} ${cell}` }))
-    .slice(fitting)
-    .filter(({ cell }) => cell !== "-");
-  return facts.length === 0 ? [] : [`  ${facts.map(({ text }) => text).join(", ")}`];
+function instanceLine({ cut_over }: KnownVm): string[] {
+  const instance = cut_over?.instance;
+  return instance ? [`in CloudStack: ${instance.name} (${instance.id})`] : [];
 }
 
 /** The last part of a path, or all of it where two VMs share that part. */
@@ -99,25 +74,6 @@ function diskText(disk: KnownVm["disks"][number], { unicode }: Sheet): string {
   const size = disk.capacity_bytes === undefined ? "" : ` ${formatBytes(disk.capacity_bytes)}`;
   const target = disk.target === undefined ? "no target yet" : shown(disk.target);
   return `${disk.disk_id}${size} ${unicode ? "→" : "->"} ${target}`;
-}
-
-/** On a terminal a line that does not fit is broken, not cut: its end is what tells. */
-function cut({ columns }: Sheet): (line: string) => string {
-  if (columns === undefined) return (line) => line;
-  const room = Math.max(20, columns);
-  return (line) => {
-    const lines: string[] = [];
-    let now = "";
-    for (const word of line.trimEnd().split(/(?<=\S)(?= )/)) {
-      if (now !== "" && now.length + word.length > room) {
-        lines.push(now);
-        now = `   ${word}`;
-      } else {
-        now += word;
-      }
-    }
-    return [...lines, now].join("\n");
-  };
 }
 
 const spans = [
