@@ -17,6 +17,7 @@ import { Voice } from "./report/voice.ts";
 const commands: Record<CommandName, () => Promise<CommandModule>> = {
   migrate: () => import("./commands/migrate.ts"),
   check: () => import("./commands/check.ts"),
+  inventory: () => import("./commands/inventory.ts"),
   verify: () => import("./commands/verify.ts"),
   cutover: () => import("./commands/cutover.ts"),
   rehearse: () => import("./commands/rehearse.ts"),

@@ -3,6 +3,7 @@ import { hasSystemCode, messageOf } from "./errors.ts";
 
 const problems: Readonly<Record<string, string>> = {
   ENOENT: "there is no such file",
+  EEXIST: "there is such a file already",
   ENOTDIR: "a part of its path is no directory",
   EISDIR: "it is a directory",
   ENAMETOOLONG: "its name is too long",

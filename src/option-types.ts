@@ -365,6 +365,23 @@ export const networkMappings: Parser<readonly NetworkMapping[]> = (value) => {
   return mappings.map((mapping) => ({ ip: "keep", ...mapping }));
 };
 
+/** What `{…}` may stand for in `--plan-target`. */
+const planPlaceholders = ["vm", "key", "index", "moref", "uuid"];
+
+/** An NBD URI with `{vm}`, `{moref}` or `{uuid}` and `{key}` or `{index}` in it: a target for each disk of each VM. */
+export const planTarget: Parser<string> = (value) => {
+  const names = [...text(value).matchAll(/\{([^}]*)\}/g)].map(([, name = ""]) => name);
+  const unknown = names.find((name) => !planPlaceholders.includes(name));
+  const all = planPlaceholders.map((name) => `{${name}}`).join(", ");
+  if (unknown !== undefined) throw new InvalidValue(`has {${unknown}}; it takes ${all}`);
+  const ofVm = names.some((name) => ["vm", "moref", "uuid"].includes(name));
+  const ofDisk = names.some((name) => ["key", "index"].includes(name));
+  if (ofVm && ofDisk) return value;
+  throw new InvalidValue(
+    `is "${value}", which names no ${ofVm ? "disk" : "VM"}; it takes an NBD URI such as nbd://host:10809/{vm}-disk-{key}`,
+  );
+};
+
 function unescapeName(text: string): string {
   return text.replace(/%([0-9a-f]{2})/gi, (_, hex: string) =>
     String.fromCharCode(Number.parseInt(hex, 16)),

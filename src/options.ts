@@ -9,6 +9,7 @@ import { Secret } from "./secret.ts";
 export const commandNames = [
   "migrate",
   "check",
+  "inventory",
   "verify",
   "cutover",
   "rehearse",
@@ -69,7 +70,7 @@ const connected = ["migrate", "check", "verify", "cutover", "cleanup"] as const;
 const copying = ["migrate", "check", "verify", "cutover"] as const;
 const syncing = ["migrate", "check", "cutover"] as const;
 /** Those that may log in at vSphere; a rollback does for what a machine in CloudStack has written. */
-const signedIn = [...connected, "rollback"] as const;
+const signedIn = [...connected, "inventory", "rollback"] as const;
 /** Those that may read disks of the source. */
 const reading = [...copying, "rollback"] as const;
 /** Those that may speak to CloudStack's API. */
@@ -78,10 +79,10 @@ const clouded = [...copying, "rehearse", "rollback", "export"] as const;
 const deploying = ["check", "cutover", "rehearse"] as const;
 /** Those that work on the targets alone. */
 const converting = ["rehearse", "convert", "rollback"] as const;
-/** Those that are about VMs. */
+/** Those that are about VMs that are known or named. */
 const ofVms = [...connected, ...converting, "list", "status", "history", "config"] as const;
 /** Those that have settings at all. */
-const settled = [...ofVms, "export"] as const;
+const settled = [...ofVms, "inventory", "export"] as const;
 
 function define<T>(spec: OptionSpec<T>): OptionSpec<T> & { readonly optional: true };
 function define<T>(spec: OptionSpec<T>, presence: "defaulted"): OptionSpec<T>;
@@ -94,7 +95,7 @@ export const options = {
     group: "vsphere",
     value: "HOST[:PORT]",
     describe: "vCenter or ESXi host",
-    commands: ofVms,
+    commands: [...ofVms, "inventory"],
     parse: type.endpoint,
   }),
   "vmware-username": define({
@@ -535,7 +536,7 @@ export const options = {
     {
       group: "run",
       describe: "let VMware Tools bring file systems to rest for the snapshot",
-      commands: copying,
+      commands: [...copying, "inventory"],
       parse: type.flag,
       fallback: "true",
       negatable: true,
@@ -547,7 +548,7 @@ export const options = {
       group: "run",
       describe:
         "turn changed block tracking on although the VM has snapshots: changes may be missed",
-      commands: syncing,
+      commands: [...syncing, "inventory"],
       parse: type.flag,
       fallback: "false",
     },
@@ -558,7 +559,7 @@ export const options = {
       group: "run",
       value: "SIZE",
       describe: "free space on the VM's datastores below which a run ends, 0: never",
-      commands: copying,
+      commands: [...copying, "inventory"],
       parse: type.size,
       fallback: "1G",
     },
@@ -722,6 +723,32 @@ export const options = {
     },
     "defaulted",
   ),
+  plan: define({
+    group: "list",
+    value: "FILE",
+    describe: "write a list for migrate --vms to this file: each VM that nothing blocks",
+    commands: ["inventory"],
+    parse: type.text,
+  }),
+  "plan-target": define({
+    group: "list",
+    value: "URI",
+    describe:
+      "targets in the list, as nbd://host:10809/{vm}-disk-{key}; also {index}, {moref}, {uuid}",
+    commands: ["inventory"],
+    parse: type.planTarget,
+    fallbackNote: "to be filled in by hand",
+  }),
+  "replace-plan": define(
+    {
+      group: "list",
+      describe: "replace the file of --plan where there is one",
+      commands: ["inventory"],
+      parse: type.flag,
+      fallback: "false",
+    },
+    "defaulted",
+  ),
   "host-connections": define(
     {
       group: "list",
@@ -761,8 +788,8 @@ export const options = {
     {
       group: "guest",
       describe:
-        "cutover: convert the guest after the last sync; check: look for what that needs on this machine",
-      commands: ["check", "cutover"],
+        "cutover: convert the guest after the last sync; check: look for what that needs on this machine; inventory: whether there is a conversion for the guest",
+      commands: ["check", "inventory", "cutover"],
       parse: type.flag,
       fallback: "false",
     },
@@ -1077,6 +1104,16 @@ export const options = {
       group: "report",
       describe: "one JSON document on stdout; logs go to stderr",
       commands: settled,
+      parse: type.flag,
+      fallback: "false",
+    },
+    "defaulted",
+  ),
+  csv: define(
+    {
+      group: "report",
+      describe: "one line of CSV for each VM on stdout, under a line of headings",
+      commands: ["inventory"],
       parse: type.flag,
       fallback: "false",
     },

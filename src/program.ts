@@ -61,6 +61,18 @@ export const commandTexts: Record<CommandName, CommandText> = {
     description: "Looks at everything that a run needs and says what it would copy, and why.",
     examples: ["migratekit check --config web01.yaml"],
   },
+  inventory: {
+    summary: "all VMs of the vCenter, or below a path: what blocks them, what to know before",
+    description:
+      "Lists every VM below a folder, datacenter or vApp, or of the whole vCenter: power, guest, CPUs, memory, disks, space, tracking, snapshots, and what keeps it from being migrated, judged as 'check' does. Changes nothing, and needs no privilege but to read. With --plan it writes a list to complete and give to 'migrate --vms'.",
+    operand: "[path]",
+    examples: [
+      "migratekit inventory --config vcenter.yaml /Datacenter/vm/Production",
+      "migratekit inventory --config vcenter.yaml --csv > vms.csv",
+      "migratekit inventory --config vcenter.yaml /Datacenter/vm/Production \\\n" +
+        "    --plan wave1.yaml --plan-target 'nbd://127.0.0.1:10808/{vm}-disk-{key}'",
+    ],
+  },
   verify: {
     summary: "compare targets with a snapshot",
     description:

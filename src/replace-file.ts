@@ -1,4 +1,4 @@
-import { chmodSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { chmodSync, linkSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 
 /**
  * Puts a file that everybody may read in a path's place, whole or not at all; its text is made once the
@@ -6,11 +6,25 @@ import { chmodSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs"
  */
 export function replaceFile(path: string, makeText: () => string): void {
   withPartial(path, (partial) => {
-    writeFileSync(partial, makeText(), { flag: "wx" });
-    // Whoever reads it is another user, whatever our umask is; it holds no secret.
-    chmodSync(partial, 0o644);
+    writePartial(partial, makeText());
     renameSync(partial, path);
   });
+}
+
+/** The same where no file may be in that place: the system's error is EEXIST where there is one. */
+export function createFile(path: string, makeText: () => string): void {
+  withPartial(path, (partial) => {
+    writePartial(partial, makeText());
+    // Unlike a rename this takes nobody's place, not even that of a file made a moment ago.
+    linkSync(partial, path);
+    rmSync(partial);
+  });
+}
+
+function writePartial(partial: string, text: string): void {
+  writeFileSync(partial, text, { flag: "wx" });
+  // Whoever reads it is another user, whatever our umask is; it holds no secret.
+  chmodSync(partial, 0o644);
 }
 
 /** Whether `replaceFile` will find its place. @throws as it would */

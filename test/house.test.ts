@@ -46,6 +46,7 @@ const floors = [
     "src/migration/rollback",
     "src/migration/cleanup",
     "src/migration/list",
+    "src/migration/inventory",
     "src/migration/export",
   ],
   ["src/report", "src/manual"],

@@ -8,8 +8,20 @@ import { redact } from "../../logger.ts";
 
 /** One line on stdout, the only thing there with `--json`. */
 export function printJson(document: unknown): void {
-  const clean = (_: string, value: unknown) => (typeof value === "string" ? redact(value) : value);
-  process.stdout.write(`${JSON.stringify(document, clean)}\n`);
+  process.stdout.write(`${jsonOf(document)}\n`);
+}
+
+/** The same of a document whose last field is a list of thousands: it is never in memory as one text. */
+export function printJsonWithList(head: object, name: string, items: readonly unknown[]): void {
+  process.stdout.write(`${jsonOf({ ...head, [name]: [] }).slice(0, -"]}".length)}`);
+  for (const [at, item] of items.entries())
+    process.stdout.write(`${at === 0 ? "" : ","}${jsonOf(item)}`);
+  process.stdout.write("]}\n");
+}
+
+function jsonOf(value: unknown): string {
+  const clean = (_: string, field: unknown) => (typeof field === "string" ? redact(field) : field);
+  return JSON.stringify(value, clean);
 }
 
 const told = new WeakSet<object>();
