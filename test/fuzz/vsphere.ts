@@ -176,6 +176,7 @@ async function record(): Promise<{ recording: Recording; works: Work[] }> {
     (c) => allAreas(c, vm.moref, moref),
     (c) => c.missingPrivileges(vm.moref, ["System.View"]),
     (c) => c.readPowerState(vm.moref),
+    async (c, signal) => Array.fromAsync((await c.openInventory(undefined, signal)).vms),
     (c, signal) => c.enableChangeTracking(vm.moref, signal),
     (c, signal) => c.createSnapshot(vm.moref, spec, { signal }),
     (c, signal) => c.removeSnapshot(moref, { signal }),

@@ -60,6 +60,10 @@ test(`${rounds} calls with mutated answers (seed ${seed}) end in time with a sou
     (client) => client.readSnapshotDisks(moref),
     (client) => allAreas(client, vm.moref, moref),
     (client) => client.missingPrivileges(vm.moref, ["System.View"]),
+    async (client) => {
+      const { signal } = new AbortController();
+      return await Array.fromAsync((await client.openInventory(undefined, signal)).vms);
+    },
     () =>
       inTime(
         endpoint.connect(credentials).then((client) => client.close()),
