@@ -47,7 +47,10 @@ for (const { name, what, repairs, root, standIn } of kinds) {
     await using vm = await GuestByHand.start(name);
     const before = await vm.digests();
     if (standIn !== undefined) await vm.standIn("guestfish", standIn);
-    const { conversion } = await vm.run("convert");
+    const { code, stdout, stderr } = await vm.command("convert");
+    assert.equal(code, 0, stderr);
+    if (standIn !== undefined) assert.match(stderr, /took one disk for another.*trying again/);
+    const { conversion } = JSON.parse(stdout);
     expectBoots(conversion, recipe.firmware, repairs);
     await using started = await startMachine({
       ...{ hardware: "virtio", firmware: recipe.firmware, mac: recipe.mac },
