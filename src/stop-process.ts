@@ -40,6 +40,21 @@ export function exited(child: ChildProcess): Promise<void> {
   return new Promise((resolve) => child.once("exit", () => resolve()));
 }
 
+/** The last words of a dead process may still be on their way; a grandchild must not hold us up. */
+export async function drained(child: ChildProcess): Promise<void> {
+  const streams = [child.stdout, child.stderr].filter((stream) => stream !== null);
+  const ends = streams.map(
+    (stream) =>
+      new Promise((resolve) =>
+        stream.closed ? resolve(undefined) : stream.once("close", resolve),
+      ),
+  );
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const timer = setTimeout(resolve, 1_000);
+  await Promise.race([Promise.all(ends), promise]);
+  clearTimeout(timer);
+}
+
 /** "exit code 1" or "SIGABRT". */
 export function describeExit(child: ChildProcess): string {
   return child.signalCode ?? `exit code ${child.exitCode ?? "unknown"}`;

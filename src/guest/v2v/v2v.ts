@@ -5,9 +5,8 @@ import { existsSync } from "node:fs";
 import { rm, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
-import { setTimeout as sleep } from "node:timers/promises";
 import type { Logger } from "pino";
-import { exited, stopProcess } from "../../stop-process.ts";
+import { drained, exited, stopProcess } from "../../stop-process.ts";
 import type { LuksKey } from "../inspect/unlock.ts";
 import type { GuestHardware, Overlay } from "../machine.ts";
 import { cannotStart } from "../tools/tools.ts";
@@ -68,15 +67,14 @@ export async function runV2v(
   if (child.pid === undefined)
     throw cannotStart("virt-v2v-in-place", (await once(child, "error"))[0]);
   const collector = new MessageCollector(logger);
-  const ends = [followLines(child.stdout, (line) => collector.take(line))];
-  ends.push(followLines(child.stderr, (line) => collector.takeDebug(line)));
+  followLines(child.stdout, (line) => collector.take(line));
+  followLines(child.stderr, (line) => collector.takeDebug(line));
   const stop = () => void stopProcess(child, { termTimeoutMs: 1_000 });
   signal.addEventListener("abort", stop, { once: true });
   await exited(child);
   signal.removeEventListener("abort", stop);
   signal.throwIfAborted();
-  // A grandchild may hold the pipes open: what came within a second of the end is all.
-  await Promise.race([Promise.all(ends), sleep(drainMs, undefined, { ref: false })]);
+  await drained(child);
   return { exitCode: child.exitCode ?? 1, messages: collector.messages };
 }
 
@@ -116,8 +114,7 @@ function v2vEnvironment({ work, forceTcg, virtioWin }: V2vOptions): Record<strin
   };
 }
 
-/** Resolves at the stream's end. */
-function followLines(stream: Readable, take: (line: string) => void): Promise<void> {
+function followLines(stream: Readable, take: (line: string) => void): void {
   let partial = "";
   stream.setEncoding("utf8");
   stream.on("data", (chunk: string) => {
@@ -125,13 +122,9 @@ function followLines(stream: Readable, take: (line: string) => void): Promise<vo
     partial = (lines.pop() ?? "").slice(-lineCharsMax);
     for (const line of lines) take(line);
   });
-  return new Promise((resolve) => {
-    stream.once("close", () => {
-      if (partial !== "") take(partial);
-      resolve();
-    });
+  stream.once("close", () => {
+    if (partial !== "") take(partial);
   });
 }
 
 const lineCharsMax = 64 * 1024;
-const drainMs = 1_000;

@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import type { Readable, Writable } from "node:stream";
 import { MigratekitError } from "../../errors.ts";
-import { describeExit, exited, stopProcess } from "../../stop-process.ts";
+import { describeExit, drained, exited, stopProcess } from "../../stop-process.ts";
 import { cannotRun } from "./ask.ts";
 import type { NbdkitCommand } from "./command.ts";
 import type { NbdkitOutput } from "./output.ts";
@@ -87,19 +87,4 @@ function startFailure(
     remedy: "Run with --debug to see all that nbdkit printed.",
     context: { exit: describeExit(child) },
   });
-}
-
-/** The last words of a dead process may still be on their way; a grandchild must not hold us up. */
-async function drained(child: ChildProcess): Promise<void> {
-  const streams = [child.stdout, child.stderr].filter((stream) => stream !== null);
-  const ends = streams.map(
-    (stream) =>
-      new Promise((resolve) =>
-        stream.closed ? resolve(undefined) : stream.once("close", resolve),
-      ),
-  );
-  const { promise, resolve } = Promise.withResolvers<void>();
-  const timer = setTimeout(resolve, 1_000);
-  await Promise.race([Promise.all(ends), promise]);
-  clearTimeout(timer);
 }

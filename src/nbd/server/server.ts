@@ -8,7 +8,7 @@ import { rm, stat } from "node:fs/promises";
 import type { Logger } from "pino";
 import { MigratekitError, messageOf } from "../../errors.ts";
 import { Qmp, type QmpEvent } from "../../qmp.ts";
-import { describeExit, exited, hasExited, stopProcess } from "../../stop-process.ts";
+import { describeExit, drained, exited, hasExited, stopProcess } from "../../stop-process.ts";
 import { hostAndPort, oneLine } from "../../text.ts";
 
 export interface ServerOptions {
@@ -60,7 +60,10 @@ export class NbdServer implements AsyncDisposable {
     });
     const ends: ExportEnds = new Map();
     const qmp = await connect(child, (event) => hear(ends, event), socketPath, signal);
-    if (qmp === undefined) throw cannotStart(child, text);
+    if (qmp === undefined) {
+      await drained(child);
+      throw cannotStart(child, text);
+    }
     const server = new NbdServer(child, qmp, ends, () => text);
     try {
       if (tlsDir !== undefined) await server.#useTls(tlsDir);
@@ -82,6 +85,7 @@ export class NbdServer implements AsyncDisposable {
   /** Resolves when the server is gone, with how it ended. */
   async ended(): Promise<string> {
     await exited(this.#child);
+    await drained(this.#child);
     return `${describeExit(this.#child)}${this.#said() && `: ${oneLine(this.#said())}`}`;
   }
 

@@ -10,6 +10,7 @@ import { pino } from "pino";
 import { CloudStack } from "../../../src/cloudstack/cloudstack.ts";
 import { volumeTags } from "../../../src/migration/volumes/plan.ts";
 import { Secret } from "../../../src/secret.ts";
+import { writeStandIn } from "../../guest/stand-in.ts";
 import { type CloudStackLab, seedNames, startCloudStack } from "../../lab/cloudstack/cloudstack.ts";
 import { startExporter } from "../../lab/exporter.ts";
 import { findFreePort } from "../../lab/ports.ts";
@@ -158,6 +159,18 @@ test("a signal ends it by that signal with all that it started; a dead server en
   const { code, stderr } = await bereft.result;
   assert.equal(code, 5, stderr);
   assert.match(stderr, /\[export-failed\]: the NBD server ended: SIGKILL/);
+});
+
+test("a server that cannot start is told of in its own words, also where they come after its end", async () => {
+  await using folder = await tempDir();
+  await writeStandIn(folder.path, "setpriv", "(sleep 0.3; echo the last word >&2) & exit 3");
+  const { result } = startCli({
+    args: ["export", "--export-volumes", randomUUID(), "--state-dir", folder.path],
+    env: { PATH: `${folder.path}:${process.env.PATH}` },
+  });
+  const { code, stderr } = await result;
+  assert.equal(code, 5, stderr);
+  assert.match(stderr, /\[export-failed\].*did not start: exit code 3: the last word/);
 });
 
 test("a second process for one state directory is refused, and leaves the first alone", async () => {
