@@ -1,6 +1,7 @@
 /** One conversion, from empty overlays to a verdict. */
 import type { Logger } from "pino";
-import { MigratekitError } from "../errors.ts";
+import { MigratekitError, messageOf } from "../errors.ts";
+import { type RetryPolicy, retry } from "../retry.ts";
 import { findAccelerator } from "./boot/accelerator.ts";
 import { checkGuest } from "./checks/checks.ts";
 import { type Conversion, type Finding, type Repair, verdictOf } from "./conversion.ts";
@@ -79,7 +80,7 @@ export async function convertGuest(
 async function convert(work: Work, windows: boolean): Promise<Omit<Conversion, "durationMs">> {
   const known = windows ? await lookAtWindows(work) : { macs: [], findings: [] };
   const prepared = work.luksKeys?.length ? await prepareLuks(work, work.luksKeys) : [];
-  const outcome = await runV2vAgain({ ...work, ...known });
+  const outcome = await retry(() => convertByV2v({ ...work, ...known }), again(work));
   const said = [
     ...known.findings,
     ...outcome.messages.flatMap((message) => findingOf(message) ?? []),
@@ -89,37 +90,37 @@ async function convert(work: Work, windows: boolean): Promise<Omit<Conversion, "
     : refused(work, said, refusalOf(outcome.messages));
 }
 
-/** What passes by itself is tried again. */
-const triesMax = 4;
-
-async function runV2vAgain(work: Work & Pick<V2vOptions, "macs">): Promise<V2vOutcome> {
-  for (let tries = 1; ; tries++) {
-    const outcome = await runV2v(work.overlays, work.hardware, work);
-    const { text } = refusalOf(outcome.messages);
-    if (outcome.exitCode === 0 || tries === triesMax || !isPassing(text)) return outcome;
-    tellOfAnotherTry(work, text);
-  }
+/** For what passes by itself: at once, on the same overlays. */
+function again({ logger, signal }: Work): RetryPolicy {
+  return {
+    ...{ attemptsMax: 4, firstPauseMs: 0, pauseMsMax: 0, signal },
+    isPassing: (error) => isPassing(messageOf(error)),
+    onWait: ({ error }) =>
+      logger.warn(
+        `libguestfs took one disk for another, and nothing was changed; trying again: ${messageOf(error)}`,
+      ),
+  };
 }
 
-/** With the guest looked at. @throws GuestfishError */
+/** @throws MigratekitError `conversion-failed` for what another start may not meet, and as `runV2v` */
+async function convertByV2v(work: Work & Pick<V2vOptions, "macs">): Promise<V2vOutcome> {
+  const outcome = await runV2v(work.overlays, work.hardware, work);
+  const { text } = refusalOf(outcome.messages);
+  if (outcome.exitCode !== 0 && isPassing(text)) throw failedInV2v(text);
+  return outcome;
+}
+
+/** With the guest looked at. @throws as `Guestfish.open` and `inspectGuest` */
 async function openInspected(work: Work): Promise<{ guestfish: Guestfish; inspected: Inspected }> {
-  for (let tries = 1; ; tries++) {
-    const guestfish = await Guestfish.open(work.overlays, work);
-    try {
-      return { guestfish, inspected: await inspectGuest(guestfish, work.root, work.luksKeys) };
-    } catch (error) {
-      await guestfish[Symbol.asyncDispose]();
-      if (tries === triesMax || !(error instanceof GuestfishError) || !isPassing(error.message))
-        throw error;
-      tellOfAnotherTry(work, error.message);
-    }
-  }
+  await using stack = new AsyncDisposableStack();
+  const guestfish = stack.use(await Guestfish.open(work.overlays, work));
+  const inspected = await inspectGuest(guestfish, work.root, work.luksKeys);
+  stack.move();
+  return { guestfish, inspected };
 }
 
-function tellOfAnotherTry({ logger }: Work, text: string): void {
-  logger.warn(
-    `libguestfs took one disk for another, and nothing was changed; trying again: ${text}`,
-  );
+function failedInV2v(text: string): MigratekitError {
+  return new MigratekitError("conversion-failed", `virt-v2v: ${text}`);
 }
 
 function asFailure(error: unknown): unknown {
@@ -168,7 +169,7 @@ async function finish(
   prepared: readonly Repair[],
 ): Promise<Omit<Conversion, "durationMs">> {
   const { hardware, logger } = work;
-  const opened = await openInspected(work);
+  const opened = await retry(() => openInspected(work), again(work));
   await using guestfish = opened.guestfish;
   const { inspected } = opened;
   const mended = await repairGuest({ guestfish, inspected, hardware, logger });
@@ -190,7 +191,7 @@ function refused(
 ): Omit<Conversion, "durationMs"> {
   if (kind === "unsupported") throw unsupportedByV2v(text);
   if (kind === "encrypted") throw new MigratekitError("guest-encrypted", `virt-v2v: ${text}`);
-  if (kind === "unknown") throw new MigratekitError("conversion-failed", `virt-v2v: ${text}`);
+  if (kind === "unknown") throw failedInV2v(text);
   const { firmware, secureBoot, nics } = hardware;
   const finding: Finding = { level: "will-not-boot", source: "virt-v2v", text };
   return {

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
-import { chmod, mkdir, writeFile } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import {
@@ -20,6 +20,7 @@ import { isRunning } from "../lab/process-table.ts";
 import { createVolume, startQemuNbd } from "../lab/targets.ts";
 import { tempDir } from "../temp-dir.ts";
 import { until } from "../until.ts";
+import { writeStandIn } from "./stand-in.ts";
 
 const logger = createLogger({ level: "silent", pretty: false });
 const mib = 1024 * 1024;
@@ -39,8 +40,7 @@ async function standIns(t: TestContext, folder: string, scripts: Record<string, 
     process.env.PATH = path;
   });
   for (const [name, script] of Object.entries(scripts)) {
-    await writeFile(join(folder, name), `#!/bin/sh\nHERE=${folder}\n${script}\n`);
-    await chmod(join(folder, name), 0o755);
+    await writeStandIn(folder, name, script);
   }
   process.env.PATH = `${folder}:${path}`;
 }

@@ -2,9 +2,10 @@
 
 import assert from "node:assert/strict";
 import { constants } from "node:fs";
-import { copyFile, mkdir, writeFile } from "node:fs/promises";
+import { copyFile } from "node:fs/promises";
 import { join } from "node:path";
 import { digestOfFile } from "../digest.ts";
+import { writeStandIn } from "../guest/stand-in.ts";
 import { type CliResult, startCli } from "../lab/run-cli.ts";
 import { startNbdServer, startQemuNbd } from "../lab/targets.ts";
 import { tempDir } from "../temp-dir.ts";
@@ -55,9 +56,7 @@ export class GuestByHand implements AsyncDisposable {
 
   /** A program that commands find before any other of that name; HERE is its folder. */
   async standIn(name: string, script: string): Promise<void> {
-    const bin = join(this.folder, "bin");
-    await mkdir(bin, { recursive: true });
-    await writeFile(join(bin, name), `#!/bin/sh\nHERE=${bin}\n${script}\n`, { mode: 0o755 });
+    await writeStandIn(join(this.folder, "bin"), name, script);
   }
 
   /** A command on its targets, with the firmware and the card that it had. */

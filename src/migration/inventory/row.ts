@@ -73,6 +73,11 @@ export interface InventoryDisk {
   readonly tracked: boolean;
 }
 
+/** `pvscsi 0:1`; undefined where its controller is not known. */
+export function busAddress({ controller, bus, unit }: InventoryDisk): string | undefined {
+  return controller === undefined ? undefined : `${controller} ${bus}:${unit}`;
+}
+
 /** What is kept of a machine once its page is done with. */
 export function rowOf(
   vm: InventoryVm,

@@ -1,7 +1,11 @@
 /** An inventory as CSV (RFC 4180): a line of headings, a line for each VM. */
 import { withoutControls } from "../../logger.ts";
 import type { Finding } from "../../migration/check/finding.ts";
-import type { InventoryDisk, InventoryRow } from "../../migration/inventory/row.ts";
+import {
+  busAddress,
+  type InventoryDisk,
+  type InventoryRow,
+} from "../../migration/inventory/row.ts";
 
 type Cell = string | number | boolean | undefined;
 
@@ -59,17 +63,9 @@ function cellText(cell: Cell): string {
 }
 
 /** `disk-2000 42949672960 pvscsi 0:0 flat persistent` */
-function diskText({
-  disk_id,
-  capacity_bytes,
-  controller,
-  bus,
-  unit,
-  backing,
-  mode,
-}: InventoryDisk): string {
-  const at = controller === undefined ? "-" : `${controller} ${bus}:${unit}`;
-  return `${disk_id} ${capacity_bytes} ${at} ${backing} ${mode}`;
+function diskText(disk: InventoryDisk): string {
+  const { disk_id, capacity_bytes, backing, mode } = disk;
+  return `${disk_id} ${capacity_bytes} ${busAddress(disk) ?? "-"} ${backing} ${mode}`;
 }
 
 function messages({ findings }: InventoryRow, level: Finding["level"]): string {

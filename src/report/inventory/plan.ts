@@ -8,7 +8,11 @@ import { fileProblem } from "../../file-problem.ts";
 import { redact } from "../../logger.ts";
 import type { Finding } from "../../migration/check/finding.ts";
 import type { Inventory } from "../../migration/inventory/inventory.ts";
-import type { InventoryDisk, InventoryRow } from "../../migration/inventory/row.ts";
+import {
+  busAddress,
+  type InventoryDisk,
+  type InventoryRow,
+} from "../../migration/inventory/row.ts";
 import { type PlannedTargets, planTargets } from "../../migration/inventory/targets.ts";
 import { keyOf } from "../../migration/vm/disks.ts";
 import { checkReplaceable, createFile, replaceFile } from "../../replace-file.ts";
@@ -151,9 +155,9 @@ function summaryOf({ guest_name, cpus, memory_bytes, used_bytes, tracking }: Inv
   return oneLine(facts.filter((fact) => fact !== undefined).join(", "));
 }
 
-function diskText({ label, capacity_bytes, controller, bus, unit }: InventoryDisk): string {
-  const at = controller === undefined ? "" : `, ${controller} ${bus}:${unit}`;
-  return `${label}, ${formatBytes(capacity_bytes)}${at}`;
+function diskText(disk: InventoryDisk): string {
+  const facts = [disk.label, formatBytes(disk.capacity_bytes), busAddress(disk)];
+  return facts.filter((fact) => fact !== undefined).join(", ");
 }
 
 function findingText({ level, message, remedy }: Finding): string {
