@@ -1,18 +1,16 @@
 /** `check --convert`: whether a conversion would find here what it needs, and whether it converts such a guest. */
 import type { Config } from "../../config.ts";
-import { isWindows, missingGuestTools } from "../../guest/guest.ts";
+import { isWindows, missingGuestTools, refuseUnsupported } from "../../guest/guest.ts";
 import type { GuestHardware } from "../../guest-hardware.ts";
-import { judgeGuest } from "./facts/facts.ts";
 import { type Finding, ok, problem, warning } from "./finding.ts";
 
-/** `hardware` is undefined where the VM could not be read. */
+/** `hardware` is undefined where the VM could not be read. @throws MigratekitError `guest-unsupported` */
 export async function checkGuestTools(
   { convert, virtioWin }: Pick<Config, "convert" | "virtioWin">,
   hardware: GuestHardware | undefined,
 ): Promise<Finding[]> {
   if (!convert) return [];
-  const refused = hardware === undefined ? [] : judgeGuest({ hardware }, { convert });
-  if (refused.length > 0) return refused;
+  if (hardware !== undefined) refuseUnsupported(hardware);
   const windows = hardware !== undefined && isWindows(hardware);
   const missing = await missingGuestTools({
     ...{ windows, boot: true },
