@@ -49,6 +49,7 @@ const floors = [
     "src/migration/inventory",
     "src/migration/export",
   ],
+  ["src/fleet"],
   ["src/report", "src/manual"],
   ["src/commands", "src/version.ts"],
   ["src/cli.ts"],
