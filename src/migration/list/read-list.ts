@@ -59,8 +59,8 @@ function checkedConfig(
   configOf: (own: ConfigFile) => Config,
   own: ConfigFile,
 ): Config {
+  const config = configOf(own);
   return placed(place, () => {
-    const config = configOf(own);
     requireSettings(config, "vmware-path", "vmware-endpoint", "vmware-username", "vmware-password");
     checkTargets(config);
     checkVolumeFlags(config);
