@@ -22,7 +22,15 @@ export const commandNames = [
   "history",
   "config",
   "completion",
+  "fleet plan",
+  "fleet init",
+  "fleet apply",
+  "fleet pause",
+  "fleet resume",
+  "fleet retry",
+  "fleet cutover",
 ] as const;
+/** As typed; of a command of a group the group's name comes first. */
 export type CommandName = (typeof commandNames)[number];
 
 export const groups = {
@@ -81,8 +89,14 @@ const deploying = ["check", "cutover", "rehearse"] as const;
 const converting = ["rehearse", "convert", "rollback"] as const;
 /** Those that are about VMs that are known or named. */
 const ofVms = [...connected, ...converting, "list", "status", "history", "config"] as const;
+/** Those of the fleet. */
+const ofFleet = commandNames.filter((name) => name.startsWith("fleet "));
+/** Those that tell the fleet what to do with VMs of its plan. */
+const directing = ["fleet pause", "fleet resume", "fleet retry", "fleet cutover"] as const;
+/** Those that speak to the fleet's database. */
+const inDatabase = ["fleet init", "fleet apply", ...directing] as const;
 /** Those that have settings at all. */
-const settled = [...ofVms, "inventory", "export"] as const;
+const settled = [...ofVms, "inventory", "export", ...ofFleet] as const;
 
 function define<T>(spec: OptionSpec<T>): OptionSpec<T> & { readonly optional: true };
 function define<T>(spec: OptionSpec<T>, presence: "defaulted"): OptionSpec<T>;
@@ -679,8 +693,8 @@ export const options = {
   all: define(
     {
       group: "run",
-      describe: "every VM of the endpoint that the state directory knows",
-      commands: ["cleanup"],
+      describe: "every VM: that the state directory knows of the endpoint, or of the fleet",
+      commands: ["cleanup", ...directing],
       parse: type.flag,
       fallback: "false",
     },
@@ -1172,6 +1186,92 @@ export const options = {
       short: "v",
       describe: "log every step",
       commands: settled,
+      parse: type.flag,
+      fallback: "false",
+    },
+    "defaulted",
+  ),
+  "fleet-database": define({
+    group: "list",
+    value: "URL",
+    describe: "the fleet's PostgreSQL: postgres://USER@HOST:PORT/NAME",
+    commands: inDatabase,
+    parse: type.text,
+  }),
+  "fleet-database-password-file": define({
+    group: "list",
+    value: "FILE",
+    describe: "file whose first line is the password of its user",
+    commands: inDatabase,
+    parse: type.text,
+  }),
+  wave: define({
+    group: "list",
+    value: "NAME",
+    describe: "VMs of this wave; may be given again",
+    commands: directing,
+    parse: type.names,
+    repeatable: true,
+  }),
+  vm: define({
+    group: "list",
+    value: "NAME",
+    describe: "this VM, by its name in the plan; may be given again",
+    commands: directing,
+    parse: type.names,
+    repeatable: true,
+  }),
+  "worker-role": define({
+    group: "list",
+    value: "ROLE",
+    describe: "a role of PostgreSQL that may work for the fleet from now on, and no more",
+    commands: ["fleet init"],
+    parse: type.text,
+  }),
+  "lease-time": define({
+    group: "list",
+    value: "TIME",
+    describe: "how long a worker may be silent before its VMs are not its own any more",
+    commands: ["fleet init"],
+    parse: type.patience,
+    fallbackNote: "as it is; 120s at first",
+  }),
+  "takeover-grace": define({
+    group: "list",
+    value: "TIME",
+    describe:
+      "how long nobody takes over after that; longer where targets let go of a connection later",
+    commands: ["fleet init"],
+    parse: type.patience,
+    fallbackNote: "as it is; 60s at first",
+  }),
+  restored: define(
+    {
+      group: "list",
+      describe:
+        "the database was restored from a backup: what was given out since then is not believed",
+      commands: ["fleet init"],
+      parse: type.flag,
+      fallback: "false",
+    },
+    "defaulted",
+  ),
+  takeover: define(
+    {
+      group: "list",
+      describe:
+        "also your word that what dead workers held can be taken over: nothing of them writes any more",
+      commands: ["fleet resume"],
+      parse: type.flag,
+      fallback: "false",
+    },
+    "defaulted",
+  ),
+  cancel: define(
+    {
+      group: "list",
+      describe: "take back what was asked for, where it has not begun",
+      commands: ["fleet cutover"],
       parse: type.flag,
       fallback: "false",
     },

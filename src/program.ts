@@ -1,11 +1,11 @@
 /** The command line as commander sees it, made from the table of options. */
 import { Command, type CommanderError, Option } from "commander";
+import { firstWords, type GroupName, isGroup, lastWordOf, membersOf } from "./command-tree.ts";
 import type { GivenFlags } from "./config.ts";
 import { MigratekitError } from "./errors.ts";
 import {
   type CommandName,
   camelCase,
-  commandNames,
   groups,
   type OptionName,
   type OptionSpec,
@@ -169,6 +169,62 @@ export const commandTexts: Record<CommandName, CommandText> = {
       "migratekit completion fish > ~/.config/fish/completions/migratekit.fish",
     ],
   },
+  "fleet plan": {
+    summary: "check a plan whole, and foretell what it would come to; changes nothing",
+    description:
+      "Reads the plan and names every mistake in it. Asks no vCenter, no target and no database.",
+    operand: "<file>",
+    examples: ["migratekit fleet plan plan.yaml"],
+  },
+  "fleet init": {
+    summary: "make or upgrade the fleet's tables in PostgreSQL",
+    description:
+      "Makes the tables and functions of a fleet in an empty database, or upgrades them while workers work. With --worker-role it also lets a role of PostgreSQL work for the fleet, which may claim VMs and nothing else.",
+    examples: [
+      "migratekit fleet init --fleet-database postgres://fleet@db.example/fleet",
+      "migratekit fleet init --config fleet --worker-role worker",
+    ],
+  },
+  "fleet apply": {
+    summary: "make this plan the fleet's, and say what changed",
+    description:
+      "Reads a plan and makes it the fleet's in one transaction. Running it again changes only what changed; a VM that is not in it any more is let go, its run asked to stop. What changed and had failed is tried again.",
+    operand: "<file>",
+    examples: ["migratekit fleet apply plan.yaml --config fleet"],
+  },
+  "fleet pause": {
+    summary: "begin no run of these VMs, and stop their syncs",
+    description:
+      "No run of the VMs begins until 'fleet resume'; their syncs are asked to stop, and go on later where they stopped. A cutover that has begun goes on to its end.",
+    examples: ["migratekit fleet pause --wave 2", "migratekit fleet pause --all"],
+  },
+  "fleet resume": {
+    summary: "let these VMs be synced again; with --takeover, those of dead workers",
+    description:
+      "Takes back 'fleet pause'. With --takeover it is also your word that a worker that is not heard of any more, and the machine it ran on, will write no more to the VMs' targets: where the plan states no target-drop-time, their takeover waits for that.",
+    examples: ["migratekit fleet resume --wave 2", "migratekit fleet resume --vm web01 --takeover"],
+  },
+  "fleet retry": {
+    summary: "try again what failed",
+    description:
+      "VMs that failed and wait for an operator, or for the end of a pause, are due at once, or when their window opens.",
+    examples: ["migratekit fleet retry --vm web01", "migratekit fleet retry --all"],
+  },
+  "fleet cutover": {
+    summary: "ask for the cutover of these VMs",
+    description:
+      "Each is cut over when its cutover window is open and all that the plan has it come after are cut over; until then its syncs go on.",
+    examples: ["migratekit fleet cutover --wave 1", "migratekit fleet cutover --vm web01 --cancel"],
+  },
+};
+
+/** Of commands whose names begin with the same word. */
+export const groupTexts: Record<GroupName, Pick<CommandText, "summary" | "description">> = {
+  fleet: {
+    summary: "hundreds of VMs by one plan, on any number of appliances",
+    description:
+      "A plan says which VMs are synced when, and when they may be cut over. PostgreSQL keeps it, and any appliance that works for the fleet takes whatever VM is due.",
+  },
 };
 
 /** What commander says of a mistake is ours to tell (mistakeOf). */
@@ -198,30 +254,47 @@ export function glimpse(argv: readonly string[]): GivenFlags {
 
 /** Builds the program; the action only records what was asked for. */
 export function buildProgram(onInvocation: (invocation: Invocation) => void): Command {
-  const program = new Command(programText.name)
-    .description(programText.description)
+  const program = emptyCommand(programText.name, programText.description)
     .option("-V, --version", "version, Node and libraries")
-    .helpOption("-h, --help", "this help; every command has its own")
-    .showSuggestionAfterError()
-    .configureOutput(quietErrors)
-    .configureHelp({ minWidthToWrap: 10 })
-    .exitOverride();
-  for (const name of commandNames) program.addCommand(buildCommand(name, onInvocation));
+    .helpOption("-h, --help", "this help; every command has its own");
+  for (const word of firstWords) {
+    program.addCommand(
+      isGroup(word)
+        ? buildGroup(word, onInvocation)
+        : buildCommand(word as CommandName, onInvocation),
+    );
+  }
   program.addHelpText("after", `\n${topicsText()}`);
   program.addHelpText("after", `\n${examplesText(commandTexts.migrate.examples.slice(0, 1))}`);
   return program;
 }
 
-function buildCommand(name: CommandName, onInvocation: (invocation: Invocation) => void): Command {
-  const text = commandTexts[name];
-  const command = new Command(name)
-    .summary(text.summary)
-    .description(text.description)
-    .helpOption("-h, --help", "this help")
-    .allowExcessArguments(false)
+function emptyCommand(name: string, description: string): Command {
+  return new Command(name)
+    .description(description)
+    .showSuggestionAfterError()
     .configureOutput(quietErrors)
     .configureHelp({ minWidthToWrap: 10 })
     .exitOverride();
+}
+
+function buildGroup(name: GroupName, onInvocation: (invocation: Invocation) => void): Command {
+  const { summary, description } = groupTexts[name];
+  const group = emptyCommand(name, description)
+    .summary(summary)
+    .helpOption("-h, --help", "this help; every command has its own");
+  const members = membersOf(name);
+  for (const member of members) group.addCommand(buildCommand(member, onInvocation));
+  const examples = members.flatMap((member) => commandTexts[member].examples.slice(0, 1));
+  return group.addHelpText("after", `\n${examplesText(examples)}`);
+}
+
+function buildCommand(name: CommandName, onInvocation: (invocation: Invocation) => void): Command {
+  const text = commandTexts[name];
+  const command = emptyCommand(lastWordOf(name), text.description)
+    .summary(text.summary)
+    .helpOption("-h, --help", "this help")
+    .allowExcessArguments(false);
   if (text.operand !== undefined) command.argument(text.operand);
   for (const [option, spec] of optionsOf(name)) {
     for (const flag of flagsOf(option, spec)) {
