@@ -58,8 +58,15 @@ export interface Forecast {
 
 export type Trouble =
   | { readonly kind: "never-in-sync"; readonly vms: readonly string[] }
-  /** Its cutover would end after its window. */
-  | { readonly kind: "window-too-short"; readonly vms: readonly string[] }
+  /** In sync, but what it waits for is not, within five years. */
+  | { readonly kind: "never-cut-over"; readonly vms: readonly string[] }
+  /** Its cutover would end after its window, however early it begins; spans of the first of them. */
+  | {
+      readonly kind: "window-too-short";
+      readonly vms: readonly string[];
+      readonly cutoverMs: number;
+      readonly windowMs: number;
+    }
   /** It would fit, but begins late: it waits for others. */
   | { readonly kind: "window-begun-late"; readonly vms: readonly string[] }
   /** A sync takes longer than the time to the next. */
@@ -165,27 +172,49 @@ function placeOf(bound: Bound, vms: readonly VmForecast[]): string | undefined {
 function troubleOfVms(vms: readonly VmForecast[], startAt: number): Trouble[] {
   const open = vms.filter(({ job }) => !job.isCutOver);
   const late = open.filter(({ fits }) => fits === false);
-  const names = (some: readonly VmForecast[]) => some.map(({ job }) => job.vm.name);
-  const kinds = {
-    "never-in-sync": open.filter(({ course }) => course.inSyncAt === undefined),
-    "window-too-short": late.filter((vm) => !wouldFit(vm)),
-    "window-begun-late": late.filter(wouldFit),
-    "sync-too-long": open.filter(({ job }) => syncShare(job, startAt) >= 1),
-  } as const;
-  return Object.entries(kinds)
-    .filter(([, some]) => some.length > 0)
-    .map(([kind, some]) => ({ kind: kind as keyof typeof kinds, vms: names(some) }));
+  const [short, begunLate] = [true, false].map((isShort) =>
+    late.filter((vm) => cutoverMsOf(vm) > longestWindowMs(vm) === isShort),
+  ) as [VmForecast[], VmForecast[]];
+  const never = open.filter(({ course }) => course.inSyncAt === undefined);
+  const uncut = open.filter(({ course }) => course.inSyncAt !== undefined && !course.cutover);
+  const long = open.filter(({ job }) => syncShare(job, startAt) >= 1);
+  const told = (
+    kind: "never-in-sync" | "never-cut-over" | "window-begun-late" | "sync-too-long",
+    some: readonly VmForecast[],
+  ): Trouble[] => (some.length === 0 ? [] : [{ kind, vms: namesOf(some) }]);
+  const [first] = short;
+  return [
+    ...told("never-in-sync", never),
+    ...told("never-cut-over", uncut),
+    ...(first === undefined
+      ? []
+      : [
+          {
+            kind: "window-too-short",
+            vms: namesOf(short),
+            cutoverMs: cutoverMsOf(first),
+            windowMs: longestWindowMs(first),
+          } as const,
+        ]),
+    ...told("window-begun-late", begunLate),
+    ...told("sync-too-long", long),
+  ];
 }
 
-/** Whether its cutover is shorter than its longest window. */
-function wouldFit({ job, course }: VmForecast): boolean {
+function namesOf(vms: readonly VmForecast[]): string[] {
+  return vms.map(({ job }) => job.vm.name);
+}
+
+function cutoverMsOf({ course }: VmForecast): number {
   const { beginsAt, endsAt } = course.cutover!;
-  const longest = maxOf(
-    job.vm.cutoverWindows.map(({ fromMinute, toMinute }) =>
-      toMinute > fromMinute ? toMinute - fromMinute : toMinute - fromMinute + 10_080,
-    ),
+  return endsAt - beginsAt;
+}
+
+function longestWindowMs({ job }: VmForecast): number {
+  const spans = job.vm.cutoverWindows.map(({ fromMinute, toMinute }) =>
+    toMinute > fromMinute ? toMinute - fromMinute : toMinute - fromMinute + 10_080,
   );
-  return longest === undefined || endsAt - beginsAt <= longest * 60_000;
+  return (maxOf(spans) ?? Number.POSITIVE_INFINITY) * 60_000;
 }
 
 function overbooked(

@@ -12,7 +12,7 @@ import { Line, precedes, type Wait, type Waited, type Waiting } from "./line.ts"
 
 /** How it went with one VM; instants are ms since 1970 in UTC, spans ms. */
 export interface Course {
-  /** Absent: not within the horizon, or it was cut over already. */
+  /** This and its cutover are absent where that is not within the horizon, or it was cut over already. */
   inSyncAt?: number;
   /** Until its first sync began. */
   readonly waited: Record<Wait | "window" | "schedule", number>;
@@ -24,7 +24,7 @@ export interface Course {
 
 export interface CutoverCourse {
   readonly beginsAt: number;
-  endsAt: number;
+  readonly endsAt: number;
   /** Of the window in which it began; Infinity: there is none. */
   readonly closesAt: number;
 }
@@ -41,6 +41,8 @@ interface Run {
   readonly index: number;
   readonly action: FleetAction;
   readonly beganAt: number;
+  /** When the window closes in which it began. */
+  readonly closesAt: number;
   copy?: Copy;
 }
 
@@ -206,12 +208,11 @@ class Simulation {
     const job = this.#jobs[index]!;
     this.#note(index, action, waited);
     this.#count(job, line, 1);
-    const run: Run = { index, action, beganAt: this.#now };
+    const run: Run = { index, action, beganAt: this.#now, closesAt };
     let bytes = job.fullBytes;
     if (action === "cutover") {
       const changedMs = this.#now - this.#lastSync(index, line);
       bytes = Math.min(bytes, changedMs * job.changedBytesPerMs);
-      this.#courses[index]!.cutover = { beginsAt: this.#now, endsAt: Number.NaN, closesAt };
     }
     run.copy = this.#copies.begin(job, bytes, this.#now);
     this.#runs.set(run.copy, run);
@@ -246,7 +247,7 @@ class Simulation {
     this.#events.push(this.#now + restMs, { kind: "end", run });
   }
 
-  #ended({ index, action, beganAt }: Run): void {
+  #ended({ index, action, beganAt, closesAt }: Run): void {
     const job = this.#jobs[index]!;
     this.#count(job, this.#line(job.host), -1);
     if (action === "migrate") {
@@ -256,7 +257,7 @@ class Simulation {
       if (--wave.left === 0) this.#askFor(wave.members);
       return;
     }
-    this.#courses[index]!.cutover!.endsAt = this.#now;
+    this.#courses[index]!.cutover = { beginsAt: beganAt, endsAt: this.#now, closesAt };
     for (const dependent of this.#dependents[index]!) {
       this.#afterLeft[dependent]!--;
       if (this.#waves.get(this.#jobs[dependent]!.vm.wave)!.left === 0) this.#askFor([dependent]);
