@@ -32,6 +32,7 @@ const commands: Record<CommandName, () => Promise<CommandModule>> = {
   config: () => import("./commands/config.ts"),
   completion: () => import("./commands/completion.ts"),
   "fleet plan": () => import("./commands/fleet/plan.ts"),
+  "fleet work": () => import("./commands/fleet/work.ts"),
 };
 
 const exitGraceMs = 1000;

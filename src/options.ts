@@ -23,6 +23,7 @@ export const commandNames = [
   "config",
   "completion",
   "fleet plan",
+  "fleet work",
 ] as const;
 /** As typed; of a command of a group the group's name comes first. */
 export type CommandName = (typeof commandNames)[number];
@@ -69,10 +70,10 @@ export interface OptionSpec<T = unknown> {
 }
 
 const connected = ["migrate", "check", "verify", "cutover", "cleanup"] as const;
-const copying = ["migrate", "check", "verify", "cutover"] as const;
+const copying = ["migrate", "check", "verify", "cutover", "fleet work"] as const;
 const syncing = ["migrate", "check", "cutover"] as const;
 /** Those that may log in at vSphere; a rollback does for what a machine in CloudStack has written. */
-const signedIn = [...connected, "inventory", "rollback"] as const;
+const signedIn = [...connected, "inventory", "rollback", "fleet work"] as const;
 /** Those that may read disks of the source. */
 const reading = [...copying, "rollback"] as const;
 /** Those that may speak to CloudStack's API. */
@@ -721,12 +722,42 @@ export const options = {
       group: "list",
       value: "N",
       describe: "VMs migrated at the same time",
-      commands: ["migrate"],
+      commands: ["migrate", "fleet work"],
       parse: type.integer(1, 64),
       fallback: "1",
     },
     "defaulted",
   ),
+  "fleet-database": define({
+    group: "list",
+    value: "URL",
+    describe: "the fleet's PostgreSQL: postgres://USER@HOST:PORT/NAME",
+    commands: ["fleet work"],
+    parse: type.text,
+  }),
+  "fleet-database-password-file": define({
+    group: "list",
+    value: "FILE",
+    describe: "file whose first line is the password of its user",
+    commands: ["fleet work"],
+    parse: type.text,
+  }),
+  "worker-name": define({
+    group: "list",
+    value: "NAME",
+    describe: "of this worker in the fleet; each has its own",
+    commands: ["fleet work"],
+    parse: type.text,
+    fallbackNote: "the host's name",
+  }),
+  label: define({
+    group: "list",
+    value: "KEY=VALUE",
+    describe: "what this worker has that VMs of the plan may ask for; may be given again",
+    commands: ["fleet work"],
+    parse: type.labels,
+    repeatable: true,
+  }),
   plan: define({
     group: "list",
     value: "FILE",
@@ -1192,7 +1223,7 @@ export const options = {
     group: "report",
     value: "PROGRAM",
     describe: "run this first, with the run as JSON on stdin; where it fails nothing is begun",
-    commands: ["migrate", "verify", "cutover"],
+    commands: ["migrate", "verify", "cutover", "fleet work"],
     parse: type.text,
   }),
   "hook-after": define({
@@ -1200,7 +1231,7 @@ export const options = {
     value: "PROGRAM",
     describe:
       "run this at the end, whatever the ending, with the run and its ending as JSON on stdin",
-    commands: ["migrate", "verify", "cutover"],
+    commands: ["migrate", "verify", "cutover", "fleet work"],
     parse: type.text,
   }),
   "hook-timeout": define(
