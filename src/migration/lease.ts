@@ -19,6 +19,8 @@ export interface LeasePlaces {
 export interface RunLease {
   /** Aborted when it is lost. From then on neither target nor snapshot is touched, not to clean up either. */
   readonly signal: AbortSignal;
+  /** Whoever had the VM before was not heard of any more. On this machine it may stand still, with its locks. */
+  readonly takenOver: boolean;
   /**
    * When this resolves the VM is still ours, and whoever takes it up after us knows what the state knows now.
    * `before` says what is done next. @throws MigratekitError `fleet-lease-lost`

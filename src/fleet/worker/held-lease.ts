@@ -14,8 +14,6 @@ export type LeaseStore = Pick<FleetStore, "renew" | "place" | "push">;
 
 export interface HeldLeaseOptions {
   readonly store: LeaseStore;
-  /** By this machine's clocks, from before it was asked for. */
-  readonly claimedAt: Clocks;
   /** Of the VM; there is no state in it before the run has begun. */
   readonly stateDir: string;
   readonly logger: Logger;
@@ -40,15 +38,15 @@ export class HeldLease implements RunLease, AsyncDisposable {
   readonly #ended = new AbortController();
   readonly #renewing: Promise<void>;
   #pushing: Promise<void> | undefined;
-  #until: Clocks;
+  /** Nothing may be written before the lease was renewed once: an answer to the claim may have come late. */
+  #until = readClocks();
   #pushes: Promise<unknown> = Promise.resolve();
   #troubled = false;
 
   constructor(lease: Lease, options: HeldLeaseOptions) {
     this.lease = lease;
     this.#options = options;
-    this.#until = this.#endOf(options.claimedAt);
-    this.#renewing = this.#every(lease.ttlMs / renewalsInTtl, () => this.#renew());
+    this.#renewing = this.#every(lease.ttlMs / renewalsInTtl, () => this.renew());
   }
 
   /** There is a state from now on, to be pushed. */
@@ -66,6 +64,10 @@ export class HeldLease implements RunLease, AsyncDisposable {
     return this.#stop.signal;
   }
 
+  get takenOver(): boolean {
+    return this.lease.takenOver;
+  }
+
   guard(engine: Engine): void {
     this.#engines.add(engine);
     engine.writeUntil(this.#until);
@@ -75,10 +77,10 @@ export class HeldLease implements RunLease, AsyncDisposable {
     this.#options.logger.debug({ before }, `barrier before ${before}`);
     await this.insist(async () => {
       await this.push();
-      await this.#renew();
+      await this.renew();
     });
     // It may have been stopped since the answer was sent.
-    while (!this.#holds()) await this.insist(() => this.#renew());
+    while (!this.#holds()) await this.insist(() => this.renew());
   }
 
   async place(places: LeasePlaces): Promise<void> {
@@ -107,6 +109,22 @@ export class HeldLease implements RunLease, AsyncDisposable {
     await push;
   }
 
+  /** @throws `fleet-lease-lost`; `fleet-database-…` */
+  async renew(): Promise<void> {
+    const { store, progress } = this.#options;
+    const asked = readClocks();
+    const word = await store.renew(this.lease, progress());
+    if (word === "lost") this.#lose();
+    this.signal.throwIfAborted();
+    if (this.#troubled) this.#options.logger.info("the fleet's database answers again: going on");
+    this.#troubled = false;
+    this.#moveTo(this.#endOf(asked));
+    if (word === "stop" && !this.#stop.signal.aborted) {
+      this.#options.logger.info("the fleet asks this run to end");
+      this.#stop.abort(new Interruption("SIGTERM"));
+    }
+  }
+
   /** Asked again until there is an answer. @throws `fleet-lease-lost`; what does not pass by itself */
   async insist<T>(ask: () => Promise<T>): Promise<T> {
     for (;;) {
@@ -126,21 +144,6 @@ export class HeldLease implements RunLease, AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#ended.abort();
     await Promise.all([this.#renewing, this.#pushing, this.#pushes]);
-  }
-
-  async #renew(): Promise<void> {
-    const { store, progress } = this.#options;
-    const asked = readClocks();
-    const word = await store.renew(this.lease, progress());
-    if (word === "lost") this.#lose();
-    this.signal.throwIfAborted();
-    if (this.#troubled) this.#options.logger.info("the fleet's database answers again: going on");
-    this.#troubled = false;
-    this.#moveTo(this.#endOf(asked));
-    if (word === "stop" && !this.#stop.signal.aborted) {
-      this.#options.logger.info("the fleet asks this run to end");
-      this.#stop.abort(new Interruption("SIGTERM"));
-    }
   }
 
   #endOf({ bootMs, wallMs }: Clocks): Clocks {

@@ -5,7 +5,6 @@ import { MigratekitError, messageOf } from "../../errors.ts";
 import { openEngine } from "../../migration/engine.ts";
 import type { CycleContext, Reporter } from "../../migration/vm/held-vm.ts";
 import { HostConnections } from "../../migration/vm/host-connections.ts";
-import type { Clocks } from "../../nbd/copy-engine/copy-engine.ts";
 import { reportOnly } from "../../report-only.ts";
 import type { FleetStore } from "../database/store.ts";
 import type { FleetAction, Lease, RunOutcome } from "../fleet.ts";
@@ -41,14 +40,10 @@ export interface LeasedRunContext extends WorkerSettings {
 export type LeasedStatus = RunOutcome["status"] | "lost";
 
 /** Never rejects: whatever becomes of it is the fleet's to know, or the next owner's. */
-export async function runLeased(
-  context: LeasedRunContext,
-  lease: Lease,
-  claimedAt: Clocks,
-): Promise<LeasedStatus> {
+export async function runLeased(context: LeasedRunContext, lease: Lease): Promise<LeasedStatus> {
   const logger = context.logger.child({ vm: lease.vm.name });
   try {
-    return await underLease({ ...context, logger }, lease, claimedAt);
+    return await underLease({ ...context, logger }, lease);
   } catch (error) {
     logger.error(`${lease.vm.name}: the fleet was not told how the run ended: ${messageOf(error)}`);
     if (!(error instanceof MigratekitError)) logger.error({ error });
@@ -56,22 +51,19 @@ export async function runLeased(
   }
 }
 
-async function underLease(
-  context: LeasedRunContext,
-  lease: Lease,
-  claimedAt: Clocks,
-): Promise<LeasedStatus> {
+async function underLease(context: LeasedRunContext, lease: Lease): Promise<LeasedStatus> {
   const { store, logger } = context;
   using directory = makeRunDirectory(context.config.stateDir);
   let reporter: Reporter | undefined;
   const progress = () => reporter && progressOf(reporter);
   await using held = new HeldLease(lease, {
-    ...{ store, claimedAt, stateDir: directory.path, logger, progress },
+    ...{ store, stateDir: directory.path, logger, progress },
   });
   if (lease.takenOver) logger.warn(`${lease.vm.name}: taken over from a worker that was lost`);
   let ending: unknown;
   let outcome: RunOutcome;
   try {
+    await held.insist(() => held.renew());
     const config = await planWithin(context, configOf(lease, context, directory.path), held);
     checkSpelling(config, lease);
     // A pull that fails is not "no state".

@@ -1,6 +1,5 @@
 /** What each appliance of a fleet runs: claims VMs, does what is due for them, and drains when it is to end. */
 import { messageOf } from "../../errors.ts";
-import { readClocks } from "../../nbd/copy-engine/copy-engine.ts";
 import { pause, retry } from "../../retry.ts";
 import type { FleetStore, WorkerEntry } from "../database/store.ts";
 import { passes } from "./held-lease.ts";
@@ -101,14 +100,10 @@ class Claims {
 
   async #takeOne(): Promise<boolean> {
     const { store, worker, signal } = this.#context;
-    const taken = await insist(this.#context, signal, async () => {
-      const at = readClocks();
-      const lease = await store.claim(worker);
-      return lease && { lease, at };
-    });
-    if (taken === undefined) return false;
-    this.ttlMs = taken.lease.ttlMs;
-    const run = runLeased(this.#context, taken.lease, taken.at).then((status) => {
+    const lease = await insist(this.#context, signal, () => store.claim(worker));
+    if (lease === undefined) return false;
+    this.ttlMs = lease.ttlMs;
+    const run = runLeased(this.#context, lease).then((status) => {
       this.done[status]++;
       this.#runs.delete(run);
       this.ring();
