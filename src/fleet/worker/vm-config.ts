@@ -1,6 +1,6 @@
 /** The settings of a leased VM: what the plan says, and what the worker has for all. */
 import { join } from "node:path";
-import { type Config, type GivenFlags, resolveConfig } from "../../config.ts";
+import { type Config, configsOf, type GivenFlags } from "../../config.ts";
 import type { ConfigFile } from "../../config-file.ts";
 import { MigratekitError } from "../../errors.ts";
 import { type OptionName, options } from "../../options.ts";
@@ -27,8 +27,7 @@ export function configOf(
   const settings = Object.entries(vm.settings).filter(([name]) => takes(name));
   const planned = fileOf(`the plan's ${vm.name}`, settings as [OptionName, string][]);
   const typed = new Map([...flags].filter(([name]) => takes(name)));
-  const none = fileOf("the plan", []);
-  const config = resolveConfig(action, typed, undefined, { own: planned, defaults: none });
+  const config = configsOf(action, typed)(planned);
   if (config.vmwarePath === undefined) {
     throw new MigratekitError("usage", `the plan's ${vm.name} names no VM`);
   }
