@@ -1,8 +1,11 @@
 /** A run's own state directory: made afresh from what the fleet keeps of the VM, and gone with the run. */
 import { mkdtempSync, rmSync } from "node:fs";
 import { join } from "node:path";
+import type { DatabaseSync } from "node:sqlite";
+import { MigratekitError } from "../../errors.ts";
 import { ensurePrivateDirectory } from "../../state/database/directory.ts";
 import { restoreDatabase } from "../../state/database/image.ts";
+import { locksDirectory, prepareLockFile, tryLock } from "../../state/lock/file-lock.ts";
 import { State } from "../../state/state.ts";
 import type { StateBundle } from "../fleet.ts";
 
@@ -14,10 +17,33 @@ export function makeRunDirectory(stateDir: string): Disposable & { readonly path
   return { path, [Symbol.dispose]: () => rmSync(path, { recursive: true, force: true }) };
 }
 
-/** What workers that died have left of theirs. A directory is of no use without the lease that it was made for. */
-export function clearRunDirectories(stateDir: string): void {
+/**
+ * The right to have runs' directories in a state directory, until it is disposed of. What a worker that died
+ * has left of its own goes: it is of no use without the leases that it had.
+ * @throws MigratekitError `locked` where another worker works there; `state-unusable`
+ */
+export function holdRunDirectories(stateDir: string): Disposable {
+  const path = join(locksDirectory(stateDir), "fleet-worker.lock");
+  prepareLockFile(stateDir, path);
+  const lock = tryLock("Locking the worker's state directory", path, lockTimeoutMs);
+  if (lock === undefined) {
+    throw new MigratekitError("locked", `another worker works with ${stateDir}`, {
+      remedy: "Give each worker of this machine a --state-dir and a --worker-name of its own.",
+    });
+  }
+  held.add(lock);
   rmSync(join(stateDir, "fleet-runs"), { recursive: true, force: true });
+  return {
+    [Symbol.dispose]: () => {
+      held.delete(lock);
+      lock.close();
+    },
+  };
 }
+
+const lockTimeoutMs = 500;
+/** Keeps them from the garbage collector, which would close them. */
+const held = new Set<DatabaseSync>();
 
 /**
  * `undefined`: the VM never had a state. The certificate to trust is the one that this worker knows.

@@ -1,10 +1,11 @@
 /** What each appliance of a fleet runs: claims VMs, does what is due for them, and drains when it is to end. */
 import { messageOf } from "../../errors.ts";
+import { Interruption } from "../../interruption.ts";
 import { pause, retry } from "../../retry.ts";
 import type { FleetStore, WorkerEntry } from "../database/store.ts";
 import { passes } from "./held-lease.ts";
 import { type LeasedRunContext, type LeasedStatus, runLeased } from "./leased-run.ts";
-import { clearRunDirectories } from "./state-of-run.ts";
+import { holdRunDirectories } from "./state-of-run.ts";
 
 export type { LeasedJob } from "./leased-run.ts";
 
@@ -28,7 +29,7 @@ export type WorkDone = Record<LeasedStatus, number>;
  */
 export async function runWorker(context: WorkerContext): Promise<WorkDone> {
   const { store, worker, logger } = context;
-  clearRunDirectories(context.config.stateDir);
+  using _directories = holdRunDirectories(context.config.stateDir);
   const drain = new AbortController();
   const signal = AbortSignal.any([context.signal, drain.signal]);
   await insist(context, signal, () => store.register(worker));
@@ -45,7 +46,8 @@ export async function runWorker(context: WorkerContext): Promise<WorkDone> {
     await claims.take();
   } catch (error) {
     if (!context.signal.aborted) failure = error;
-    drain.abort(error);
+    if (failure !== undefined) logger.error(`${messageOf(failure)}: this worker takes no more VMs`);
+    drain.abort(new Interruption("SIGTERM"));
   }
   if (claims.running > 0) logger.info(`draining: ${claims.running} runs come to their checkpoints`);
   await claims.drained();

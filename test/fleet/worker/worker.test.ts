@@ -83,6 +83,15 @@ test("a worker that is told to end drains: its run comes to a checkpoint and ano
   await site.store.resume({ all: true });
 });
 
+test("two workers do not share a state directory", async () => {
+  const { child, result } = site.start("second");
+  const { code, stdout } = await result;
+  assert.equal(child.exitCode, 7);
+  const { error } = JSON.parse(stdout) as { error: { code: string; remedy: string } };
+  assert.deepEqual([code, error.code], [7, "locked"]);
+  assert.match(error.remedy, /--state-dir/);
+});
+
 test("a cutover waits for those that come before it", async () => {
   const [first, second] = machines() as [LabVm, LabVm];
   await site.apply([site.planned(first), site.planned(second, { after: [first.name] })]);
