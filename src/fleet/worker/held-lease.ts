@@ -140,10 +140,14 @@ export class HeldLease implements RunLease, AsyncDisposable {
     }
   }
 
-  /** The lease is given back, or lost: nothing is renewed any more. */
-  async [Symbol.asyncDispose](): Promise<void> {
+  /** Nothing is renewed any more: a renewal that meets a lease given back would find it lost. */
+  async end(): Promise<void> {
     this.#ended.abort();
     await Promise.all([this.#renewing, this.#pushing, this.#pushes]);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.end();
   }
 
   #endOf({ bootMs, wallMs }: Clocks): Clocks {

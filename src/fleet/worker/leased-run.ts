@@ -89,6 +89,7 @@ async function underLease(context: LeasedRunContext, lease: Lease): Promise<Leas
   );
   try {
     await held.insist(() => held.push());
+    await held.end();
     const told = await held.insist(() => store.finish(lease, outcome));
     if (told) return outcome.status;
     logger.error(`${lease.vm.name}: another worker had the VM before its end was told`);
@@ -129,6 +130,7 @@ async function perform(
   tell: Pick<LeasedJob, "onReporter" | "onEnding">,
 ): Promise<void> {
   const { logger, targets } = context;
+  using _own = { [Symbol.dispose]: () => forget(targets, config.vmwarePath) };
   using engine = openEngine(config, logger, held);
   // The fleet counts the connections to a host; here each run has what it was given there.
   const hosts = new HostConnections(config.hostConnections, context.config.parallelVms);
@@ -144,6 +146,11 @@ async function perform(
     },
     ...tell,
   });
+}
+
+/** The next run may find the VM with other targets, and other VMs with these. */
+function forget(targets: Map<string, string>, vmPath: string | undefined): void {
+  for (const [identity, path] of targets) if (path === vmPath) targets.delete(identity);
 }
 
 function progressOf({ tracker }: Reporter): RunProgress {
