@@ -20,6 +20,8 @@
         "native/connection.cc",
         "native/buffer_pool.cc",
         "native/rate_limit.cc",
+        "native/relay.cc",
+        "native/write_deadline.cc",
         "native/zero_proof.cc",
         "native/zero_scan.cc",
         "native/sha256.cc",

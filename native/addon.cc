@@ -289,7 +289,8 @@ class EngineObject : public Napi::ObjectWrap<EngineObject> {
  public:
   static Napi::Function define(Napi::Env env) {
     return DefineClass(env, "Engine", {InstanceMethod("start", &EngineObject::start),
-                                       InstanceMethod("limitRate", &EngineObject::limitRate)});
+                                       InstanceMethod("limitRate", &EngineObject::limitRate),
+                                       InstanceMethod("writeUntil", &EngineObject::writeUntil)});
   }
 
   // memoryBytes, maxBytesPerSecond (0: none)
@@ -300,6 +301,12 @@ class EngineObject : public Napi::ObjectWrap<EngineObject> {
   // maxBytesPerSecond (0: none), for what is under way too.
   Napi::Value limitRate(const Napi::CallbackInfo& info) {
     shared_->rate.change(bytesOf(info[0]));
+    return info.Env().Undefined();
+  }
+
+  // bootMs, wallMs
+  Napi::Value writeUntil(const Napi::CallbackInfo& info) {
+    shared_->deadline.moveTo({static_cast<int64_t>(bytesOf(info[0])), static_cast<int64_t>(bytesOf(info[1]))});
     return info.Env().Undefined();
   }
 
@@ -374,8 +381,15 @@ static Napi::Value libnbdVersion(const Napi::CallbackInfo& info) {
   return Napi::String::New(info.Env(), version);
 }
 
+// [bootMs, wallMs]: what writeUntil() is told in.
+static Napi::Value clocks(const Napi::CallbackInfo& info) {
+  const WriteDeadline::Reading now = WriteDeadline::now();
+  return arrayOf(info.Env(), {static_cast<double>(now.boot), static_cast<double>(now.wall)});
+}
+
 static Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("libnbdVersion", Napi::Function::New(env, libnbdVersion, "libnbdVersion"));
+  exports.Set("clocks", Napi::Function::New(env, clocks, "clocks"));
   exports.Set("probe", Napi::Function::New(env, probe, "probe"));
   exports.Set("digest", Napi::Function::New(env, digest, "digest"));
   exports.Set("read", Napi::Function::New(env, read, "read"));

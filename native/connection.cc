@@ -37,8 +37,13 @@ bool isWhole(std::vector<Range>& pieces, const Command& read) {
 
 }  // namespace
 
-Connection::Connection(Side side, const Endpoint& endpoint, std::vector<Command*>& completed)
-    : side_(side), completed_(&completed), lastProgress_(Clock::now()), startedAt_(lastProgress_) {
+Connection::Connection(Side side, const Endpoint& endpoint, std::vector<Command*>& completed,
+                       const WriteDeadline* deadline)
+    : side_(side),
+      deadline_(deadline),
+      completed_(&completed),
+      lastProgress_(Clock::now()),
+      startedAt_(lastProgress_) {
   handle_ = nbd_create();
   if (handle_ == nullptr) {
     state_ = State::dead;
@@ -132,7 +137,7 @@ void Connection::notify(short revents) {
   const short broken = POLLERR | POLLHUP | POLLNVAL;
   if ((revents & (POLLIN | broken)) && (nbd_aio_get_direction(handle_) & LIBNBD_AIO_DIRECTION_READ))
     failed = nbd_aio_notify_read(handle_) == -1;
-  if (!failed && (revents & POLLIN)) acknowledge();
+  if (!failed && !relay_ && (revents & POLLIN)) acknowledge();
   // Reading may have changed what the handle waits for, so the direction is asked again.
   if (!failed && (revents & (POLLOUT | broken)) &&
       (nbd_aio_get_direction(handle_) & LIBNBD_AIO_DIRECTION_WRITE))
@@ -147,7 +152,21 @@ void Connection::notify(short revents) {
       negotiated_ = true;
   }
   checkState(failed);
+  if (relay_) relay_->pump();
 }
+
+void Connection::notifyRelay() {
+  if (!relay_) return;
+  acknowledge();
+  relay_->pump();
+}
+
+void Connection::excuse(TimePoint now) {
+  lastProgress_ = now;
+  if (flushes_ > 0) flushSentAt_ = now;
+}
+
+int Connection::socketFd() const { return relay_ ? relay_->serverFd() : nbd_aio_get_fd(handle_); }
 
 // Servers send small replies in pieces without TCP_NODELAY (seen: nbd-server 3.24 and qemu-nbd 7.2, in
 // the handshake and after writes): the second piece waits for our acknowledgement of the first, which
@@ -155,14 +174,14 @@ void Connection::notify(short revents) {
 void Connection::acknowledge() {
   if (!overTcp_ || handle_ == nullptr || state_ == State::dead) return;
   const int on = 1;
-  if (setsockopt(nbd_aio_get_fd(handle_), IPPROTO_TCP, TCP_QUICKACK, &on, sizeof on) == -1)
+  if (setsockopt(socketFd(), IPPROTO_TCP, TCP_QUICKACK, &on, sizeof on) == -1)
     overTcp_ = false;
 }
 
 // A host that is gone says nothing, and a flush may say nothing for long: the kernel asks whether it is
 // still there, and after a minute gives the connection up.
 void Connection::keepAlive() {
-  const int fd = nbd_aio_get_fd(handle_);
+  const int fd = socketFd();
   const int on = 1, idleSeconds = 30, intervalSeconds = 10, probes = 3;
   if (setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on) == -1) return;
   setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idleSeconds, sizeof idleSeconds);
@@ -176,7 +195,7 @@ void Connection::keepAlive() {
 void Connection::keepUnsent(bool yes) {
   if (side_ != Side::target) return;
   const linger setting = {yes ? 0 : 1, 0};
-  setsockopt(nbd_aio_get_fd(handle_), SOL_SOCKET, SO_LINGER, &setting, sizeof setting);
+  setsockopt(socketFd(), SOL_SOCKET, SO_LINGER, &setting, sizeof setting);
 }
 
 // Follows libnbd's state machine. A failed notify alone does not end a connection: libnbd says
@@ -193,6 +212,11 @@ void Connection::checkState(bool failed) {
   }
   if (state_ != State::connecting) return;
   if (nbd_aio_is_ready(handle_) == 1 || nbd_aio_is_processing(handle_) == 1) {
+    if (deadline_ != nullptr && !(relay_ = Relay::insert(nbd_aio_get_fd(handle_), *deadline_))) {
+      const int error = errno;
+      close(error, std::string("no descriptor for the target's socket: ") + std::strerror(error));
+      return;
+    }
     state_ = State::ready;
     wasReady_ = true;
     keepAlive();
@@ -293,6 +317,7 @@ void Connection::submit(Command& command) {
     complete(command, error != 0 ? error : EIO);
     if (dead) close(error != 0 ? error : ENOTCONN, why);
   }
+  if (relay_) relay_->pump();
 }
 
 void Connection::complete(Command& command, int error) {
@@ -317,8 +342,9 @@ void Connection::startDisconnect() {
   state_ = State::closing;
   wasClosing_ = true;
   if (inFlight_.empty()) keepUnsent(true);
-  if (nbd_aio_disconnect(handle_, 0) == -1) close(ENOTCONN, "the connection was closed");
-  else checkState(false);
+  if (nbd_aio_disconnect(handle_, 0) == -1) return close(ENOTCONN, "the connection was closed");
+  if (relay_) relay_->pump();
+  checkState(false);
 }
 
 void Connection::close(int error, const std::string& why) {
@@ -333,6 +359,7 @@ void Connection::close(int error, const std::string& why) {
   if (!lookup_ || !lookup_->abandon()) nbd_close(handle_);
   lookup_.reset();
   handle_ = nullptr;
+  relay_.reset();
   failInFlight(error, why);
 }
 
@@ -348,9 +375,10 @@ void Connection::failInFlight(int error, const std::string& why) {
 
 std::unique_ptr<Connection> connectAndWait(Side side, const Endpoint& endpoint,
                                            std::vector<Command*>& completed, milliseconds timeout,
-                                           const std::atomic<bool>& cancelled, Failure& failure) {
-  auto connection = std::make_unique<Connection>(side, endpoint, completed);
-  TimePoint deadline = Clock::now() + timeout;
+                                           const std::atomic<bool>& cancelled, Failure& failure,
+                                           const WriteDeadline* deadline) {
+  auto connection = std::make_unique<Connection>(side, endpoint, completed, deadline);
+  const TimePoint giveUp = Clock::now() + timeout;
   failure.side = side;
   while (connection->state() == Connection::State::connecting) {
     if (cancelled) {
@@ -358,7 +386,7 @@ std::unique_ptr<Connection> connectAndWait(Side side, const Endpoint& endpoint,
       failure.message = "the operation was aborted";
       return nullptr;
     }
-    if (Clock::now() >= deadline) {
+    if (Clock::now() >= giveUp) {
       failure.code = "ENGINE_TIMEOUT";
       failure.error = ETIMEDOUT;
       failure.message = std::string("the ") + sideName(side) + " did not answer within " +

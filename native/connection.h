@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "lookup.h"
+#include "relay.h"
 #include "types.h"
 
 namespace engine {
@@ -75,8 +76,10 @@ class Connection {
  public:
   enum class State : uint8_t { connecting, ready, closing, dead };
 
-  // Starts to connect; look at state() after each notify(). A Connection that fails is dead.
-  Connection(Side side, const Endpoint& endpoint, std::vector<Command*>& completed);
+  // Starts to connect; look at state() after each notify(). A Connection that fails is dead. With a
+  // `deadline` nothing is sent once it is ready while that has passed.
+  Connection(Side side, const Endpoint& endpoint, std::vector<Command*>& completed,
+             const WriteDeadline* deadline = nullptr);
   ~Connection();
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
@@ -108,6 +111,13 @@ class Connection {
   int fd() const;
   short pollEvents() const;
   void notify(short revents);
+  // The same of the relay, where there is one.
+  int relayFd() const { return relay_ ? relay_->serverFd() : -1; }
+  short relayEvents() const { return relay_->pollEvents(); }
+  void notifyRelay();
+  // The deadline has passed. What is unanswered meanwhile is not the server's fault.
+  bool held() const { return deadline_ != nullptr && deadline_->passed(); }
+  void excuse(TimePoint now);
 
   // The command ends up in the completed list, whatever happens.
   void submit(Command& command);
@@ -131,6 +141,7 @@ class Connection {
   void acknowledge();
   void keepAlive();
   void keepUnsent(bool yes);
+  int socketFd() const;
   void complete(Command& command, int error);
   void failInFlight(int error, const std::string& why);
   static int onCompletion(void* userData, int* error);
@@ -142,6 +153,8 @@ class Connection {
   const Side side_;
   nbd_handle* handle_ = nullptr;
   std::shared_ptr<Lookup> lookup_;  // before libnbd has a socket
+  const WriteDeadline* const deadline_;
+  std::unique_ptr<Relay> relay_;
   State state_ = State::connecting;
   bool negotiated_ = false;
   bool wasReady_ = false;
@@ -163,6 +176,7 @@ class Connection {
 // `cancelled` turns true (then failure.code is ENGINE_ABORTED).
 std::unique_ptr<Connection> connectAndWait(Side side, const Endpoint& endpoint,
                                            std::vector<Command*>& completed, milliseconds timeout,
-                                           const std::atomic<bool>& cancelled, Failure& failure);
+                                           const std::atomic<bool>& cancelled, Failure& failure,
+                                           const WriteDeadline* deadline = nullptr);
 
 }  // namespace engine

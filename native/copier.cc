@@ -93,7 +93,9 @@ std::unique_ptr<Connection> Copier::connectOne(Side side, Failure& failure) {
   const Endpoint& endpoint = side == Side::source ? options_.source : options_.target;
   const milliseconds timeout = std::min(kConnectTimeout, options_.durability.stallTimeout);
   for (unsigned attempt = 1;; attempt++) {
-    auto connection = connectAndWait(side, endpoint, noCommands_, timeout, aborted_, failure);
+    while (held() && !aborted_) std::this_thread::sleep_for(kTick);
+    auto connection = connectAndWait(side, endpoint, noCommands_, timeout, aborted_, failure,
+                                     deadlineFor(side));
     failure.attempts = attempt;
     const bool again = attempt < kFirstAttempts && attempt <= options_.retry.attempts;
     if (connection || failure.code != "ENGINE_CONNECT" || !again) return connection;
@@ -233,9 +235,20 @@ void Copier::flushDone(bool succeeded) {
 
 std::optional<SideHealth::Trouble> Copier::trouble(Side side) {
   const TimePoint now = Clock::now();
-  return health_[side == Side::source ? 0 : 1].trouble(options_.retry, now,
-                                                       durability_->inRounds(now));
+  return health_[side == Side::source ? 0 : 1].trouble(options_.retry, now, excused(now));
 }
+
+// Time so far in which nobody had trouble: flushes took long, or nothing might be written.
+Clock::duration Copier::excused(TimePoint now) const {
+  return durability_->inRounds(now) + shared_->deadline.passedFor();
+}
+
+const WriteDeadline* Copier::deadlineFor(Side side) const {
+  const bool writes = side == Side::target && options_.mode == Mode::copy;
+  return writes && shared_->deadline.isSet() ? &shared_->deadline : nullptr;
+}
+
+bool Copier::held() const { return options_.mode == Mode::copy && shared_->deadline.passed(); }
 
 void Copier::flushTrouble(int error) {
   const auto trouble = this->trouble(Side::target);

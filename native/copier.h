@@ -20,6 +20,7 @@
 #include "side_health.h"
 #include "tuner.h"
 #include "work_list.h"
+#include "write_deadline.h"
 #include "zero_proof.h"
 
 namespace engine {
@@ -34,6 +35,7 @@ struct Shared {
   Shared(size_t memoryBytes, uint64_t bytesPerSecond) : pool(memoryBytes), rate(bytesPerSecond) {}
   BufferPool pool;
   RateLimit rate;
+  WriteDeadline deadline;
 };
 
 enum class Mode { copy, compare };
@@ -144,6 +146,9 @@ class Copier {
   ZeroMethod zeroMethod() const;
   bool mayProve() const;
   uint64_t readLimit() const;
+  const WriteDeadline* deadlineFor(Side side) const;
+  bool held() const;
+  Clock::duration excused(TimePoint now) const;
   bool over() const { return stopping_.load(std::memory_order_relaxed); }
 
   const JobOptions options_;

@@ -17,6 +17,8 @@ namespace {
 constexpr milliseconds kDrain{700};
 constexpr milliseconds kDisconnect{100};
 constexpr milliseconds kSleepMaximum{500};
+// How late it is seen that writing may go on.
+constexpr milliseconds kDeadlineLook{50};
 
 bool takesWork(const Connection& connection) {
   return connection.state() == Connection::State::ready && !connection.retiring && !connection.parked;
@@ -67,12 +69,23 @@ void Loop::step() {
   wakeAt_ = now + kSleepMaximum;
   reap();
   removeDead(now);
-  maintain(now);
-  answerFlush();
-  issue(now);
+  if (job_.held()) {
+    waitForDeadline(now);
+  } else {
+    maintain(now);
+    answerFlush();
+    issue(now);
+  }
   // A submission may have failed at once: then there is something to do before sleeping.
   if (completed_.empty()) sleep();
   checkStalls(Clock::now());
+}
+
+// No reads, no writes, no new connections; what is on its way to a target stands still.
+void Loop::waitForDeadline(TimePoint now) {
+  disturbed();
+  wakeAt_ = std::min(wakeAt_, now + kDeadlineLook);
+  for (auto& connection : connections(Side::target)) connection->excuse(now);
 }
 
 void Loop::sleep() {
@@ -82,6 +95,9 @@ void Loop::sleep() {
     for (auto& connection : list) {
       if (connection->fd() == -1) continue;
       fds_.push_back({connection->fd(), connection->pollEvents(), 0});
+      polled_.push_back(connection.get());
+      if (connection->relayFd() == -1) continue;
+      fds_.push_back({connection->relayFd(), connection->relayEvents(), 0});
       polled_.push_back(connection.get());
     }
   }
@@ -96,6 +112,10 @@ void Loop::sleep() {
     const short revents = fds_[i + 1].revents;
     if (revents == 0) continue;
     Connection& connection = *polled_[i];
+    if (fds_[i + 1].fd == connection.relayFd()) {
+      connection.notifyRelay();
+      continue;
+    }
     bool wasReady = connection.state() != Connection::State::connecting;
     connection.notify(revents);
     if (!wasReady && connection.state() == Connection::State::ready)
@@ -117,7 +137,7 @@ void Loop::finishUp() {
       sleep();
     }
   };
-  pump(kDrain, [](Connection& connection) { return connection.inFlight() > 0; });
+  pump(kDrain, [](Connection& it) { return it.inFlight() > 0 && !it.held(); });
   for (const Command* command : completed_)
     if (command->window == nullptr) count(*command);
   completed_.clear();
@@ -172,7 +192,8 @@ void Loop::maintainSide(Side side, TimePoint now) {
   const unsigned missing = wanted - live;
   const Endpoint& endpoint = side == Side::source ? job_.options_.source : job_.options_.target;
   for (unsigned left = extra ? health.takeExtras(missing, now) : missing; left > 0; left--) {
-    auto connection = std::make_unique<Connection>(side, endpoint, completed_);
+    auto connection =
+        std::make_unique<Connection>(side, endpoint, completed_, job_.deadlineFor(side));
     if (connection->state() == Connection::State::ready) job_.connectionReady(side);
     bool dead = connection->state() == Connection::State::dead;
     list.push_back(std::move(connection));
@@ -239,7 +260,7 @@ void Loop::checkStalls(TimePoint now) {
     for (auto& connection : list) {
       bool waiting = connection->state() == Connection::State::connecting ||
                      connection->state() == Connection::State::closing || connection->inFlight() > 0;
-      if (!waiting || now < deadlineOf(*connection)) continue;
+      if (!waiting || connection->held() || now < deadlineOf(*connection)) continue;
       const bool flushes = connection->flushes() > 0;
       const milliseconds limit = flushes ? limits.flushTimeout : limits.stallTimeout;
       connection->close(ETIMEDOUT, std::string("the ") + sideName(connection->side()) +

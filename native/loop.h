@@ -74,6 +74,7 @@ class Loop final : public Waker {
   void removeDead(TimePoint now);
   TimePoint deadlineOf(const Connection& connection) const;
   void checkStalls(TimePoint now);
+  void waitForDeadline(TimePoint now);
   void retireIdle(Connection& connection);
   Connection* pick(Side side, size_t readsMaximum);
   bool hasReady(Side side);

@@ -31,8 +31,8 @@ void Loop::retire(Task& task) {
   Piece& piece = task.piece;
   const RetryPolicy& policy = job_.options_.retry;
   TimePoint now = Clock::now();
-  // A long flush holds pieces up, and is no fault of theirs.
-  const TimePoint worked = now - job_.durability_->inRounds(now);
+  // What holds all pieces up is no fault of theirs.
+  const TimePoint worked = now - job_.excused(now);
   if (piece.attempts == 0 && piece.losses == 0) piece.firstFailed = worked;
   if (task.lost) piece.losses++;
   else piece.attempts++;

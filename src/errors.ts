@@ -590,6 +590,21 @@ export const catalogue = {
   },
 
   // The fleet's database
+  "fleet-lease-lost": {
+    exit: "locked",
+    passes: true,
+    meaning:
+      "The fleet has given the VM to another worker, since this one could not renew its lease in time.",
+    remedy:
+      "Nothing: the other worker goes on with the VM. Where it comes again, see to the connection to the fleet's database, and whether this appliance is stopped at times.",
+  },
+  "fleet-host-full": {
+    exit: "locked",
+    passes: true,
+    meaning:
+      "The ESXi host, a datastore or the target server has as many of the fleet's runs as it may have.",
+    remedy: "Nothing: the VM keeps its turn. More at a time are a matter of the plan's limits.",
+  },
   "fleet-database-unreachable": {
     exit: "fleetDatabase",
     passes: true,

@@ -20,6 +20,20 @@ export const text: Parser<string> = (value) => {
   return value;
 };
 
+/** `KEY=VALUE,…`: each key once. */
+export const labels: Parser<readonly string[]> = (value) => {
+  const given = value.split(",").map((label) => label.trim());
+  for (const label of given) {
+    if (!/^[\w.-]+=[\w.:-]+$/.test(label)) {
+      throw new InvalidValue(`has "${label}"; it takes KEY=VALUE, such as site=rome`);
+    }
+  }
+  const keys = given.map((label) => label.slice(0, label.indexOf("=")));
+  const twice = keys.find((key, at) => keys.indexOf(key) !== at);
+  if (twice !== undefined) throw new InvalidValue(`has ${twice} twice`);
+  return given;
+};
+
 /** A switch: true, false, 1, 0, yes, no, on, off; nothing is false. */
 export const flag: Parser<boolean> = (value) => {
   if (/^(1|true|yes|on)$/i.test(value)) return true;

@@ -22,9 +22,10 @@ export const commandNames = [
   "history",
   "config",
   "completion",
-  "fleet plan",
   "fleet init",
+  "fleet plan",
   "fleet apply",
+  "fleet work",
   "fleet pause",
   "fleet resume",
   "fleet retry",
@@ -40,6 +41,7 @@ export const groups = {
   export: "Exports",
   run: "Run",
   list: "Several VMs",
+  fleet: "Fleet",
   forecast: "Forecast",
   guest: "Guest",
   copy: "Copy",
@@ -76,10 +78,10 @@ export interface OptionSpec<T = unknown> {
 }
 
 const connected = ["migrate", "check", "verify", "cutover", "cleanup"] as const;
-const copying = ["migrate", "check", "verify", "cutover"] as const;
+const copying = ["migrate", "check", "verify", "cutover", "fleet work"] as const;
 const syncing = ["migrate", "check", "cutover"] as const;
 /** Those that may log in at vSphere; a rollback does for what a machine in CloudStack has written. */
-const signedIn = [...connected, "inventory", "rollback"] as const;
+const signedIn = [...connected, "inventory", "rollback", "fleet work"] as const;
 /** Those that may read disks of the source. */
 const reading = [...copying, "rollback"] as const;
 /** Those that may speak to CloudStack's API. */
@@ -95,7 +97,7 @@ const ofFleet = commandNames.filter((name) => name.startsWith("fleet "));
 /** Those that tell the fleet what to do with VMs of its plan. */
 const directing = ["fleet pause", "fleet resume", "fleet retry", "fleet cutover"] as const;
 /** Those that speak to the fleet's database. */
-const inDatabase = ["fleet init", "fleet apply", ...directing] as const;
+const inDatabase = ["fleet init", "fleet apply", "fleet work", ...directing] as const;
 /** Those that have settings at all. */
 const settled = [...ofVms, "inventory", "export", ...ofFleet] as const;
 
@@ -732,7 +734,7 @@ export const options = {
       group: "list",
       value: "N",
       describe: "VMs migrated at the same time",
-      commands: ["migrate", "fleet plan"],
+      commands: ["migrate", "fleet plan", "fleet work"],
       parse: type.integer(1, 64),
       fallback: "1",
     },
@@ -1274,21 +1276,37 @@ export const options = {
     "defaulted",
   ),
   "fleet-database": define({
-    group: "list",
+    group: "fleet",
     value: "URL",
     describe: "the fleet's PostgreSQL: postgres://USER@HOST:PORT/NAME",
     commands: inDatabase,
     parse: type.text,
   }),
   "fleet-database-password-file": define({
-    group: "list",
+    group: "fleet",
     value: "FILE",
     describe: "file whose first line is the password of its user",
     commands: inDatabase,
     parse: type.text,
   }),
+  "worker-name": define({
+    group: "fleet",
+    value: "NAME",
+    describe: "of this worker in the fleet; each has its own",
+    commands: ["fleet work"],
+    parse: type.text,
+    fallbackNote: "the host's name",
+  }),
+  label: define({
+    group: "fleet",
+    value: "KEY=VALUE",
+    describe: "what this worker has that VMs of the plan may ask for; may be given again",
+    commands: ["fleet work"],
+    parse: type.labels,
+    repeatable: true,
+  }),
   wave: define({
-    group: "list",
+    group: "fleet",
     value: "NAME",
     describe: "VMs of this wave; may be given again",
     commands: directing,
@@ -1296,7 +1314,7 @@ export const options = {
     repeatable: true,
   }),
   vm: define({
-    group: "list",
+    group: "fleet",
     value: "NAME",
     describe: "this VM, by its name in the plan; may be given again",
     commands: directing,
@@ -1304,14 +1322,14 @@ export const options = {
     repeatable: true,
   }),
   "worker-role": define({
-    group: "list",
+    group: "fleet",
     value: "ROLE",
     describe: "a role of PostgreSQL that may work for the fleet from now on, and no more",
     commands: ["fleet init"],
     parse: type.text,
   }),
   "lease-time": define({
-    group: "list",
+    group: "fleet",
     value: "TIME",
     describe: "how long a worker may be silent before its VMs are not its own any more",
     commands: ["fleet init"],
@@ -1319,7 +1337,7 @@ export const options = {
     fallbackNote: "as it is; 120s at first",
   }),
   "takeover-grace": define({
-    group: "list",
+    group: "fleet",
     value: "TIME",
     describe:
       "how long nobody takes over after that; longer where targets let go of a connection later",
@@ -1329,7 +1347,7 @@ export const options = {
   }),
   restored: define(
     {
-      group: "list",
+      group: "fleet",
       describe:
         "the database was restored from a backup: what was given out since then is not believed",
       commands: ["fleet init"],
@@ -1340,7 +1358,7 @@ export const options = {
   ),
   takeover: define(
     {
-      group: "list",
+      group: "fleet",
       describe:
         "also your word that what dead workers held can be taken over: nothing of them writes any more",
       commands: ["fleet resume"],
@@ -1351,7 +1369,7 @@ export const options = {
   ),
   cancel: define(
     {
-      group: "list",
+      group: "fleet",
       describe: "take back what was asked for, where it has not begun",
       commands: ["fleet cutover"],
       parse: type.flag,
@@ -1370,7 +1388,7 @@ export const options = {
     group: "report",
     value: "PROGRAM",
     describe: "run this first, with the run as JSON on stdin; where it fails nothing is begun",
-    commands: ["migrate", "verify", "cutover"],
+    commands: ["migrate", "verify", "cutover", "fleet work"],
     parse: type.text,
   }),
   "hook-after": define({
@@ -1378,7 +1396,7 @@ export const options = {
     value: "PROGRAM",
     describe:
       "run this at the end, whatever the ending, with the run and its ending as JSON on stdin",
-    commands: ["migrate", "verify", "cutover"],
+    commands: ["migrate", "verify", "cutover", "fleet work"],
     parse: type.text,
   }),
   "hook-timeout": define(

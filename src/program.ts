@@ -220,6 +220,16 @@ export const commandTexts: Record<CommandName, CommandText> = {
       "Each is cut over when its cutover window is open and all that the plan has it come after are cut over; until then its syncs go on.",
     examples: ["migratekit fleet cutover --wave 1", "migratekit fleet cutover --vm web01 --cancel"],
   },
+  "fleet work": {
+    summary: "take VMs of the fleet and do what is due for them",
+    description:
+      "What each appliance of a fleet runs: takes VMs that are due, syncs them or cuts them over, and goes on until it is ended. The first TERM or INT drains it: runs come to a checkpoint, and other workers go on with them; the second ends it at once. The plan says what is done with a VM; what it leaves out, such as the vSphere password and where VDDK is, comes from the worker's own flags, variables and --config.",
+    examples: [
+      "migratekit fleet work --config /etc/migratekit/worker.yaml",
+      "migratekit fleet work --config /etc/migratekit/worker.yaml \\\n" +
+        "    --parallel-vms 4 --label site=rome",
+    ],
+  },
 };
 
 /** Of commands whose names begin with the same word. */

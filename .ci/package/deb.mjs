@@ -36,7 +36,12 @@ export function buildDeb(contents, work, output) {
 /** One thread: xz on several cuts the data elsewhere. */
 const compression = ["-Zxz", "-z2", "--threads-max=1"];
 
-export const units = ["migratekit@.service", "migratekit@.timer", "migratekit-export.service"];
+export const units = [
+  "migratekit@.service",
+  "migratekit@.timer",
+  "migratekit-export.service",
+  "migratekit-worker.service",
+];
 
 /** What a package has in its place on every distribution. */
 export function layOutShared(tree, { release, manual, licences, sbom }) {

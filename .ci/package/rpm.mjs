@@ -117,8 +117,8 @@ getent passwd migratekit >/dev/null || useradd -r -g migratekit -d /var/lib/migr
 `,
   post: `${handOver()}${reload}`,
   preun: `if [ "$1" = 0 ] && [ -d /run/systemd/system ]; then
-  systemctl stop 'migratekit@*.timer' 'migratekit@*.service' migratekit-export.service || :
-  systemctl reset-failed 'migratekit@*.timer' 'migratekit@*.service' migratekit-export.service || :
+  systemctl stop 'migratekit@*.timer' 'migratekit@*.service' migratekit-export.service migratekit-worker.service || :
+  systemctl reset-failed 'migratekit@*.timer' 'migratekit@*.service' migratekit-export.service migratekit-worker.service || :
 fi
 `,
   postun: reload,

@@ -58,7 +58,9 @@ function prepare(root) {
   root.sh(`apt-get install -y -q --no-install-recommends /tmp/${deb}`);
   root.sh("apt-get install -y -q --no-install-recommends qemu-system-common util-linux");
   const place = "/usr/lib/systemd/system";
-  const services = [`${place}/migratekit@.service`, `${place}/migratekit-export.service`];
+  const services = ["migratekit@", "migratekit-export", "migratekit-worker"].map(
+    (name) => `${place}/${name}.service`,
+  );
   const units = [...services, `${place}/migratekit@.timer`].join(" ");
   const verdict = root.sh(`systemd-analyze verify --man=no ${units}`);
   expect(verdict === "", `systemd-analyze verify finds nothing ${verdict}`);

@@ -4,12 +4,13 @@ import type { ConversionSummary } from "../migration/convert/convert.ts";
 import { type CutoverSummary, runCutover } from "../migration/cutover/cutover.ts";
 import type { PowerAtEnd } from "../migration/cutover/source-power.ts";
 import { endOverdueRehearsal } from "../migration/rehearse/overdue.ts";
+import type { CycleContext, Reporter } from "../migration/vm/held-vm.ts";
 import { confirm } from "../report/ask.ts";
 import type { CommandContext } from "../report/context.ts";
 import { appliedText, conversionText } from "../report/conversion/conversion.ts";
 import { checkReportFile, withCutoverReport } from "../report/cutover-report/cutover-report.ts";
-import { tellEnding } from "../report/ending/ending.ts";
-import { reported } from "../report/report.ts";
+import { type Outcome, tellEnding } from "../report/ending/ending.ts";
+import { type ReportContext, reported } from "../report/report.ts";
 import { counted, formatDuration } from "../text.ts";
 
 /** `migratekit cutover`: the only command that may power a VM off. */
@@ -25,6 +26,32 @@ export async function run(context: CommandContext): Promise<number> {
       signal,
     );
   }
+  await cutOver(context, { config, logger, signal }, ({ outcome, facts, found }) => {
+    const { result } = outcome;
+    tellEnding(context, outcome, { facts });
+    if (found && !config.json) {
+      process.stdout.write(conversionText(found) + appliedText(result ?? {}));
+    }
+    if (result && !config.json) for (const line of summaryLines(result)) logger.info(line);
+  });
+  return exitCodes.success;
+}
+
+export interface ToldCutover {
+  readonly outcome: Outcome<CutoverSummary>;
+  /** What its document has besides the ending. */
+  readonly facts: object;
+  readonly found: ConversionSummary | undefined;
+}
+
+/** The cutover itself, under a report. @throws as `runCutover` */
+export async function cutOver(
+  context: ReportContext,
+  run: Omit<CycleContext, "reporter">,
+  tell: (told: ToldCutover) => void,
+  onReporter: (reporter: Reporter) => void = () => {},
+): Promise<void> {
+  const { logger } = run;
   let power: PowerAtEnd | undefined;
   let found: ConversionSummary | undefined;
   const options = {
@@ -38,12 +65,14 @@ export async function run(context: CommandContext): Promise<number> {
   };
   await reported(
     context,
-    (reporter) =>
-      withCutoverReport(
+    (reporter) => {
+      onReporter(reporter);
+      return withCutoverReport(
         context,
-        () => runCutover({ config, logger, signal, reporter }, options),
+        () => runCutover({ ...run, reporter }, options),
         () => power?.text,
-      ),
+      );
+    },
     (outcome) => {
       const { result, earlier } = outcome;
       const early = {
@@ -51,14 +80,9 @@ export async function run(context: CommandContext): Promise<number> {
         ...(found && { conversion: found.conversion }),
       };
       const facts = result ?? { ...early, ...(earlier.length > 0 && { passes: earlier }) };
-      tellEnding(context, outcome, { facts });
-      if (found && !config.json) {
-        process.stdout.write(conversionText(found) + appliedText(result ?? {}));
-      }
-      if (result && !config.json) for (const line of summaryLines(result)) logger.info(line);
+      tell({ outcome, facts, found });
     },
   );
-  return exitCodes.success;
 }
 
 function summaryLines(summary: CutoverSummary): string[] {

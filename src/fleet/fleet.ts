@@ -1,4 +1,5 @@
 /** What a fleet is made of, as its plan, its database and those who look at it have it. */
+import type { LeasePlaces } from "../migration/lease.ts";
 
 /** When a VM is to be synced: every so many ms after the last start, at the minutes of a cron line, or once. */
 export type Schedule =
@@ -77,16 +78,7 @@ export interface Lease {
 export type LeaseWord = "go-on" | "stop" | "lost";
 
 /** Where a run goes, known once the VM was looked at: what the limits are counted by. */
-export interface RunPlaces {
-  /** `ENDPOINT MOREF` of the ESXi host. */
-  readonly host: string;
-  /** Connections to it. */
-  readonly units: number;
-  /** `ENDPOINT MOREF` of each datastore. */
-  readonly datastores: readonly string[];
-  /** `HOST:PORT` of each target server. */
-  readonly targetServers: readonly string[];
-}
+export type RunPlaces = LeasePlaces;
 
 /** A VM's state directory as one value. */
 export interface StateBundle {

@@ -3,6 +3,7 @@ import type { Config } from "../config.ts";
 import { Engine } from "../nbd/copy-engine/copy-engine.ts";
 import { minuteOfDay, type RatePlan, rateAt } from "../rate-plan.ts";
 import { formatRate } from "../text.ts";
+import type { RunLease } from "./lease.ts";
 
 /** How late a change of the rate may come. */
 const lookIntervalMs = 5000;
@@ -18,10 +19,11 @@ const localClock: DayClock = {
   lookMs: lookIntervalMs,
 };
 
-/** For all disks of a run, at the rate that the hour allows. @throws `native-missing` */
+/** For all disks of a run, at the rate that the hour allows; its copies write while `lease` holds. @throws `native-missing` */
 export function openEngine(
   config: Pick<Config, "maxRate" | "memory" | "stallTimeout" | "flushTimeout">,
   logger?: Logger,
+  lease?: Pick<RunLease, "guard">,
   clock: DayClock = localClock,
 ): Engine {
   const { maxRate, memory, stallTimeout, flushTimeout } = config;
@@ -31,6 +33,7 @@ export function openEngine(
     stallTimeoutMs: stallTimeout,
     flushTimeoutMs: flushTimeout,
   });
+  lease?.guard(engine);
   if (maxRate !== undefined && maxRate.length > 1) followPlan(engine, maxRate, logger, clock);
   return engine;
 }

@@ -62,6 +62,16 @@ export class LateWriteStore {
     });
   }
 
+  /**
+   * Of a state that another machine left: when its writers gave their last sign is known by that machine's
+   * clock alone, so they count as having given one now.
+   */
+  signAll(): void {
+    this.#db.transaction("Noting that targets may have been written to until now", () => {
+      this.#db.run("UPDATE late_write SET last_sign_ms = ?", Date.now());
+    });
+  }
+
   /** The writer ended, and no earlier one's writes are over its own. `leaves`: some of its own may be under way. */
   end(vm: VmIdentity, target: WrittenTarget, changeId: string | undefined, leaves: boolean): void {
     this.#db.transaction("Noting that a target is written", () => {

@@ -30,7 +30,7 @@ async function copy(
   await using source = await startNbdkit(dir.path, "-r", "file", from);
   await using target = await startNbdkit(dir.path, "file", to);
   const clock = { minuteNow, lookMs: 10 };
-  using engine = openEngine({ ...settings, maxRate: ratePlan(plan) }, undefined, clock);
+  using engine = openEngine({ ...settings, maxRate: ratePlan(plan) }, undefined, undefined, clock);
   let done = 0;
   await engine.copy({
     source,

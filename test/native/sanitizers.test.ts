@@ -79,6 +79,7 @@ async function runUnder(variant: Variant, file: string): Promise<string> {
       ...inherited,
       MIGRATEKIT_SEEDS: "8",
       MIGRATEKIT_FUZZ_ROUNDS: "60",
+      MIGRATEKIT_STOPS: "1",
       MIGRATEKIT_TEST_ADDON: addonOf(variant),
       ...variant.environment,
     },
@@ -145,6 +146,7 @@ for (const file of [
   "copy.retry.test.ts",
   "copy.lifetime.test.ts",
   "copy.fallbacks.test.ts",
+  "copy.deadline.test.ts",
   "engine.questions.test.ts",
   "../fuzz/nbd.fuzz.test.ts",
 ])
@@ -156,6 +158,7 @@ for (const file of [
   "copy.retry.test.ts",
   "copy.memory.test.ts",
   "copy.incremental.test.ts",
+  "copy.deadline.test.ts",
 ])
   test(`${file} is clean under ThreadSanitizer`, () => assertClean(thread, file));
 

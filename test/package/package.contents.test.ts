@@ -94,6 +94,7 @@ suite("the Debian package", () => {
       "./usr/lib/systemd/system/migratekit@.service": "-rw-r--r--",
       "./usr/lib/systemd/system/migratekit@.timer": "-rw-r--r--",
       "./usr/lib/systemd/system/migratekit-export.service": "-rw-r--r--",
+      "./usr/lib/systemd/system/migratekit-worker.service": "-rw-r--r--",
       "./usr/lib/migratekit/stop-when-cut-over": "-rwxr-xr-x",
       "./usr/share/man/man1/migratekit.1.gz": "-rw-r--r--",
       "./usr/share/man/man1/migratekit-migrate.1.gz": "-rw-r--r--",

@@ -10,7 +10,12 @@ import { after, before, test } from "node:test";
 const folder = mkdtempSync(join(tmpdir(), "units-"));
 after(() => rmSync(folder, { recursive: true, force: true }));
 
-const names = ["migratekit@.service", "migratekit-export.service", "migratekit@.timer"];
+const names = [
+  "migratekit@.service",
+  "migratekit-export.service",
+  "migratekit-worker.service",
+  "migratekit@.timer",
+];
 const files = join(import.meta.dirname, "../../.ci/package/files");
 
 // What they start is not installed here.
@@ -18,7 +23,7 @@ before(() => {
   for (const name of names) {
     const text = readFileSync(join(files, name), "utf8");
     const own = /\/usr\/(bin\/migratekit|lib\/migratekit\/stop-when-cut-over)\b/g;
-    const programs = { "migratekit@.service": 2, "migratekit-export.service": 1 }[name] ?? 0;
+    const programs = name === "migratekit@.service" ? 2 : name.endsWith(".service") ? 1 : 0;
     assert.equal(text.match(own)?.length ?? 0, programs);
     writeFileSync(join(folder, name), text.replaceAll(own, "/usr/bin/true"));
   }
@@ -37,6 +42,7 @@ test("systemd knows every setting of the units", () => {
 for (const [name, threshold] of [
   [names[0]!, 17],
   [names[1]!, 20], // the disks are its work
+  [names[2]!, 17],
 ] as const) {
   test(`${name} is as shut in as systemd counts among its best: ${threshold / 10} of 10 at most`, () => {
     const service = join(folder, name);

@@ -48,7 +48,7 @@ export async function applyOverlays(
   disks: readonly DiskToConvert[],
   options: ApplyOptions,
 ): Promise<Applied> {
-  const { identity, state, logger } = context;
+  const { identity, state, logger, lease } = context;
   const { runId, result, bytesMax, tls } = options;
   const folder = join(options.keepOld, `migratekit-old-${randomUUID()}`);
   const keys = disks.map(({ deviceKey }) => deviceKey);
@@ -70,6 +70,7 @@ export async function applyOverlays(
     throw error;
   }
   try {
+    await lease?.barrier("writing the conversion to the targets");
     for (const [index, disk] of disks.entries()) {
       await using overlay = await serveFile(
         context.work,
@@ -79,6 +80,7 @@ export async function applyOverlays(
       await writePieces(context, disk, overlay.endpoint, kept[index]!.pieces, "new");
     }
     state.conversions.enter(identity, "converted");
+    await lease?.barrier("the end of the conversion");
   } catch (error) {
     logger.error(`the conversion did not reach all targets: ${messageOf(error)}`);
     if (!context.signal.aborted) await tryToRestore(context);

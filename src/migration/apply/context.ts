@@ -6,6 +6,7 @@ import { type Engine, type NbdEndpoint, NbdError } from "../../nbd/copy-engine/c
 import type { TargetLocks } from "../../state/lock/target-lock.ts";
 import type { State } from "../../state/state.ts";
 import type { VmIdentity } from "../../state/vm-identity.ts";
+import type { RunLease } from "../lease.ts";
 
 /** Whose targets are written, and with what. The VM's lock is held. */
 export interface ApplyContext {
@@ -17,6 +18,7 @@ export interface ApplyContext {
   readonly work: WorkFolder;
   readonly logger: Logger;
   readonly signal: AbortSignal;
+  readonly lease?: RunLease;
 }
 
 /** A disk's target, as it is written to. */

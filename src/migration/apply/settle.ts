@@ -11,6 +11,7 @@ import type { State } from "../../state/state.ts";
 import type { VmIdentity } from "../../state/vm-identity.ts";
 import { withUndo } from "../../undo.ts";
 import { openEngine } from "../engine.ts";
+import type { RunLease } from "../lease.ts";
 import { removeFolder } from "./kept-list.ts";
 import { restoreTargets } from "./restore.ts";
 
@@ -30,6 +31,7 @@ export interface SettleContext {
   readonly targetLocks: TargetLocks;
   readonly logger: Logger;
   readonly signal: AbortSignal;
+  readonly lease?: RunLease;
 }
 
 /**
@@ -50,7 +52,7 @@ export async function endUnended(context: SettleContext): Promise<StoredConversi
   logger.warn(unendedText(stored));
   await withUndo(logger, async (undo) => {
     const work = undo.use("clear the work folder", await makeWorkFolder({ logger }));
-    const engine = undo.use("stop the copy engine", openEngine(config, logger));
+    const engine = undo.use("stop the copy engine", openEngine(config, logger, context.lease));
     return await restoreTargets({ ...context, work, engine });
   });
   return undefined;

@@ -68,7 +68,7 @@ export async function convertHeld(
     refuse(conversion, config.acceptLook);
     await beforeApplying?.();
     reporter.stage("Finalize", "writing to the targets");
-    const engine = undo.use("stop the copy engine", openEngine(config));
+    const engine = undo.use("stop the copy engine", openEngine(config, run.logger, run.lease));
     const toConvert = disks.map((disk, index) => ({
       ...written(disk),
       overlay: overlays[index]!.path,

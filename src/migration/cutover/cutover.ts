@@ -57,6 +57,7 @@ export async function runCutover(
     try {
       return await takenUp(held, shutdown, options);
     } catch (error) {
+      if (held.lease?.signal.aborted) throw error;
       const underWay = held.state.deployments.read(held.identity, "cutover");
       if (config.powerOnSource && underWay === undefined) await powerOnAgain(held, shutdown);
       options.onEarlyEnd(await describePower(held.site, shutdown, underWay));
@@ -114,6 +115,7 @@ async function cutOver(
   const converted = config.convert ? await convertLast(last, options, onApplying) : undefined;
   const instance = plan && (await deployOrGoBack(last, plan));
   if (instance === undefined) held.state.markCutOver(held.identity, final.run_id);
+  await held.lease?.barrier("the end of the cutover");
   return {
     vm: final.vm,
     power_state: "poweredOff",

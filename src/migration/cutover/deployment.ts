@@ -55,9 +55,10 @@ export async function goBack(held: HeldVm): Promise<boolean> {
   const { identity, state, logger } = held;
   const stored = state.deployments.read(identity, "cutover");
   if (stored === undefined) return true;
+  if (held.lease?.signal.aborted) return false;
   try {
     // What is half done must come to an end, whatever ended the way there.
-    const signal = new AbortController().signal;
+    const signal = held.lease?.signal ?? new AbortController().signal;
     await leaveInSync({ ...held, signal, reporter: apart(held.reporter) }, stored);
     return true;
   } catch (error) {

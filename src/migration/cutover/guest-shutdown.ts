@@ -56,11 +56,12 @@ export interface Shutdown {
  * @throws MigratekitError `shutdown-failed`, `vsphere-…`; the signal's reason
  */
 export async function shutDown(
-  context: SiteContext & Pick<HeldVm, "reporter">,
+  context: SiteContext & Pick<HeldVm, "reporter" | "lease">,
   progress: Shutdown,
 ): Promise<void> {
-  const { config, logger, signal, site, reporter } = context;
+  const { config, logger, signal, site, reporter, lease } = context;
   const { client, vm } = site;
+  await lease?.barrier(`shutting ${vm.name} down`);
   let deadlineMs = performance.now() + config.shutdownTimeout;
   const isOff = async () => (await client.readPowerState(vm.moref)) === "poweredOff";
   logger.info(`asking the guest of ${vm.name} to shut down`);
@@ -85,6 +86,7 @@ export async function shutDown(
     );
   }
   logger.warn(`the guest of ${vm.name} was not down after ${waited}: powering the VM off`);
+  await lease?.barrier(`powering ${vm.name} off`);
   signal.throwIfAborted();
   progress.forced = true;
   // Not to be interrupted: what became of it must be known.

@@ -9,6 +9,7 @@ import { reportOnly } from "../../report-only.ts";
 import type { State } from "../../state/state.ts";
 import type { RunAccount } from "../account/account.ts";
 import { type CopiedDisk, type CopyOutcome, type PreparedDisk, sidesOf } from "../disk.ts";
+import type { RunLease } from "../lease.ts";
 import type { Reporter } from "../vm/held-vm.ts";
 import { type AreaQuery, changesUnavailable, isUnavailable, joinPages } from "./areas.ts";
 import { recordChangeId } from "./change-ids.ts";
@@ -33,6 +34,7 @@ export interface Transfer extends JournalContext {
   readonly reporter: Reporter;
   readonly account: RunAccount;
   readonly config: Pick<Config, "verify" | "changeIdJob" | "targetDropTime">;
+  readonly lease?: RunLease;
 }
 
 /**
@@ -101,10 +103,11 @@ async function copyDisk(
   disk: PreparedDisk,
   writer: TargetWriter,
 ): Promise<Verification | undefined> {
-  const { engine, config, logger, signal } = context;
+  const { engine, config, logger, signal, lease } = context;
   const { tracker } = context.reporter;
   const { diskId, plan } = disk;
   const checkpoints = beginJournal(context, disk);
+  await lease?.barrier(`the first byte of ${diskId}`);
   const picker = new SamplePicker(disk.frozen.capacityBytes);
   picker.observeFinished(intersect(plan.finished, plan.plannedAreas ?? plan.finished));
   try {
@@ -140,6 +143,7 @@ async function copyDisk(
     await assertSnapshotThere(context.query);
     await recordChangeId(context, disk, remembered);
     writer.end();
+    await lease?.barrier(`the end of ${diskId}`);
     return verification;
   } catch (error) {
     const explained = await explainEngineError(error, disk, disk.source.nbdkit);

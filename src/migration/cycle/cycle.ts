@@ -63,7 +63,7 @@ async function sync(given: Run, undo: UndoStack): Promise<CycleSummary> {
     logger,
     signal,
   });
-  const { parallelDisks, sourceConnections } = await reserveConnections(run, found.length, undo);
+  const { parallelDisks, sourceConnections } = await reserveConnections(run, found, undo);
 
   reporter.stage("EnableCBT");
   const deadRunIds = await claimVm(run);
@@ -82,7 +82,8 @@ async function sync(given: Run, undo: UndoStack): Promise<CycleSummary> {
   }
 
   reporter.stage("StartExports");
-  const engine = run.shared?.engine ?? undo.use("stop the copy engine", openEngine(config, logger));
+  const engine =
+    run.shared?.engine ?? undo.use("stop the copy engine", openEngine(config, logger, run.lease));
   const exports = undo.use("stop nbdkit", new UndoStack(logger));
   const from = snapshotSource(run, snapshot.moref, inspection, sourceConnections, exports);
   const prepared: PreparedDisk[] = [];

@@ -51,6 +51,7 @@ export type SnapshotContext = Pick<
   | "reporter"
   | "logger"
   | "signal"
+  | "lease"
 >;
 
 /**
@@ -127,6 +128,8 @@ export async function snapshotVm(
   const { site, runId, logger, signal } = context;
   const { client, vm } = site;
   const dropAll = async () => {
+    // Whoever holds the lease now finds it by its name, and may have made it the mark of a run of its own.
+    if (context.lease?.signal.aborted) return undefined;
     context.reporter.tracker.setDetail("removing the snapshot");
     await dropSnapshot(context);
     // A dead run's snapshot may only have been in the making before; a VM's tasks go one after
@@ -177,6 +180,7 @@ async function takeSnapshot(context: SnapshotContext) {
   const name = snapshotName(runId);
   state.runs.recordSnapshot(runId, { name });
   account.snapshot({ name, state: "left" });
+  await context.lease?.barrier("the snapshot");
   const created = await client.createSnapshot(
     vm.moref,
     {

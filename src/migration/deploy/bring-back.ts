@@ -13,7 +13,7 @@ import { travel } from "./travel.ts";
 
 export type ReturningVm = Pick<
   HeldVm,
-  "config" | "identity" | "state" | "targetLocks" | "logger" | "signal" | "reporter"
+  "config" | "identity" | "state" | "targetLocks" | "logger" | "signal" | "reporter" | "lease"
 >;
 
 export interface BroughtBack extends Restored {
@@ -43,6 +43,7 @@ export async function bringBack(
   state.deployments.learn(identity, purpose, { goal: "undo" });
   await travel({
     ...{ cloud: openCloudStack(vm), identity, state, purpose, logger },
+    ...(vm.lease && { lease: vm.lease }),
     onStep: (what) => reporter.stage("Finalize", what),
   });
   reporter.stage("StartExports", "waiting for the appliance's exports");
@@ -52,7 +53,7 @@ export async function bringBack(
   const restored = await withUndo(logger, async (undo) => {
     reporter.stage("Transfer", "bringing the old bytes back");
     const work = undo.use("clear the work folder", await makeWorkFolder({ logger }));
-    const engine = undo.use("stop the copy engine", openEngine(vm.config, logger));
+    const engine = undo.use("stop the copy engine", openEngine(vm.config, logger, vm.lease));
     return await restoreTargets({ ...vm, work, engine }, hasRun ? undefined : looks.atUntouched);
   });
   return { ...restored, hasRun };

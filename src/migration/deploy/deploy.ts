@@ -35,7 +35,7 @@ export interface DeploymentDocument {
 
 export type DeployingRun = Pick<
   HeldVm,
-  "config" | "identity" | "state" | "logger" | "signal" | "reporter"
+  "config" | "identity" | "state" | "logger" | "signal" | "reporter" | "lease"
 > &
   Pick<Run, "runId">;
 
@@ -53,6 +53,7 @@ export async function deployVm(
   const purpose = "cutover";
   const { instance } = await travel({
     ...{ cloud, identity, state, purpose, logger },
+    ...(run.lease && { lease: run.lease }),
     onStep: (what) => reporter.stage("Finalize", what),
     // The name was written down, the settings may have changed since.
     order: async () => ({

@@ -11,6 +11,7 @@ import { MigratekitError } from "../../errors.ts";
 import type { DeploymentPurpose, StoredDeployment } from "../../state/machine/deployments.ts";
 import type { State } from "../../state/state.ts";
 import type { VmIdentity } from "../../state/vm-identity.ts";
+import type { RunLease } from "../lease.ts";
 import { nextStep, type Seen, type Step } from "./next-step.ts";
 
 export interface Traveller {
@@ -19,6 +20,7 @@ export interface Traveller {
   readonly state: Pick<State, "deployments">;
   readonly purpose: DeploymentPurpose;
   readonly logger: Logger;
+  readonly lease?: RunLease;
   /** Told what is being done. */
   readonly onStep?: (what: string) => void;
   /** Of the machine; asked for only where it is to be made. */
@@ -84,13 +86,17 @@ async function findInstance(
 }
 
 async function take(traveller: Traveller, stored: StoredDeployment, step: Step): Promise<void> {
-  const { cloud, state, identity, purpose, logger, onStep } = traveller;
+  const { cloud, state, identity, purpose, logger, lease, onStep } = traveller;
   const { instanceName, volumes } = stored;
   const learn = (news: Parameters<typeof state.deployments.learn>[2]) =>
     state.deployments.learn(identity, purpose, news);
   const what = textOf(step, stored);
   logger.info({ step: step.do, instance: instanceName }, what);
   onStep?.(what);
+  // Without a machine it cannot be told from anybody's.
+  if (step.do === "detach-own-root") learn({ ownRootId: step.volumeId });
+  if (step.do === "start") learn({ started: true });
+  await lease?.barrier(what);
   switch (step.do) {
     case "detach":
       await cloud.detachVolume(step.volumeId, step.from);
@@ -105,8 +111,6 @@ async function take(traveller: Traveller, stored: StoredDeployment, step: Step):
       return;
     }
     case "detach-own-root":
-      // Without a machine it cannot be told from anybody's.
-      learn({ ownRootId: step.volumeId });
       await cloud.detachVolume(step.volumeId, step.from);
       return;
     case "delete":
@@ -116,7 +120,6 @@ async function take(traveller: Traveller, stored: StoredDeployment, step: Step):
       await cloud.deleteVolume(step.volumeId);
       return;
     case "start":
-      learn({ started: true });
       await cloud.startInstance(step.instanceId);
       return;
     case "stop":

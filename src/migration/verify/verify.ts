@@ -69,7 +69,7 @@ export async function verifyVm(
   const inspection = await inspectSource(run);
   const found = await findDisks(run, undo);
   if (config.repair) await holdTargets(run, found);
-  const { parallelDisks, sourceConnections } = await reserveConnections(run, found.length, undo);
+  const { parallelDisks, sourceConnections } = await reserveConnections(run, found, undo);
   const keys = found.map(({ disk }) => disk.key);
   const changeIds = await readChangeIds(openChangeIdStore(run), identity, keys, {
     full: false,

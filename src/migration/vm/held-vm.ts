@@ -8,6 +8,7 @@ import type { TargetLocks } from "../../state/lock/target-lock.ts";
 import type { State } from "../../state/state.ts";
 import type { VmIdentity } from "../../state/vm-identity.ts";
 import type { Account } from "../account/account.ts";
+import type { RunLease } from "../lease.ts";
 import type { HostConnections } from "./host-connections.ts";
 import type { Site } from "./site.ts";
 
@@ -36,6 +37,8 @@ export interface CycleContext {
   readonly reporter: Reporter;
   /** Set where other VMs are migrated by this process at the same time. */
   readonly shared?: SharedResources;
+  /** Absent: nobody else works on the VM but by this machine's locks. */
+  readonly lease?: RunLease;
 }
 
 /** The VM that work is about, and the settings it is done with: what many steps want and no more. */

@@ -4,7 +4,9 @@
  */
 import type { Logger } from "pino";
 import type { Config } from "../../config.ts";
+import { defaultPort, parseNbdUri } from "../../nbd/target/uri.ts";
 import type { UndoStack } from "../../undo.ts";
+import type { RunLease } from "../lease.ts";
 import type { Site } from "./site.ts";
 
 /** What the engine may come to by measuring: 8 for a disk, 16 for a run, 4 to begin with. */
@@ -103,24 +105,34 @@ export interface ConnectionContext {
   readonly config: Config;
   readonly site: Site;
   readonly shared?: { readonly hosts: HostConnections };
+  readonly lease?: RunLease;
   readonly reporter: { stage(stage: "Discover", detail: string): void };
   readonly logger: Logger;
   readonly signal: AbortSignal;
 }
 
+/** As much of a disk as says what its copy takes a part of. */
+interface PlacedDisk {
+  readonly disk: { readonly datastore?: string };
+  readonly target: { readonly endpoint: { readonly uri: string } };
+}
+
 /**
- * As many connections as the VM's host has left for so many disks; waits for them where others hold
- * them. They are given back when `undo` unwinds, after nbdkit has ended. @throws the signal's reason
+ * As many connections as the VM's host has left for its disks; waits for them where others hold
+ * them. They are given back when `undo` unwinds, after nbdkit has ended.
+ * @throws MigratekitError `fleet-host-full`, `fleet-lease-lost`; the signal's reason
  */
 export async function reserveConnections(
-  { config, site, shared, reporter, logger, signal }: ConnectionContext,
-  diskCount: number,
+  { config, site, shared, lease, reporter, logger, signal }: ConnectionContext,
+  disks: readonly PlacedDisk[],
   undo: UndoStack,
 ): Promise<ConnectionPlan> {
   const hosts = shared?.hosts ?? new HostConnections(config.hostConnections);
-  const plan = planConnections(config, diskCount, hosts);
+  const plan = planConnections(config, disks.length, hosts);
   const host = site.vm.host.name;
-  const held = await hosts.acquire(`${site.endpoint} ${site.vm.host.moref}`, plan.total, {
+  const hostId = `${site.endpoint} ${site.vm.host.moref}`;
+  await lease?.place({ host: hostId, units: plan.total, ...otherPlaces(site.endpoint, disks) });
+  const held = await hosts.acquire(hostId, plan.total, {
     signal,
     onWait: () => {
       reporter.stage("Discover", `waiting for connections to ${host}`);
@@ -130,6 +142,16 @@ export async function reserveConnections(
   undo.use("give the host's connections back", held);
   logger.debug({ host, ...plan }, "connections to the host");
   return plan;
+}
+
+function otherPlaces(endpoint: string, disks: readonly PlacedDisk[]) {
+  const datastores = disks.flatMap(({ disk: { datastore } }) => datastore ?? []);
+  const servers = disks.map(({ target }) => parseNbdUri(target.endpoint.uri));
+  const hosts = servers.flatMap(({ host, port = defaultPort }) => (host ? `${host}:${port}` : []));
+  return {
+    datastores: [...new Set(datastores)].map((name) => `${endpoint} ${name}`),
+    targetServers: [...new Set(hosts)],
+  };
 }
 
 export interface ConnectionPlan {

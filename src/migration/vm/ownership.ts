@@ -7,6 +7,7 @@ import type { State } from "../../state/state.ts";
 import { type DiskTarget, ownedByOther, type TargetOwner } from "../../state/targets.ts";
 import type { VmIdentity } from "../../state/vm-identity.ts";
 import type { FoundDisk } from "../disk.ts";
+import type { RunLease } from "../lease.ts";
 
 /** As much of a found disk as whose its target is depends on. */
 export interface TargetOfDisk {
@@ -20,6 +21,7 @@ export interface OwnershipContext {
   readonly state: Pick<State, "targets">;
   readonly targetLocks: TargetLocks;
   readonly runId: string;
+  readonly lease?: Pick<RunLease, "takenOver">;
   readonly logger: Logger;
 }
 
@@ -42,7 +44,8 @@ export async function holdTargets(
   if (owned[0] !== undefined && !config.takeOverTarget) {
     throw ownedByOther(owned[0].target, owned[0].owner);
   }
-  await targetLocks.take(found.flatMap(namesToHold));
+  const passSilent = context.lease?.takenOver === true;
+  await targetLocks.take(found.flatMap(namesToHold), { passSilent });
   for (const { target, owner } of owned) takeOver(context, target, owner);
 }
 

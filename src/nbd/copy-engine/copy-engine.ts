@@ -206,6 +206,19 @@ export async function readRange(
   );
 }
 
+/** A moment by both clocks that a deadline is kept by. */
+export interface Clocks {
+  /** Of a clock that goes on while the machine sleeps. */
+  readonly bootMs: number;
+  readonly wallMs: number;
+}
+
+/** Now. @throws MigratekitError native-missing */
+export function readClocks(): Clocks {
+  const [bootMs, wallMs] = loadNative().clocks();
+  return { bootMs: bootMs!, wallMs: wallMs! };
+}
+
 /** @throws MigratekitError native-missing */
 export function libnbdVersion(): string {
   return loadNative().libnbdVersion();
@@ -325,6 +338,15 @@ export class Engine implements Disposable {
   limitRate(maxBytesPerSecond: number): void {
     checkRange(Float64Array.of(0, maxBytesPerSecond));
     this.#native?.limitRate(maxBytesPerSecond);
+  }
+
+  /**
+   * From now on copies that are begun send nothing to their targets once this moment is over, by either
+   * clock, and go on when it is moved on. They wait without failing. Nothing once closed.
+   */
+  writeUntil({ bootMs, wallMs }: Clocks): void {
+    checkRange(Float64Array.of(bootMs, wallMs));
+    this.#native?.writeUntil(bootMs, wallMs);
   }
 
   /** Copies that still run are aborted. */

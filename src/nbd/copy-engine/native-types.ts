@@ -5,6 +5,8 @@
  */
 export interface NativeAddon {
   libnbdVersion(): string;
+  /** [bootMs, wallMs] */
+  clocks(): Float64Array;
   probe(endpoint: NativeEndpoint, timeoutMs: number, callback: NativeCallback): NativeTask;
   digest(
     endpoint: NativeEndpoint,
@@ -57,6 +59,7 @@ export interface NativeFigures {
 
 export interface NativeEngine {
   limitRate(maxBytesPerSecond: number): void;
+  writeUntil(bootMs: number, wallMs: number): void;
   start(options: NativeCopyOptions, callback: NativeCallback): NativeCopy;
 }
 

@@ -24,7 +24,7 @@ export interface NbdTarget {
 }
 
 /** IANA's port of NBD. */
-const defaultPort = 10_809;
+export const defaultPort = 10_809;
 /** The protocol's limit for strings. */
 const exportNameBytesMax = 4_096;
 /** What libnbd 1.14 knows besides "socket"; it ignores others, which must not pass for settings. */

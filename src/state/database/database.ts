@@ -16,7 +16,7 @@ import { Row } from "./row.ts";
 import { applicationId, migrate, migrations } from "./schema.ts";
 import { openSqliteFile } from "./sqlite-file.ts";
 
-const databaseFileName = "migratekit.db";
+export const databaseFileName = "migratekit.db";
 
 /** A run's checkpoint waits so long for other runs; their transactions take milliseconds. */
 const busyTimeoutMs = 10_000;

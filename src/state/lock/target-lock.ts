@@ -33,11 +33,15 @@ export class TargetLocks implements AsyncDisposable {
 
   /**
    * Takes what of `names` is not held yet. One order for all processes: of two that want the same
-   * names, one gets them. @throws MigratekitError `locked`, naming the holder as far as it answers
+   * names, one gets them. `passSilent`: what is held by a process that stands still is passed by, since its
+   * right is known to be over.
+   * @throws MigratekitError `locked`, naming the holder as far as it answers
    */
-  async take(names: Iterable<string>): Promise<void> {
+  async take(names: Iterable<string>, { passSilent = false } = {}): Promise<void> {
     for (const name of [...new Set(names)].sort()) {
-      if (!this.#held.has(name)) this.#held.set(name, await this.#listen(name));
+      if (this.#held.has(name)) continue;
+      const server = await this.#listen(name, passSilent);
+      if (server) this.#held.set(name, server);
     }
   }
 
@@ -52,7 +56,7 @@ export class TargetLocks implements AsyncDisposable {
     );
   }
 
-  async #listen(name: string): Promise<Server> {
+  async #listen(name: string, passSilent: boolean): Promise<Server | undefined> {
     for (let attempt = 1; ; attempt++) {
       const server = createServer((socket) => {
         socket.on("error", () => {});
@@ -67,6 +71,7 @@ export class TargetLocks implements AsyncDisposable {
         if (!hasSystemCode(error, "EADDRINUSE")) throw error;
       }
       const holder = await findTargetHolder(name);
+      if (holder === "unknown" && passSilent) return undefined;
       if (holder !== undefined || attempt === attempts) throw lockedTarget(name, holder);
       await sleep(retryMs);
     }

@@ -1,0 +1,118 @@
+/** What a worker does with the VMs that it takes; one lab for all. */
+import assert from "node:assert/strict";
+import { after, afterEach, before, test } from "node:test";
+import { assertEqualTargets, assertMoved, assertNoSnapshot } from "../../e2e/migrate-checks.ts";
+import type { LabVm } from "../../lab/vcenter/lab-vm.ts";
+import { until } from "../../until.ts";
+import { type Worker, WorkersLab } from "./workers.ts";
+
+const mebibyte = 1 << 20;
+const fill = { seed: 4, dataRatio: 0.6, zeroRatio: 0.1 };
+const names = ["one", "two", "three"];
+
+let site: WorkersLab;
+let worker: Worker;
+before(async () => {
+  const vms = names.map((name) => ({
+    ...{ name, disks: [{ capacityBytes: 6 * mebibyte, fill }] },
+    guestShutdown: { afterMs: 0 },
+  }));
+  site = await WorkersLab.start({ vms, vcenter: { hosts: ["localhost"] } }, 8000, 1000);
+});
+after(() => site[Symbol.asyncDispose]());
+afterEach(() => site.lab.vddk.setFaults({}));
+
+const machines = (): LabVm[] => names.map((name) => site.lab.vm(name));
+
+test("a worker syncs three VMs on schedule, byte-equal, and never beyond the host's limit", async () => {
+  const every = { schedule: { kind: "every", everyMs: 3000 } } as const;
+  await site.apply(
+    machines().map((vm) => site.planned(vm, every)),
+    2,
+  );
+  site.lab.nfc.forgetPeak();
+  worker = site.start("first", "--parallel-vms", "3");
+  for (const vm of machines()) await site.synced(vm);
+  for (const vm of machines()) await vm.randomWrites(2000, { seed: 1, writes: 10 });
+  const before = await Promise.all(machines().map((vm) => site.status(vm)));
+  for (const [at, vm] of machines().entries()) {
+    const status = await site.synced(vm, before[at]!.syncs.length + 2);
+    const { ending } = status.syncs.at(-1)! as { ending: { sync_type: string } };
+    assert.equal(ending.sync_type, "incremental");
+  }
+  await site.store.pause({ all: true });
+  await until("nothing runs", async () => {
+    const { workers } = await site.store.status();
+    return workers.every(({ runs }) => runs === 0);
+  });
+  for (const vm of machines()) {
+    await assertEqualTargets(site.lab, vm);
+    assertNoSnapshot(vm);
+  }
+  assert.ok(site.lab.nfc.peakCount <= 2, `${site.lab.nfc.peakCount} connections`);
+});
+
+test("a worker that is told to end drains: its run comes to a checkpoint and another goes on with it", async () => {
+  const [vm] = machines() as [LabVm];
+  await site.lab.vddk.setFaults({ delay_us: 3_000_000, aio_threads: 1 });
+  const often = { schedule: { kind: "every", everyMs: 1000 } } as const;
+  await site.apply([site.planned(vm, often, { full: "true", "source-connections": "1" })]);
+  await site.store.resume({ all: true });
+  await until("it copies", async () => ((await site.status(vm)).progress?.doneBytes ?? 0) > 0);
+  worker.child.kill("SIGTERM");
+  const { code, stdout } = await worker.result;
+  assert.equal(code, 0, worker.log());
+  const { runs } = JSON.parse(stdout) as { runs: Record<string, number> };
+  assert.equal(runs.interrupted, 1);
+  assertNoSnapshot(vm);
+  const drained = await site.status(vm);
+  assert.equal(drained.state, "due");
+  assert.equal(drained.failures, 0);
+  await site.lab.vddk.setFaults({});
+  const before = drained.syncs.filter(({ status }) => status === "completed").length;
+  await site.apply([site.planned(vm, often)]);
+  worker = site.start("second");
+  const { syncs } = await site.synced(vm, before + 1);
+  const { ending } = syncs.filter(({ status }) => status === "completed")[before] as {
+    ending: { disks: { resumed: boolean }[] };
+  };
+  assert.equal(ending.disks[0]!.resumed, true);
+  await site.store.pause({ all: true });
+  await until("nothing runs", async () => (await site.status(vm)).state === "paused");
+  await assertEqualTargets(site.lab, vm);
+  await site.store.resume({ all: true });
+});
+
+test("two workers do not share a state directory", async () => {
+  const { child, result } = site.start("second");
+  const { code, stdout } = await result;
+  assert.equal(child.exitCode, 7);
+  const { error } = JSON.parse(stdout) as { error: { code: string; remedy: string } };
+  assert.deepEqual([code, error.code], [7, "locked"]);
+  assert.match(error.remedy, /--state-dir/);
+});
+
+test("a cutover waits for those that come before it", async () => {
+  const [first, second] = machines() as [LabVm, LabVm];
+  await site.apply([site.planned(first), site.planned(second, { after: [first.name] })]);
+  await site.store.cutover({ vms: [second.name] });
+  await until("it waits", async () => (await site.status(second)).state === "blocked");
+  await site.store.cutover({ vms: [first.name] });
+  for (const vm of [first, second]) {
+    await until(`${vm.name} is cut over`, async () => (await site.status(vm)).state === "cut-over");
+    await assertMoved(site.lab, vm);
+  }
+  const [one, two] = [await site.status(first), await site.status(second)];
+  assert.ok(one.cutOverAt! <= two.syncs.at(-1)!.at, "the second began before the first had ended");
+});
+
+test("what the plan says of a VM and cannot be done goes to the operator with a remedy", async () => {
+  const vm = site.lab.vm("three");
+  const wrong = site.planned(vm, {}, { "vmware-path": "/DC0/vm/none" });
+  await site.apply([{ ...wrong, schedule: { kind: "every", everyMs: 1000 } }]);
+  await site.store.retry({ vms: [vm.name] }).catch(() => []);
+  await until("it failed", async () => (await site.status(vm)).state === "failed");
+  const { lastError } = await site.status(vm);
+  assert.equal(lastError?.code, "vm-not-found");
+  assert.ok(lastError?.remedy);
+});
