@@ -84,7 +84,8 @@ export function resolveConfig(
   const password = reads ? resolveSecret(vmwarePassword, settings, sources, warnings) : undefined;
   const secretKey = reads ? resolveSecret(secretKeyOfApi, settings, sources, warnings) : undefined;
   const apiKey = reads ? settings.cloudstackApiKey : undefined;
-  for (const secret of [password, secretKey, apiKey])
+  const webhook = reads ? settings.webhook : undefined;
+  for (const secret of [password, secretKey, apiKey, webhook])
     if (secret instanceof Secret) addSecret(secret.reveal());
   return Object.freeze({
     ...(settings as unknown as Settings),
@@ -262,7 +263,8 @@ function unknownVariables(environment: Environment): string[] {
 }
 
 function isSecret(name: OptionName): boolean {
-  return [vmwarePassword.flag, secretKeyOfApi.flag, "cloudstack-api-key"].includes(name);
+  const secrets = [vmwarePassword.flag, secretKeyOfApi.flag, "cloudstack-api-key", "webhook"];
+  return secrets.includes(name);
 }
 
 /** A secret that may come from a file as well. */

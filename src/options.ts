@@ -1210,6 +1210,41 @@ export const options = {
     },
     "defaulted",
   ),
+  webhook: define({
+    group: "report",
+    value: "URL",
+    describe: "post what --hook-after gets to this server; whatever it does, the ending stays",
+    commands: ["migrate", "verify", "cutover"],
+    parse: type.webhookUrl,
+  }),
+  "webhook-secret-file": define({
+    group: "report",
+    value: "FILE",
+    describe: "sign it by HMAC-SHA256 with the first line of this file (X-Migratekit-Signature)",
+    commands: ["migrate", "verify", "cutover"],
+    parse: type.text,
+  }),
+  "webhook-timeout": define(
+    {
+      group: "report",
+      value: "TIME",
+      describe: "how long a delivery may take, with all that is tried again",
+      commands: ["migrate", "verify", "cutover"],
+      parse: type.patience,
+      fallback: "10s",
+    },
+    "defaulted",
+  ),
+  "webhook-required": define(
+    {
+      group: "report",
+      describe: "also post what --hook-before gets; where that is not taken, nothing is begun",
+      commands: ["migrate", "verify", "cutover"],
+      parse: type.flag,
+      fallback: "false",
+    },
+    "defaulted",
+  ),
   "metrics-file": define({
     group: "report",
     value: "FILE",
