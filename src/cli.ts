@@ -5,10 +5,11 @@
 import "./process-guard.ts"; // before anything that takes time to load
 import { CommanderError } from "commander";
 import { becomeOwnerOf } from "./become-owner.ts";
+import { commandOf, firstWords, isGroup } from "./command-tree.ts";
 import type { Config, GivenFlags } from "./config.ts";
 import { exitCodes, MigratekitError } from "./errors.ts";
 import { exitCodeOf, Interruption } from "./interruption.ts";
-import { type CommandName, commandNames } from "./options.ts";
+import type { CommandName } from "./options.ts";
 import { buildProgram, glimpse, helpTopics, type Invocation, mistakeOf } from "./program.ts";
 import type { CommandModule } from "./report/context.ts";
 import { Voice } from "./report/voice.ts";
@@ -30,6 +31,7 @@ const commands: Record<CommandName, () => Promise<CommandModule>> = {
   history: () => import("./commands/history.ts"),
   config: () => import("./commands/config.ts"),
   completion: () => import("./commands/completion.ts"),
+  "fleet plan": () => import("./commands/fleet/plan.ts"),
 };
 
 const exitGraceMs = 1000;
@@ -67,7 +69,7 @@ async function main(argv: readonly string[]): Promise<number> {
  */
 async function printTopic([name, ...more]: readonly string[]): Promise<boolean> {
   if (name === undefined || name.startsWith("-") || more.length > 0) return false;
-  if (["help", ...commandNames].includes(name)) return false;
+  if (["help", ...firstWords].includes(name)) return false;
   const { topicText } = await import("./manual/topics.ts");
   const text = topicText(name);
   if (text === undefined) {
@@ -107,12 +109,8 @@ function parseArguments(argv: readonly string[]): Invocation | number {
     program.outputHelp({ error: true });
     return exitCodes.usage;
   }
-  const [first = ""] = argv;
-  const known = [...commandNames, "help"].some((name) => name === first);
-  // An unknown command's --help would print the general one as if all were well.
-  const args = known || first.startsWith("-") ? argv : [first];
   try {
-    program.parse(args, { from: "user" });
+    program.parse(argumentsToParse(argv), { from: "user" });
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
     // The help was written.
@@ -121,6 +119,19 @@ function parseArguments(argv: readonly string[]): Invocation | number {
     throw mistakeOf(error);
   }
   return invocation ?? exitCodes.usage;
+}
+
+/** As commander is to see them, which knows no `help GROUP COMMAND`. */
+function argumentsToParse(argv: readonly string[]): readonly string[] {
+  const [first = "", second = "", ...more] = argv;
+  if (first === "help" && isGroup(second) && more.length > 0) {
+    return argumentsToParse([second, ...more, "--help"]);
+  }
+  if (first === "help") return argv;
+  // An unknown command's --help would print the general one, or the group's, as if all were well.
+  if (!firstWords.includes(first)) return first.startsWith("-") ? argv : [first];
+  const isCommand = commandOf(argv) !== undefined || ["", "help"].includes(second);
+  return isCommand || second.startsWith("-") ? argv : [first, second];
 }
 
 async function runCommand(invocation: Invocation, signal: AbortSignal): Promise<number> {

@@ -22,7 +22,9 @@ export const commandNames = [
   "history",
   "config",
   "completion",
+  "fleet plan",
 ] as const;
+/** As typed; of a command of a group the group's name comes first. */
 export type CommandName = (typeof commandNames)[number];
 
 export const groups = {
@@ -81,8 +83,10 @@ const deploying = ["check", "cutover", "rehearse"] as const;
 const converting = ["rehearse", "convert", "rollback"] as const;
 /** Those that are about VMs that are known or named. */
 const ofVms = [...connected, ...converting, "list", "status", "history", "config"] as const;
+/** Those of the fleet. */
+const ofFleet = commandNames.filter((name) => name.startsWith("fleet "));
 /** Those that have settings at all. */
-const settled = [...ofVms, "inventory", "export"] as const;
+const settled = [...ofVms, "inventory", "export", ...ofFleet] as const;
 
 function define<T>(spec: OptionSpec<T>): OptionSpec<T> & { readonly optional: true };
 function define<T>(spec: OptionSpec<T>, presence: "defaulted"): OptionSpec<T>;

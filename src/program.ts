@@ -1,11 +1,11 @@
 /** The command line as commander sees it, made from the table of options. */
 import { Command, type CommanderError, Option } from "commander";
+import { firstWords, type GroupName, isGroup, lastWordOf, membersOf } from "./command-tree.ts";
 import type { GivenFlags } from "./config.ts";
 import { MigratekitError } from "./errors.ts";
 import {
   type CommandName,
   camelCase,
-  commandNames,
   groups,
   type OptionName,
   type OptionSpec,
@@ -169,6 +169,22 @@ export const commandTexts: Record<CommandName, CommandText> = {
       "migratekit completion fish > ~/.config/fish/completions/migratekit.fish",
     ],
   },
+  "fleet plan": {
+    summary: "check a plan whole, and foretell what it would come to; changes nothing",
+    description:
+      "Reads the plan and names every mistake in it. Asks no vCenter, no target and no database.",
+    operand: "<file>",
+    examples: ["migratekit fleet plan plan.yaml"],
+  },
+};
+
+/** Of commands whose names begin with the same word. */
+export const groupTexts: Record<GroupName, Pick<CommandText, "summary" | "description">> = {
+  fleet: {
+    summary: "hundreds of VMs by one plan, on any number of appliances",
+    description:
+      "A plan says which VMs are synced when, and when they may be cut over. PostgreSQL keeps it, and any appliance that works for the fleet takes whatever VM is due.",
+  },
 };
 
 /** What commander says of a mistake is ours to tell (mistakeOf). */
@@ -198,30 +214,47 @@ export function glimpse(argv: readonly string[]): GivenFlags {
 
 /** Builds the program; the action only records what was asked for. */
 export function buildProgram(onInvocation: (invocation: Invocation) => void): Command {
-  const program = new Command(programText.name)
-    .description(programText.description)
+  const program = emptyCommand(programText.name, programText.description)
     .option("-V, --version", "version, Node and libraries")
-    .helpOption("-h, --help", "this help; every command has its own")
-    .showSuggestionAfterError()
-    .configureOutput(quietErrors)
-    .configureHelp({ minWidthToWrap: 10 })
-    .exitOverride();
-  for (const name of commandNames) program.addCommand(buildCommand(name, onInvocation));
+    .helpOption("-h, --help", "this help; every command has its own");
+  for (const word of firstWords) {
+    program.addCommand(
+      isGroup(word)
+        ? buildGroup(word, onInvocation)
+        : buildCommand(word as CommandName, onInvocation),
+    );
+  }
   program.addHelpText("after", `\n${topicsText()}`);
   program.addHelpText("after", `\n${examplesText(commandTexts.migrate.examples.slice(0, 1))}`);
   return program;
 }
 
-function buildCommand(name: CommandName, onInvocation: (invocation: Invocation) => void): Command {
-  const text = commandTexts[name];
-  const command = new Command(name)
-    .summary(text.summary)
-    .description(text.description)
-    .helpOption("-h, --help", "this help")
-    .allowExcessArguments(false)
+function emptyCommand(name: string, description: string): Command {
+  return new Command(name)
+    .description(description)
+    .showSuggestionAfterError()
     .configureOutput(quietErrors)
     .configureHelp({ minWidthToWrap: 10 })
     .exitOverride();
+}
+
+function buildGroup(name: GroupName, onInvocation: (invocation: Invocation) => void): Command {
+  const { summary, description } = groupTexts[name];
+  const group = emptyCommand(name, description)
+    .summary(summary)
+    .helpOption("-h, --help", "this help; every command has its own");
+  const members = membersOf(name);
+  for (const member of members) group.addCommand(buildCommand(member, onInvocation));
+  const examples = members.flatMap((member) => commandTexts[member].examples.slice(0, 1));
+  return group.addHelpText("after", `\n${examplesText(examples)}`);
+}
+
+function buildCommand(name: CommandName, onInvocation: (invocation: Invocation) => void): Command {
+  const text = commandTexts[name];
+  const command = emptyCommand(lastWordOf(name), text.description)
+    .summary(text.summary)
+    .helpOption("-h, --help", "this help")
+    .allowExcessArguments(false);
   if (text.operand !== undefined) command.argument(text.operand);
   for (const [option, spec] of optionsOf(name)) {
     for (const flag of flagsOf(option, spec)) {

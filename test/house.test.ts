@@ -101,7 +101,9 @@ test("a folder with one file too many is seen, whatever the folders in it hold",
 test("every folder of src has a file named like it, from which one reads on", () => {
   // A command is started by its name; a page of the manual stands for itself; the rooms of a
   // migration have doors of their own.
-  const doorless = ["src", "src/commands", "src/manual", "src/migration"];
+  const doorless = [
+    ...["src", "src/commands", "src/commands/fleet", "src/manual", "src/migration"],
+  ];
   assert.deepEqual(foldersWithoutDoor(imports.keys(), doorless), []);
 });
 

@@ -1,5 +1,6 @@
 /** Man page and completions, made from the program's own table of options. */
 
+import { slugOf } from "../../src/command-tree.ts";
 import { commandPage } from "../../src/manual/command-page.ts";
 import { bashCompletion } from "../../src/manual/completion-bash.ts";
 import { fishCompletion } from "../../src/manual/completion-fish.ts";
@@ -21,7 +22,7 @@ export function manualFiles({ version, epoch }) {
 /** File name (without a folder) to page: one for the program, one for each command. */
 export function manPages(version, date) {
   const own = commandNames.map((name) => [
-    `migratekit-${name}.1`,
+    `migratekit-${slugOf(name)}.1`,
     commandPage(name, version, date),
   ]);
   return new Map([["migratekit.1", manPage(version, date)], ...own]);

@@ -1,18 +1,20 @@
 /** The manual page of one command: its own flags, its examples. */
+import { slugOf } from "../command-tree.ts";
 import { type CommandName, groups } from "../options.ts";
 import { commandTexts, optionsOf, programText } from "../program.ts";
 import { exitCodeTable } from "./exit-codes.ts";
 import { type Flag, flagsOf } from "./flags.ts";
 import { example, prose, roff, term } from "./roff.ts";
 
-/** `migratekit-NAME.1`; `date` is ISO, of the version. */
+/** `migratekit-NAME.1`, hyphens in the name for spaces; `date` is ISO, of the version. */
 export function commandPage(name: CommandName, version: string, date: string): string {
   const { summary, description, examples } = commandTexts[name];
   const flags = flagsOf(name);
+  const slug = roff(slugOf(name));
   return [
-    `.TH MIGRATEKIT\\-${name.toUpperCase()} 1 "${date}" "migratekit ${version}" "User Commands"`,
+    `.TH MIGRATEKIT\\-${slug.toUpperCase()} 1 "${date}" "migratekit ${version}" "User Commands"`,
     ".SH NAME",
-    `migratekit\\-${name} \\- ${roff(summary)}`,
+    `migratekit\\-${slug} \\- ${roff(summary)}`,
     ".SH SYNOPSIS",
     ...synopsisOf(name),
     ".SH DESCRIPTION",

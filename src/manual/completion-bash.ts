@@ -1,11 +1,17 @@
+import { firstWords, isGroup, lastWordOf, membersOf } from "../command-tree.ts";
 import { type CommandName, commandNames } from "../options.ts";
-import { helpTopics } from "../program.ts";
+import { commandTexts, helpTopics } from "../program.ts";
 import { type Flag, flagsOf } from "./flags.ts";
 
 /** The only operands that a command takes, where they can be listed. */
 export function operandsOf(command: CommandName): readonly string[] {
   if (command === "completion") return completionShells;
   return command === "config" ? ["show"] : [];
+}
+
+/** Whether a command's operand is the path of a file. */
+export function takesFile(command: CommandName): boolean {
+  return commandTexts[command].operand === "<file>";
 }
 
 export const completionShells = ["bash", "zsh", "fish"] as const;
@@ -35,11 +41,14 @@ ${arm(names(of("files")), `${reply("-f")}; compopt -o filenames`)}
 ${arm(names(of("nothing")), ":")}
   esac
   if ((COMP_CWORD == 1)); then
-    words="${commandNames.join(" ")} help --help --version"
+    words="${firstWords.join(" ")} help --help --version"
   else
-    case \${COMP_WORDS[1]} in
-${commandNames.map((name) => `      ${name}) words="${wordsOf(name)}" ;;`).join("\n")}
-      help) words="${[...commandNames, ...Object.keys(helpTopics)].join(" ")}" ;;
+    local command="\${COMP_WORDS[1]}"
+    if ((COMP_CWORD > 2)); then command="$command \${COMP_WORDS[2]}"; fi
+    case $command in
+${firstWords.filter(isGroup).map(groupArms).join("\n")}
+      help) words="${[...firstWords, ...Object.keys(helpTopics)].join(" ")}" ;;
+${commandNames.map(commandArm).join("\n")}
     esac
   fi
   ${reply('-W "$words"')}
@@ -48,9 +57,22 @@ complete -F _migratekit migratekit
 `;
 }
 
-function wordsOf(command: (typeof commandNames)[number]): string {
-  return [...operandsOf(command), ...names(flagsOf(command)), "--help"].join(" ");
+/** What follows the group's name, and its name behind \`help\`. */
+function groupArms(group: Parameters<typeof membersOf>[0]): string {
+  const members = membersOf(group).map(lastWordOf).join(" ");
+  return `      ${group}) words="${members} help --help" ;;
+      "help ${group}" | "${group} help") words="${members}" ;;`;
 }
+
+function commandArm(name: CommandName): string {
+  const words = [...operandsOf(name), ...names(flagsOf(name)), "--help"].join(" ");
+  const files = takesFile(name) ? ` ${fileOperand}` : "";
+  // Of a command of one word more may stand behind it.
+  const pattern = name.includes(" ") ? `"${name}"` : `${name} | "${name} "*`;
+  return `      ${pattern}) words="${words}"${files} ;;`;
+}
+
+const fileOperand = `; if [[ $cur != -* ]]; then ${reply("-f")}; compopt -o filenames; return; fi`;
 
 function names(flags: readonly Flag[]): string[] {
   return flags.map((flag) => flag.name);

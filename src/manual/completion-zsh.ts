@@ -1,37 +1,26 @@
-import { type CommandName, commandNames } from "../options.ts";
-import { commandTexts, helpTopics } from "../program.ts";
-import { operandsOf } from "./completion-bash.ts";
+import { firstWords, isGroup, lastWordOf, membersOf } from "../command-tree.ts";
+import type { CommandName } from "../options.ts";
+import { commandTexts, groupTexts, helpTopics } from "../program.ts";
+import { operandsOf, takesFile } from "./completion-bash.ts";
 import { type Flag, flagsOf } from "./flags.ts";
 
 /** The script for zsh: a file `_migratekit` in its function path. */
 export function zshCompletion(): string {
-  const commands = commandNames.map(
-    (name) => `    ${quote(`${name}:${commandTexts[name].summary.replaceAll(":", "\\:")}`)}`,
-  );
+  const groups = firstWords.filter(isGroup);
+  const entries = firstWords.map((word): Entry => {
+    const { summary } = isGroup(word) ? groupTexts[word] : commandTexts[word as CommandName];
+    const arm = isGroup(word) ? `_migratekit_${word}` : argumentsOf(word as CommandName);
+    return { word, summary, arm };
+  });
+  const topics = [...firstWords, ...Object.keys(helpTopics)];
+  const options = [
+    "'(- *)'{-h,--help}'[help]'",
+    "'(- *)'{-V,--version}'[version, Node and libraries]'",
+  ];
   return `#compdef migratekit
 # Completion of migratekit for zsh, made by "migratekit completion zsh".
-_migratekit() {
-  local curcontext="$curcontext" state
-  local -a line commands
-  commands=(
-${commands.join("\n")}
-    'help:help on a command or topic'
-  )
-  _arguments -C \\
-    '(- *)'{-h,--help}'[help]' \\
-    '(- *)'{-V,--version}'[version, Node and libraries]' \\
-    '1:command:->command' \\
-    '*::argument:->argument'
-  case $state in
-    command) _describe command commands ;;
-    argument)
-      case $line[1] in
-${commandNames.map(commandArm).join("\n")}
-        help) _values topic ${[...commandNames, ...Object.keys(helpTopics)].join(" ")} ;;
-      esac
-      ;;
-  esac
-}
+${functionText("_migratekit", entries, topics, options)}
+${groups.map(groupFunction).join("\n")}
 if [[ $funcstack[1] == _migratekit ]]; then
   _migratekit "$@"
 else
@@ -40,19 +29,70 @@ fi
 `;
 }
 
-function commandArm(name: CommandName): string {
+interface Entry {
+  readonly word: string;
+  readonly summary: string;
+  /** What completes what follows the word. */
+  readonly arm: string;
+}
+
+function groupFunction(group: Parameters<typeof membersOf>[0]): string {
+  const entries = membersOf(group).map((name) => ({
+    word: lastWordOf(name),
+    summary: commandTexts[name].summary,
+    arm: argumentsOf(name),
+  }));
+  const words = entries.map(({ word }) => word);
+  return functionText(`_migratekit_${group}`, entries, words, ["'(- *)'{-h,--help}'[help]'"]);
+}
+
+/** A word out of some, then what belongs to it. */
+function functionText(
+  name: string,
+  entries: readonly Entry[],
+  topics: readonly string[],
+  options: readonly string[],
+): string {
+  const commands = entries.map(
+    ({ word, summary }) => `    ${quote(`${word}:${summary.replaceAll(":", "\\:")}`)}`,
+  );
+  return `${name}() {
+  local curcontext="$curcontext" state
+  local -a line commands
+  commands=(
+${commands.join("\n")}
+    'help:help on a command or topic'
+  )
+  _arguments -C \\
+${options.map((option) => `    ${option} \\`).join("\n")}
+    '1:command:->command' \\
+    '*::argument:->argument'
+  case $state in
+    command) _describe command commands ;;
+    argument)
+      case $line[1] in
+${entries.map(({ word, arm }) => `        ${word})\n          ${arm}\n          ;;`).join("\n")}
+        help) _values topic ${topics.join(" ")} ;;
+      esac
+      ;;
+  esac
+}`;
+}
+
+function argumentsOf(name: CommandName): string {
   const words = operandsOf(name);
-  const operands =
-    words.length > 0
-      ? [quote(`1:word:(${words.join(" ")})`)]
-      : name === "status"
-        ? [quote("1:job:")]
-        : [];
-  const specs = [...flagsOf(name).map(flagSpec), "'(- *)'{-h,--help}'[help]'", ...operands];
-  return `        ${name})
-          _arguments \\
-            ${specs.join(" \\\n            ")}
-          ;;`;
+  const operands = [
+    ...(words.length > 0 ? [`1:word:(${words.join(" ")})`] : []),
+    ...(name === "status" ? ["1:job:"] : []),
+    ...(takesFile(name) ? ["1:file:_files"] : []),
+  ];
+  const specs = [
+    ...flagsOf(name).map(flagSpec),
+    "'(- *)'{-h,--help}'[help]'",
+    ...operands.map(quote),
+  ];
+  return `_arguments \\
+            ${specs.join(" \\\n            ")}`;
 }
 
 function flagSpec(flag: Flag): string {

@@ -1,4 +1,5 @@
 /** The manual page, in the man(7) macros that groff and mandoc know. */
+import { slugOf } from "../command-tree.ts";
 import {
   type CommandName,
   commandNames,
@@ -49,7 +50,7 @@ export function manPage(version: string, date: string): string {
       .flatMap(example)
       .slice(1), // no space after the heading
     ".SH SEE ALSO",
-    ...commandNames.map((name) => `.BR migratekit\\-${name} (1),`),
+    ...commandNames.map((name) => `.BR migratekit\\-${roff(slugOf(name))} (1),`),
     ".BR nbdkit (1),",
     ".BR nbdkit\\-vddk\\-plugin (1),",
     ".BR nbd\\-server (1),",

@@ -40,7 +40,7 @@ const withJson = commandNames.filter((name) =>
 test("an unknown flag is a document with --json, whatever the command", async () => {
   assert.ok(withJson.length >= 7);
   const runs = withJson.map(
-    (name) => startCli({ args: [name, "--json", "--nosuch=secret-value"] }).result,
+    (name) => startCli({ args: [...name.split(" "), "--json", "--nosuch=secret-value"] }).result,
   );
   for (const run of await Promise.all(runs)) {
     const { error } = failureOf(run);

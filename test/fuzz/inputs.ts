@@ -128,7 +128,8 @@ const inputs: readonly ((random: Random, folder: string) => void)[] = [
   (random) => {
     const quiet = { writeOut: () => {}, writeErr: () => {} };
     const program = buildProgram(() => {});
-    for (const command of [program, ...program.commands]) command.configureOutput(quiet);
+    const commands = [program, ...program.commands, ...program.commands.flatMap((c) => c.commands)];
+    for (const command of commands) command.configureOutput(quiet);
     program.parse(argumentsOf(random), { from: "user" });
   },
   (random) => {
@@ -170,7 +171,7 @@ function mutatedName(name: string, random: Random): string {
 }
 
 function argumentsOf(random: Random): string[] {
-  const args: string[] = random.chance(0.9) ? [random.pick(commandNames)] : [];
+  const args: string[] = random.chance(0.9) ? random.pick(commandNames).split(" ") : [];
   for (let left = random.below(8); left > 0; left--) {
     const flag = mutatedName(`--${random.pick(names)}`, random);
     const value = mutatedText(random.pick(goodValues), "text", random);

@@ -57,8 +57,11 @@ function cleanEnvironment(): Record<string, string | undefined> {
 }
 
 /** Every document that a test makes is held against its schema, where the command has one. */
-function jsonBreaches([command = "", ...args]: readonly string[], stdout: string): string[] {
-  if (!args.includes("--json") || schemaOf(command) === undefined) return [];
+function jsonBreaches(args: readonly string[], stdout: string): string[] {
+  // Of a command of a group the name has two words.
+  const names = [args.slice(0, 2).join("-"), args[0] ?? ""];
+  const command = names.find((name) => schemaOf(name) !== undefined);
+  if (!args.includes("--json") || command === undefined) return [];
   return stdout
     .split("\n")
     .filter((line) => line.startsWith("{"))

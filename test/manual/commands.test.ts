@@ -5,14 +5,14 @@ import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import { type CommandName, commandNames } from "../../src/options.ts";
+import { commandOf, isGroup } from "../../src/command-tree.ts";
 import { optionsOf } from "../../src/program.ts";
 
 const root = join(import.meta.dirname, "../..");
 const pages = [
   "README.md",
   "CONTRIBUTING.md",
-  ...readdirSync(join(root, "docs"))
+  ...readdirSync(join(root, "docs"), { recursive: true, encoding: "utf8" })
     .filter((name) => name.endsWith(".md"))
     .map((name) => `docs/${name}`),
 ];
@@ -20,6 +20,7 @@ const others = ["help", "completion"];
 const everywhere = ["help", "version"];
 
 interface CommandLine {
+  /** A word, or the group's and the next. */
   readonly command: string;
   readonly flags: readonly string[];
 }
@@ -34,19 +35,23 @@ function commandLinesOf(markdown: string): CommandLine[] {
     text.replaceAll(/\s+/g, " "),
   );
   return [...blocks, ...spans].flatMap((line) => {
-    const [, command, rest = ""] =
-      /(?:^|[\s/])migratekit ([a-z]+)\b(.*)$/.exec(line.replace(/(^|\s)#.*$/, "")) ?? [];
-    if (command === undefined) return [];
+    const [, first, second = "", rest = ""] =
+      /(?:^|[\s/])migratekit ([a-z]+)\b((?: [a-z][a-z-]*\b)?)(.*)$/.exec(
+        line.replace(/(^|\s)#.*$/, ""),
+      ) ?? [];
+    if (first === undefined) return [];
+    const command = isGroup(first) ? `${first}${second}` : first;
     const flags = [...rest.matchAll(/(?:^|\s)--([a-z][a-z-]*)/g)].map(([, name = ""]) => name);
     return [{ command, flags }];
   });
 }
 
 function problemsOf({ command, flags }: CommandLine): string[] {
-  const known: readonly string[] = commandNames;
-  if (others.includes(command)) return [];
-  if (!known.includes(command)) return [`migratekit ${command}: no such command`];
-  const taken = new Set<string>(optionsOf(command as CommandName).map(([name]) => name));
+  // A group by its name alone is spoken of.
+  if (others.includes(command) || isGroup(command)) return [];
+  const known = commandOf(command.split(" "));
+  if (known === undefined) return [`migratekit ${command}: no such command`];
+  const taken = new Set<string>(optionsOf(known).map(([name]) => name));
   return flags
     .filter((flag) => ![flag, flag.replace(/^no-/, "")].some((name) => taken.has(name)))
     .filter((flag) => !everywhere.includes(flag))
@@ -67,11 +72,15 @@ test("a command and a flag that are not there are seen, in a block that goes on 
     "migratekit migrate \\",
     "  --config a --boot    # --not-this",
     "*/5 * * * * root /usr/bin/migratekit sync --config a",
+    "migratekit fleet plan a.yaml --boot",
+    "migratekit fleet plna a.yaml",
     "```",
   ].join("\n");
   assert.deepEqual(commandLinesOf(text).flatMap(problemsOf), [
     "migratekit migrate: no flag --boot",
     "migratekit sync: no such command",
+    "migratekit fleet plan: no flag --boot",
+    "migratekit fleet plna: no such command",
     "migratekit verify: no flag --smaple",
   ]);
 });

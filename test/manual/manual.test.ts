@@ -3,6 +3,7 @@ import { spawnSync } from "node:child_process";
 import { globSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
+import { firstWords, isGroup, lastWordOf, membersOf } from "../../src/command-tree.ts";
 import { type CatalogueEntry, catalogue } from "../../src/errors.ts";
 import { bashCompletion } from "../../src/manual/completion-bash.ts";
 import { fishCompletion } from "../../src/manual/completion-fish.ts";
@@ -52,10 +53,12 @@ test("the man page is clean for groff and has every command and flag", () => {
 });
 
 test("help of every command fits 80 columns, is grouped and ends with an example", async () => {
-  const runs = ["", ...commandNames].map((name) => ({
+  const groups = firstWords.filter(isGroup);
+  assert.ok(groups.length > 0);
+  const runs = ["", ...groups, ...commandNames].map((name) => ({
     name,
     result: startCli({
-      args: [...(name ? [name] : []), "--help"],
+      args: [...name.split(" ").filter(Boolean), "--help"],
       env: { COLUMNS: "80" },
     }).result,
   }));
@@ -95,10 +98,24 @@ test("bash completes commands, flags, their values and files", () => {
   assert.ok(!bashOffers("status", "--").includes("--full"));
 });
 
+test("bash completes a group's commands behind its name, then theirs", () => {
+  assert.deepEqual(bashOffers("fl"), ["fleet"]);
+  const members = membersOf("fleet").map(lastWordOf);
+  assert.deepEqual(bashOffers("fleet", ""), [...members, "help", "--help"]);
+  assert.deepEqual(bashOffers("help", "fleet", ""), members);
+  assert.deepEqual(bashOffers("fleet", "help", ""), members);
+  assert.ok(bashOffers("fleet", "plan", "pack").includes("package.json"));
+  assert.deepEqual(bashOffers("fleet", "plan", "--js"), ["--json"]);
+  assert.deepEqual(bashOffers("fleet", "plan", "package.json", "--js"), ["--json"]);
+  assert.deepEqual(bashOffers("fleet", "plan", "--color", "al"), ["always"]);
+  // The word of a command and that of one in a group may be the same.
+  assert.ok(!bashOffers("fleet", "plan", "--").includes("--plan-target"));
+});
+
 test("the completions of all shells know every flag of every command", async () => {
   for (const script of [bashCompletion(), zshCompletion(), fishCompletion()]) {
     for (const command of commandNames) {
-      assert.ok(script.includes(command));
+      for (const word of command.split(" ")) assert.ok(script.includes(word));
       for (const { name } of flagsOf(command)) assert.ok(script.includes(name.slice(2)), name);
     }
   }

@@ -15,6 +15,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { promisify } from "node:util";
+import { slugOf } from "../../src/command-tree.ts";
 import { flagsOf } from "../../src/manual/flags.ts";
 import { commandNames } from "../../src/options.ts";
 import { findFreePort } from "../lab/ports.ts";
@@ -192,7 +193,7 @@ test("the page of JSON names every command that has it, and its schema is there"
     const line = new RegExp(`^\\| \`${name}[^|]* \\| \\[[^\\]]*\\]\\((json/[^)]+)\\)`, "m").exec(
       page,
     );
-    assert.ok(line, `${name} in docs/json.md`);
+    assert.equal(line?.[1], `json/${slugOf(name)}.schema.json`, `${name} in docs/json.md`);
     assert.ok(existsSync(join(docs, line[1]!)), line[1]);
   }
 });

@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { test } from "node:test";
+import { firstWords, isGroup, membersOf, slugOf } from "../../src/command-tree.ts";
 import { type CatalogueEntry, catalogue, exitCodes } from "../../src/errors.ts";
 import { commandPage } from "../../src/manual/command-page.ts";
 import { flagsOf } from "../../src/manual/flags.ts";
@@ -16,8 +17,8 @@ import {
 import { helpTopics } from "../../src/program.ts";
 import { startCli } from "../lab/run-cli.ts";
 
-async function help(topic: string): Promise<string> {
-  const { code, stdout, stderr } = await startCli({ args: ["help", topic] }).result;
+async function help(...topic: string[]): Promise<string> {
+  const { code, stdout, stderr } = await startCli({ args: ["help", ...topic] }).result;
   assert.equal(code, 0, stderr);
   for (const line of stdout.split("\n")) assert.ok(line.length <= 80, line);
   return stdout;
@@ -66,6 +67,38 @@ test("the general help names every topic; what is none is refused with all of th
   assert.match(await help("migrate"), /^Usage: migratekit migrate /);
 });
 
+test("help GROUP lists the group's commands, and help GROUP COMMAND is the command's own", async () => {
+  for (const group of firstWords.filter(isGroup)) {
+    const listed = await help(group);
+    assert.match(listed, new RegExp(`^Usage: migratekit ${group} `));
+    for (const name of membersOf(group)) {
+      const word = name.split(" ").at(-1)!;
+      assert.match(listed, new RegExp(`^  ${word} `, "m"));
+      const own = await help(...name.split(" "));
+      assert.match(own, new RegExp(`^Usage: migratekit ${name} `));
+      const { stdout } = await startCli({ args: [...name.split(" "), "--help"] }).result;
+      assert.equal(stdout, own);
+    }
+  }
+});
+
+test("a group alone is its help and a mistake, and a word that is none of its commands is named with the nearest", async () => {
+  const alone = await startCli({ args: ["fleet"] }).result;
+  assert.equal(alone.code, 2);
+  assert.match(alone.stderr, /^Usage: migratekit fleet /);
+  const tries = [
+    ["fleet", "plna"],
+    ["fleet", "plna", "--help"],
+    ["help", "fleet", "plna"],
+  ];
+  for (const args of tries) {
+    const run = await startCli({ args }).result;
+    assert.equal(run.code, 2, args.join(" "));
+    assert.equal(run.stdout, "");
+    assert.match(run.stderr, /\[usage\]: unknown command 'plna' \(Did you mean plan\?\)/);
+  }
+});
+
 test("every command has a page that is clean for groff and has its flags and no other", () => {
   const everything = new Set(
     commandNames.flatMap((name) => flagsOf(name).map((flag) => flag.name)),
@@ -78,7 +111,7 @@ test("every command has a page that is clean for groff and has its flags and no 
     const shown = spawnSync("groff", ["-man", "-Tascii", "-P-c", "-rLL=200n"], { input: page });
     // biome-ignore lint/suspicious/noControlCharactersInRegex: overstriking
     const text = shown.stdout.toString().replace(/.\u0008/g, "");
-    assert.match(text, new RegExp(`^ +migratekit-${name} - \\w`, "m"));
+    assert.match(text, new RegExp(`^ +migratekit-${slugOf(name)} - \\w`, "m"));
     const own = flagsOf(name).map((flag) => flag.name);
     const entries = new Set(
       text.match(/^ {7}(?:-[a-z], )?--[a-z-]+/gm)?.map((entry) => entry.replace(/.* /, "")),
