@@ -12,6 +12,7 @@ const meanings: Record<keyof typeof exitCodes, string> = {
   mismatch: "verification found a difference",
   guest: "the guest: a conversion failed, or the machine would not boot",
   cloudstack: "CloudStack's API",
+  fleetDatabase: "the fleet's database",
 };
 
 /** Every exit code and what it means; a signal adds 128+N. */
