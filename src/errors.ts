@@ -572,6 +572,7 @@ export const catalogue = {
   },
   "webhook-failed": {
     exit: "usage",
+    passes: true,
     meaning:
       "The server of --webhook did not take the run, as --webhook-required demands: nothing was begun.",
     remedy:
