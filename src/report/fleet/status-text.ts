@@ -28,6 +28,8 @@ export interface StatusView {
 const listedMax = 20;
 /** A fleet of so many VMs has a line for each without being asked. */
 const smallFleet = 30;
+/** Wave 10 comes after wave 2. */
+const byNumber = new Intl.Collator("en", { numeric: true });
 /** Of the newest deltas. */
 const trendLength = 12;
 
@@ -35,7 +37,7 @@ const trendLength = 12;
 export function fleetStatusText(status: FleetStatus, sheet: Sheet, view: StatusView): string {
   const nowMs = Date.parse(status.at);
   const parts = [
-    headText(status),
+    breaksTo(sheet)(headText(status)),
     troubleText(status, nowMs, sheet, view),
     runningText(status, sheet, view),
     wavesText(status, nowMs, sheet),
@@ -43,13 +45,16 @@ export function fleetStatusText(status: FleetStatus, sheet: Sheet, view: StatusV
     placesText(status, sheet, view),
     vmsText(status, nowMs, sheet, view),
   ];
-  return parts.filter((part) => part !== "").join("\n");
+  return parts
+    .filter((part) => part !== "")
+    .map((part) => `${part.trimEnd()}\n`)
+    .join("\n");
 }
 
 function headText({ at, waves }: FleetStatus): string {
   const time = `${at.slice(0, 19).replace("T", " ")} UTC`;
   if (waves.length === 0) {
-    return `the fleet has no VM yet (${time}): 'migratekit fleet apply FILE' gives it a plan\n`;
+    return `the fleet has no VM yet (${time}): 'migratekit fleet apply FILE' gives it a plan`;
   }
   const { vms, inSync, cutOver, failed, running } = totalsOf(waves);
   const facts = [
@@ -58,7 +63,7 @@ function headText({ at, waves }: FleetStatus): string {
     `${running} running`,
     ...(failed === 0 ? [] : [`${failed} waiting for an operator`]),
   ];
-  return `${counted(vms, "VM")} at ${time}: ${facts.join(", ")}\n`;
+  return `${counted(vms, "VM")} at ${time}: ${facts.join(", ")}`;
 }
 
 function troubleText(status: FleetStatus, nowMs: number, sheet: Sheet, view: StatusView): string {
@@ -74,7 +79,7 @@ function troubleText(status: FleetStatus, nowMs: number, sheet: Sheet, view: Sta
     ),
     ...silent.map(
       ({ name, seenAt, runs }) =>
-        `worker ${shown(name)}: not heard of since ${ageText(seenAt, nowMs)}, with ${counted(runs, "run")} in its hands`,
+        `worker ${shown(name)}: last heard of ${ageText(seenAt, nowMs)}, with ${counted(runs, "run")} in its hands`,
     ),
     ...paused.map(
       ({ name, vmCount }) =>
@@ -154,7 +159,8 @@ function wavesText(status: FleetStatus, nowMs: number, sheet: Sheet): string {
     ];
   };
   const headings = ["wave", "VMs", "in sync", "cut over", "running", "failed", "next run"];
-  return table(headings, status.waves.map(row), sheet);
+  const inOrder = status.waves.toSorted((a, b) => byNumber.compare(a.name, b.name));
+  return table(headings, inOrder.map(row), sheet);
 }
 
 function workersText(
