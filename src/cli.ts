@@ -32,6 +32,8 @@ const commands: Record<CommandName, () => Promise<CommandModule>> = {
   config: () => import("./commands/config.ts"),
   completion: () => import("./commands/completion.ts"),
   "fleet plan": () => import("./commands/fleet/plan.ts"),
+  "fleet status": () => import("./commands/fleet/status.ts"),
+  "fleet report": () => import("./commands/fleet/report.ts"),
 };
 
 const exitGraceMs = 1000;

@@ -298,6 +298,13 @@ function uuid(value: string): string {
   );
 }
 
+/** Names with commas between. */
+export const names: Parser<readonly string[]> = (value) => {
+  const found = value.split(",").map((name) => name.trim());
+  if (!found.includes("")) return found;
+  throw new InvalidValue(`has an empty name in "${value}"`);
+};
+
 /** Ids with commas between. */
 export const uuids: Parser<readonly string[]> = (value) => value.split(",").map(uuid);
 

@@ -23,6 +23,8 @@ export const commandNames = [
   "config",
   "completion",
   "fleet plan",
+  "fleet status",
+  "fleet report",
 ] as const;
 /** As typed; of a command of a group the group's name comes first. */
 export type CommandName = (typeof commandNames)[number];
@@ -683,8 +685,8 @@ export const options = {
   all: define(
     {
       group: "run",
-      describe: "every VM of the endpoint that the state directory knows",
-      commands: ["cleanup"],
+      describe: "every VM: that the state directory knows of the endpoint, or of the fleet",
+      commands: ["cleanup", "fleet status"],
       parse: type.flag,
       fallback: "false",
     },
@@ -1181,6 +1183,54 @@ export const options = {
     },
     "defaulted",
   ),
+  "fleet-database": define({
+    group: "list",
+    value: "URL",
+    describe: "the fleet's PostgreSQL: postgres://USER@HOST:PORT/NAME",
+    commands: ["fleet status", "fleet report"],
+    parse: type.text,
+  }),
+  "fleet-database-password-file": define({
+    group: "list",
+    value: "FILE",
+    describe: "file whose first line is the password of its user",
+    commands: ["fleet status", "fleet report"],
+    parse: type.text,
+  }),
+  wave: define({
+    group: "list",
+    value: "NAME",
+    describe: "VMs of this wave; may be given again",
+    commands: ["fleet status"],
+    parse: type.names,
+    repeatable: true,
+  }),
+  vm: define({
+    group: "list",
+    value: "NAME",
+    describe: "this VM, by its name in the plan; may be given again",
+    commands: ["fleet status"],
+    parse: type.names,
+    repeatable: true,
+  }),
+  html: define({
+    group: "report",
+    value: "FILE",
+    describe: "write the report here: one page that needs nothing from elsewhere",
+    commands: ["fleet report"],
+    parse: type.text,
+  }),
+  title: define(
+    {
+      group: "report",
+      value: "TEXT",
+      describe: "what stands above the report",
+      commands: ["fleet report"],
+      parse: type.text,
+      fallback: "Migration to CloudStack",
+    },
+    "defaulted",
+  ),
   report: define({
     group: "report",
     value: "FILE",
@@ -1256,11 +1306,18 @@ export const options = {
     commands: ["migrate", "cutover"],
     parse: type.text,
   }),
+  "metrics-listen": define({
+    group: "report",
+    value: "ADDRESS:PORT",
+    describe: "give Prometheus metrics at http://ADDRESS:PORT/metrics; goes on until a signal",
+    commands: ["fleet status"],
+    parse: type.listenAddress,
+  }),
   watch: define(
     {
       group: "report",
-      describe: "go on showing what changes: a job or run until it ends, the list until a signal",
-      commands: ["list", "status"],
+      describe: "go on showing what changes: a job or run until it ends, the rest until a signal",
+      commands: ["list", "status", "fleet status"],
       parse: type.flag,
       fallback: "false",
     },

@@ -19,9 +19,13 @@ import {
   totalsOf,
 } from "./fleet.ts";
 
+/** What was asked for. */
 export interface StatusView {
   /** Each VM has a line, also where thousands are well; nothing is left out. */
   readonly all: boolean;
+  /** The VMs of the status are those of these waves, or these VMs, alone: each has a line. */
+  readonly wave?: readonly string[] | undefined;
+  readonly vm?: readonly string[] | undefined;
 }
 
 /** Entries of each list that a screen is for; how many more there are is said. */
@@ -32,6 +36,11 @@ const smallFleet = 30;
 const byNumber = new Intl.Collator("en", { numeric: true });
 /** Of the newest deltas. */
 const trendLength = 12;
+
+/** Whether each VM has a line without being asked for. */
+export function isSmall({ waves }: FleetStatus): boolean {
+  return totalsOf(waves).vms <= smallFleet;
+}
 
 /** Ends with a line break. */
 export function fleetStatusText(status: FleetStatus, sheet: Sheet, view: StatusView): string {
@@ -209,11 +218,10 @@ function placesText(status: FleetStatus, sheet: Sheet, view: StatusView): string
 }
 
 function vmsText(status: FleetStatus, nowMs: number, sheet: Sheet, view: StatusView): string {
-  const { vms, waves } = status;
+  const { vms } = status;
   if (vms.length === 0) return "";
-  const { vms: whole } = totalsOf(waves);
-  const partial = vms.length < whole;
-  if (!view.all && (whole > smallFleet || partial)) {
+  if (!view.all && !view.wave && !view.vm && !isSmall(status)) {
+    const { vms: whole } = totalsOf(status.waves);
     return `'migratekit fleet status --all' has a line for each of the ${counted(whole, "VM")}\n`;
   }
   const experience = experienceOf(vms);
