@@ -4,7 +4,7 @@ import { MigratekitError } from "./errors.ts";
 import { fileProblem } from "./file-problem.ts";
 import { type OptionName, options } from "./options.ts";
 
-/** Texts of a configuration file's fields and where each stands, for messages. */
+/** Texts of a configuration file's settings and where each stands, for messages. */
 export interface ConfigFile {
   readonly values: ReadonlyMap<OptionName, string>;
   /** `FILE:LINE: field` of a field. */
@@ -58,20 +58,23 @@ export function noSettings(yaml: YamlFile): ConfigFile {
 }
 
 /**
- * The settings in a map. `obstacle` says why a setting may not stand in this place, or false.
+ * The settings in a map. `obstacle` says why a setting may not stand in this place, or false; `others` are
+ * fields besides settings, which are left for their own reader.
  * @throws `usage` naming file and line
  */
 export function settingsOf(
   map: YAMLMap,
   yaml: YamlFile,
   obstacle: (name: OptionName) => string | false,
+  others: readonly string[] = [],
 ): ConfigFile {
   const values = new Map<OptionName, string>();
   const places = new Map<OptionName, string>();
   for (const item of map.items) {
     const name = String(item.key);
     const place = yaml.where(item.key);
-    if (!isOptionName(name)) throw usage(`${place}: unknown setting${shownName(name)}`);
+    if (others.includes(name)) continue;
+    if (!isOptionName(name)) throw usage(`${place}: unknown setting${shownName(name, others)}`);
     const why = obstacle(name);
     if (why !== false) throw usage(`${place}: ${name} ${why}`);
     places.set(name, `${place}: ${name}`);
@@ -91,8 +94,8 @@ function startOf(node: unknown): number {
 }
 
 /** A name as it may have been meant; what looks like anything else may be a password out of place. */
-function shownName(name: string): string {
-  return /^[a-z_-]{1,40}$/i.test(name) ? ` "${name}"${nearMiss(name)}` : "";
+function shownName(name: string, others: readonly string[]): string {
+  return /^[a-z_-]{1,40}$/i.test(name) ? ` "${name}"${nearMiss(name, others)}` : "";
 }
 
 /** Whether a flag or field of this name (with dashes, without `--`) exists. */
@@ -100,10 +103,10 @@ export function isOptionName(name: string): name is OptionName {
   return Object.hasOwn(options, name);
 }
 
-/** ` (did you mean "x"?)` for a name that is nearly a setting's, else nothing. */
-export function nearMiss(name: string): string {
+/** ` (did you mean "x"?)` for a name that is nearly a setting's or another of those, else nothing. */
+export function nearMiss(name: string, others: readonly string[] = []): string {
   const plain = name.toLowerCase().replaceAll("_", "-").replace(/^-+/, "");
-  const near = Object.keys(options).find(
+  const near = [...Object.keys(options), ...others].find(
     (known) => known === plain || distanceAtMostTwo(known, plain),
   );
   return near === undefined ? "" : ` (did you mean "${near}"?)`;
@@ -127,12 +130,19 @@ const pairs: Partial<Record<string, ":" | "=">> = {
   network: "=",
 };
 
+/** The texts of a scalar, or of each of a list. @throws `usage` */
+export function fieldTexts(node: unknown, name: string, place: string): string[] {
+  const value = plainValue(node);
+  const items: readonly unknown[] = Array.isArray(value) ? value : [value];
+  return items.map((item) => {
+    if (!["string", "number", "boolean"].includes(typeof item)) throw noUse(name, place);
+    return String(item);
+  });
+}
+
 /** A scalar's text; lists are joined, and so are maps where the setting is one of pairs. */
 function fieldText(node: unknown, name: string, place: string): string {
-  const value: unknown =
-    typeof node === "object" && node !== null && "toJSON" in node
-      ? (node as { toJSON(): unknown }).toJSON()
-      : node;
+  const value = plainValue(node);
   if (typeof value === "string") return value;
   if (typeof value === "number" || typeof value === "boolean") return String(value);
   if (Array.isArray(value) && value.every((item) => typeof item !== "object")) {
@@ -146,7 +156,17 @@ function fieldText(node: unknown, name: string, place: string): string {
       .map(([key, other]) => `${escaped(key)}${between}${other}`)
       .join(",");
   }
-  throw usage(`${place}: ${name} has no value that can be used`);
+  throw noUse(name, place);
+}
+
+function plainValue(node: unknown): unknown {
+  return typeof node === "object" && node !== null && "toJSON" in node
+    ? (node as { toJSON(): unknown }).toJSON()
+    : node;
+}
+
+function noUse(name: string, place: string): MigratekitError {
+  return usage(`${place}: ${name} has no value that can be used`);
 }
 
 function escapeOne(character: string): string {

@@ -54,52 +54,69 @@ export type { Environment, GivenFlags } from "./config-sources.ts";
 /** The state directory of root and of the system account that the package makes. */
 export const systemStateDir = "/var/lib/migratekit";
 
-/** What a list of VMs adds (migration/list/read-list.ts). */
-export interface ListSettings {
-  /** Of this one VM: nearest to it, so stronger than flags. */
-  readonly own: ConfigFile;
-  /** Of all VMs of the list: weaker than the environment, stronger than `--config`. */
-  readonly defaults: ConfigFile;
-}
-
 /** @throws MigratekitError `usage`, naming the flag, variable or FILE:LINE at fault. */
 export function resolveConfig(
   command: CommandName,
   flags: GivenFlags,
   environment: Environment = process.env,
-  list?: ListSettings,
   systemFile: string = systemConfigFile,
 ): Config {
-  const sources = sourcesOf(flags, environment, systemFile, list);
-  const warnings: string[] = unknownVariables(environment);
-  const settings: Record<string, unknown> & {
-    stateDir?: string;
-    vddkLibdir?: string;
-  } = {};
-  for (const [name, spec] of entries()) {
-    settings[camelCase(name)] = settingOf(name, spec, sources);
-  }
-  // What only shows settings reads no secret.
-  const reads = command !== "config";
-  const password = reads ? resolveSecret(vmwarePassword, settings, sources, warnings) : undefined;
-  const secretKey = reads ? resolveSecret(secretKeyOfApi, settings, sources, warnings) : undefined;
-  const apiKey = reads ? settings.cloudstackApiKey : undefined;
-  const webhook = reads ? settings.webhook : undefined;
-  for (const secret of [password, secretKey, apiKey, webhook])
-    if (secret instanceof Secret) addSecret(secret.reveal());
-  return Object.freeze({
-    ...(settings as unknown as Settings),
+  return configsOf(command, flags, environment, undefined, systemFile)();
+}
+
+/**
+ * Configurations of VMs of a list, which differ in what each has of its `own`: that is nearest to it, so
+ * stronger than flags. What holds for all is looked at once; `defaults` are weaker than the environment,
+ * stronger than `--config`. @throws as `resolveConfig`, as does what it gives
+ */
+export function configsOf(
+  command: CommandName,
+  flags: GivenFlags,
+  environment: Environment = process.env,
+  defaults?: ConfigFile,
+  systemFile: string = systemConfigFile,
+): (own?: ConfigFile) => Config {
+  const shared = sourcesOf(flags, environment, systemFile, defaults);
+  const forAll = {
     command,
     typed: new Map([...flags].filter(([name]) => !isSecret(name))),
-    vmwarePassword: password,
-    cloudstackSecretKey: secretKey,
-    stateDir: settings.stateDir ?? defaultStateDir(environment),
-    vddkLibdir: settings.vddkLibdir ?? defaultVddkLibdir(),
-    colour: settings.color === "auto" && !environment.NO_COLOR && environment.TERM !== "dumb",
     unicode: isUnicode(environment),
     cursor: environment.TERM !== "dumb",
-    warnings: Object.freeze(warnings),
-  });
+  };
+  const [stateDir, vddkLibdir] = [defaultStateDir(environment), defaultVddkLibdir()];
+  const unknown = unknownVariables(environment);
+  const all = entries().map(([name, spec]) => ({ name, spec, field: camelCase(name) }));
+  const values = new Map<OptionName, unknown>();
+  const sharedValue = (name: OptionName, spec: OptionSpec) => {
+    if (!values.has(name)) values.set(name, settingOf(name, spec, shared));
+    return values.get(name);
+  };
+  return (own) => {
+    const sources = own ? [fileSource(own), ...shared] : shared;
+    const settings: Record<string, unknown> & { stateDir?: string; vddkLibdir?: string } = {};
+    for (const { name, spec, field } of all) {
+      settings[field] = own?.values.has(name)
+        ? settingOf(name, spec, sources)
+        : sharedValue(name, spec);
+    }
+    const warnings = [...unknown];
+    const password = resolveSecret(vmwarePassword, command, settings, sources, warnings);
+    const secretKey = resolveSecret(secretKeyOfApi, command, settings, sources, warnings);
+    const apiKey = takes(command, "cloudstack-api-key") ? settings.cloudstackApiKey : undefined;
+    const webhook = takes(command, "webhook") ? settings.webhook : undefined;
+    for (const secret of [password, secretKey, apiKey, webhook])
+      if (secret instanceof Secret) addSecret(secret.reveal());
+    return Object.freeze({
+      ...(settings as unknown as Settings),
+      ...forAll,
+      vmwarePassword: password,
+      cloudstackSecretKey: secretKey,
+      stateDir: settings.stateDir ?? stateDir,
+      vddkLibdir: settings.vddkLibdir ?? vddkLibdir,
+      colour: settings.color === "auto" && !environment.NO_COLOR && environment.TERM !== "dumb",
+      warnings: Object.freeze(warnings),
+    });
+  };
 }
 
 /** The nearest first. @throws as `resolveConfig` */
@@ -107,15 +124,14 @@ function sourcesOf(
   flags: GivenFlags,
   environment: Environment,
   systemFile: string,
-  list?: ListSettings,
+  defaults?: ConfigFile,
 ): Source[] {
   const file = openConfigFile(flags, environment, systemFile);
   const system = existsSync(systemFile) ? readConfigFile(systemFile) : undefined;
   return [
-    ...(list ? [fileSource(list.own)] : []),
     flagSource(flags),
     environmentSource(environment),
-    ...(list ? [fileSource(list.defaults)] : []),
+    ...(defaults ? [fileSource(defaults)] : []),
     ...(file ? [fileSource(file)] : []),
     ...(system ? [fileSource(system)] : []),
   ];
@@ -262,7 +278,14 @@ function unknownVariables(environment: Environment): string[] {
     });
 }
 
-function isSecret(name: OptionName): boolean {
+/** What only shows settings, or does without it, reads no secret. */
+function takes(command: CommandName, flag: OptionName): boolean {
+  const { commands }: OptionSpec = options[flag];
+  return commands.includes(command);
+}
+
+/** Whether a setting is itself what nobody may see; not the name of a file with it. */
+export function isSecret(name: OptionName): boolean {
   const secrets = [vmwarePassword.flag, secretKeyOfApi.flag, "cloudstack-api-key", "webhook"];
   return secrets.includes(name);
 }
@@ -288,10 +311,12 @@ const secretKeyOfApi: SecretSetting = {
 /** The nearest source wins; between a secret and a file with it of one source, the file. */
 function resolveSecret(
   { flag, fileFlag, what }: SecretSetting,
+  command: CommandName,
   settings: Record<string, unknown>,
   sources: readonly Source[],
   warnings: string[],
 ): Secret | undefined {
+  if (!takes(command, flag)) return undefined;
   for (const source of sources) {
     const file = source.find(fileFlag, options[fileFlag]);
     if (file) return new Secret(readSecretFile({ flag: fileFlag, what }, file.text, warnings));

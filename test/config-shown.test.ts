@@ -22,17 +22,14 @@ const given = (flags: Record<string, string | boolean>) =>
   new Map(Object.entries(flags) as [OptionName, string | boolean][]);
 
 test("a name stands for the VM's file beside the machine's, a path for itself", () => {
-  const byName = resolveConfig("migrate", given({ config: "web01" }), {}, undefined, system);
-  const byPath = resolveConfig("migrate", given({ config: web }), {}, undefined, system);
+  const byName = resolveConfig("migrate", given({ config: "web01" }), {}, system);
+  const byPath = resolveConfig("migrate", given({ config: web }), {}, system);
   for (const config of [byName, byPath]) {
     assert.equal(config.nbdHost, "web.example");
     assert.equal(config.nbdPort, 1);
   }
   const variable = { MIGRATEKIT_CONFIG: "web01" };
-  assert.equal(
-    resolveConfig("migrate", given({}), variable, undefined, system).nbdHost,
-    "web.example",
-  );
+  assert.equal(resolveConfig("migrate", given({}), variable, system).nbdHost, "web.example");
 });
 
 test("a file of that name where one stands is meant, a folder is not", () => {
@@ -42,7 +39,7 @@ test("a file of that name where one stands is meant, a folder is not", () => {
   try {
     mkdirSync("web01");
     const resolve = (config: string) =>
-      resolveConfig("migrate", given({ config }), {}, undefined, system).nbdHost;
+      resolveConfig("migrate", given({ config }), {}, system).nbdHost;
     assert.equal(resolve("web01"), "web.example");
     rmSync("web01", { recursive: true });
     writeFileSync("web01", "nbd-host: here.example\n");
@@ -59,7 +56,7 @@ test("a name that leads nowhere is refused with both places, a path with its own
     ["./web02", /--config \.\/web02: cannot be read/],
   ] as const) {
     assert.throws(
-      () => resolveConfig("migrate", given({ config }), {}, undefined, system),
+      () => resolveConfig("migrate", given({ config }), {}, system),
       (error) =>
         error instanceof MigratekitError && error.code === "usage" && message.test(error.message),
     );

@@ -22,6 +22,7 @@ const packages = [
   ["stunnel4", "stunnel4", "the tunnel between appliance and target", ["lab"]],
   ["e2fsprogs", "mke2fs", "makes the demo's file systems", ["lab"]],
   ["openssl", "openssl", "makes the lab's certificates", ["lab"]],
+  ["postgresql", "pg_ctlcluster", "the fleet's database", ["lab"]],
   ["libnbd-bin", "nbdcopy", "an independent NBD client to compare with", ["test", "bench"]],
   ["golang-go", "go", "builds vcsim and the govmomi client", ["test"]],
   [
@@ -71,7 +72,7 @@ const packages = [
 ].map(([name, probe, purpose, groups]) => ({ name, probe, purpose, groups }));
 
 /** Packages that start a service of their own, which nobody here has asked for. */
-const services = { "nbd-server": "nbd-server" };
+const services = { "nbd-server": "nbd-server", postgresql: "postgresql" };
 
 export function systemPackagesStep(groups) {
   const missing = () =>

@@ -32,7 +32,11 @@ export async function run(context: CommandContext): Promise<number> {
  */
 async function migrateList(context: CommandContext, path: string): Promise<number> {
   const { config, logger, signal, view } = context;
-  const vms = readVmList(path, context.flags);
+  const { vms, unheeded } = readVmList(path, context.flags);
+  if (unheeded.length > 0) {
+    const names = unheeded.join(", ");
+    logger.warn(`${path}: of a fleet alone, and not heeded here: ${names}; every VM is synced now`);
+  }
   for (const vm of vms) addSecret(vm.config.vmwarePassword?.reveal() ?? "");
   // Those of a single VM repeat what the list's own say.
   const warnings = new Set(vms.flatMap((vm) => vm.config.warnings));

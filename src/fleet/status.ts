@@ -105,7 +105,7 @@ export interface FleetVmStatus {
   /** When the last completed one ended. */
   readonly lastSyncAt?: string;
   readonly cutOverAt?: string;
-  /** Bytes of the last completed sync. */
+  /** What had changed at the last completed sync; of a first one, what was allocated. */
   readonly deltaBytes?: number;
 }
 
@@ -126,7 +126,7 @@ export interface FleetVmSync {
   readonly status: "completed" | "failed" | "interrupted" | "lost";
   readonly worker: string;
   readonly durationMs: number;
-  /** Copied, of `ending` where that says so. */
+  /** Allocated or changed, where `ending` says so (`total.planned_bytes`). */
   readonly bytes?: number;
   readonly errorCode?: string;
   /** As the worker gave it to `finish`. */

@@ -46,7 +46,7 @@ function inventory(...more: string[]) {
 
 const pattern = () => `nbd://127.0.0.1:${lab.targets.port}/{vm}-{key}`;
 
-const read = (path: string) => readVmList(path, new Map(), {});
+const read = (path: string) => readVmList(path, new Map(), {}).vms;
 
 test("what nothing blocks is an entry with a target for each disk, and migrate moves it as it stands", async () => {
   const plan = place("wave.yaml");

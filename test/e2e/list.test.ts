@@ -209,7 +209,7 @@ test("what is wrong in a list is found before anything starts, with file and lin
   const cases: [string, string[], string, RegExp][] = [
     ["an unknown setting", [entry(one!, { "nbd-prot": "1" })], "nbd-prot", /unknown setting/],
     ["a bad value", [entry(one!, { "parallel-disks": "99" })], "parallel-disks", /1 to 16/],
-    ["a setting of the whole", [entry(one!, { "max-rate": "1G" })], "max-rate", /command line/],
+    ["a setting of the whole", [entry(one!, { memory: "64M" })], "memory", /command line/],
     ["one of another command", [entry(one!, { sample: "true" })], "sample", /not a setting/],
     ["one job for two", [entry(one!), entry(two!, { "job-id": "job-vm00" })], two!.path, /the job/],
     ["one VM twice", [entry(one!), entry(one!, { "job-id": "x" })], "zzz", /the VM .*vm00/],

@@ -80,7 +80,7 @@ test("every command of the page runs, for an account that may only read, and giv
   const shared = head!.split(",").filter((name) => fields.has(name));
   assert.ok(shared.length > 20, "the fields' names of the document");
   await runLine(plan);
-  const [web01, shop] = readVmList(join(dir, "wave1.yaml"), new Map(), {});
+  const [web01, shop] = readVmList(join(dir, "wave1.yaml"), new Map(), {}).vms;
   assert.equal(
     web01?.config.nbdTargets,
     [2000, 2001].map((key) => `${key}:nbd://127.0.0.1:10808/web01-disk-${key}`).join(","),

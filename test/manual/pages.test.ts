@@ -178,11 +178,11 @@ test("the list's page: its file is migrated by its command, and beats what it sa
     for (const { record } of vm.disks)
       assert.ok((await lab.compareDisk(vm, record.key)).equal, name);
   }
-  const listed = list.replace("job-id: web01-tonight", "max-rate: 1G");
+  const listed = list.replace("job-id: web01-tonight", "memory: 64M");
   writeFileSync(file, listed);
   assert.match(
     (await startCli({ args, env }).result).stderr,
-    /tonight\.yaml:\d+: max-rate is not for one VM/,
+    /tonight\.yaml:\d+: memory is not for one VM/,
   );
 });
 

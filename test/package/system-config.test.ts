@@ -25,7 +25,7 @@ test("the machine's file is the weakest: --config, variables and flags each beat
     ["nbd-port", "4"],
   ] as const);
   const environment = { MIGRATEKIT_NBD_HOST: "three" };
-  const config = resolveConfig("migrate", flags, environment, undefined, system);
+  const config = resolveConfig("migrate", flags, environment, system);
   assert.deepEqual(
     [config.nbdPort, config.nbdHost, config.maxRate?.[0]?.bytesPerSecond, config.parallelDisks],
     [4, "three", 2 * 1024 ** 2, 1],
@@ -33,11 +33,11 @@ test("the machine's file is the weakest: --config, variables and flags each beat
 });
 
 test("a machine without the file has the defaults; a mistake in it is named by its line", () => {
-  const none = resolveConfig("migrate", new Map(), {}, undefined, join(folder, "none.yaml"));
+  const none = resolveConfig("migrate", new Map(), {}, join(folder, "none.yaml"));
   assert.equal(none.nbdPort, 10808);
   const wrong = file("wrong.yaml", "# first line\nnbd-prot: 1\n");
   assert.throws(
-    () => resolveConfig("migrate", new Map(), {}, undefined, wrong),
+    () => resolveConfig("migrate", new Map(), {}, wrong),
     /wrong\.yaml:2: unknown setting "nbd-prot" \(did you mean "nbd-port"\?\)/,
   );
 });
@@ -52,7 +52,7 @@ test("the file that the package brings changes nothing, and every line that it p
   const all = readConfigFile(file("proposed.yaml", proposed));
   assert.ok(all.values.size >= 10);
   const thumbprint = new Map([["vmware-thumbprint", "AA".repeat(20)]] as const);
-  resolveConfig("migrate", thumbprint, {}, undefined, join(folder, "proposed.yaml"));
+  resolveConfig("migrate", thumbprint, {}, join(folder, "proposed.yaml"));
   const example = readConfigFile(join(packaged, "vm.yaml"));
   assert.equal(example.values.get("vmware-path"), "/Datacenter/vm/Folder/web01");
 });

@@ -41,21 +41,28 @@ export const volumeTags = { disk: "migratekit-disk", vm: "migratekit-vm" } as co
 
 /** @throws MigratekitError `usage` for flags alone that cannot be */
 export function checkVolumeFlags(config: Config): void {
-  const { cloudstackVolumes, nbdTargets } = config;
+  const { cloudstackVolumes } = config;
   if (cloudstackVolumes === undefined) return;
-  if (nbdTargets !== undefined) {
-    throw new MigratekitError(
-      "usage",
-      "--nbd-targets and --cloudstack-volumes both say what the targets are",
-      { remedy: "Give one of them; a volume's target follows from --nbd-host and --nbd-port." },
-    );
-  }
+  refuseTwoKinds(config);
   requireSettings(
     config,
     "cloudstack-endpoint",
     "cloudstack-api-key",
     "cloudstack-secret-key",
     ...(cloudstackVolumes === "create" ? (["cloudstack-disk-offering"] as const) : []),
+  );
+}
+
+/** @throws MigratekitError `usage` */
+export function refuseTwoKinds({
+  cloudstackVolumes,
+  nbdTargets,
+}: Pick<Config, "cloudstackVolumes" | "nbdTargets">): void {
+  if (cloudstackVolumes === undefined || nbdTargets === undefined) return;
+  throw new MigratekitError(
+    "usage",
+    "--nbd-targets and --cloudstack-volumes both say what the targets are",
+    { remedy: "Give one of them; a volume's target follows from --nbd-host and --nbd-port." },
   );
 }
 

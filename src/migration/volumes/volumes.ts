@@ -14,7 +14,13 @@ import type { VirtualDisk } from "../../vmware/virtual-disk.ts";
 import { asksForTls } from "../target-tls.ts";
 import { type DiskPlan, diskTag, planVolumes, type VolumesWanted, volumeTags } from "./plan.ts";
 
-export { checkVolumeFlags, planVolumes, type VolumePlan, volumeTags } from "./plan.ts";
+export {
+  checkVolumeFlags,
+  planVolumes,
+  refuseTwoKinds,
+  type VolumePlan,
+  volumeTags,
+} from "./plan.ts";
 
 export type VolumesContext = VolumesWanted & {
   readonly logger: Logger;

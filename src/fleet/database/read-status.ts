@@ -1,0 +1,233 @@
+import type { FleetAction, PlannedVm } from "../fleet.ts";
+import type {
+  FleetPlaceStatus,
+  FleetStatus,
+  FleetVmError,
+  FleetVmState,
+  FleetVmStatus,
+  FleetVmSync,
+  FleetWaveStatus,
+  FleetWorkerStatus,
+  RunProgress,
+  StatusScope,
+} from "../status.ts";
+import type { Queries } from "./database.ts";
+import type { Row } from "./row.ts";
+import { type Reasons, whyOf } from "./why.ts";
+
+const syncsMost = 50;
+
+/** All of it within the caller's transaction, so that it is of one moment. */
+export async function readStatus(queries: Queries, scope: StatusScope): Promise<FleetStatus> {
+  await queries.query("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY");
+  await queries.query("SET LOCAL search_path = migratekit, pg_temp");
+  const [fleet] = await queries.query(
+    `SELECT clock_timestamp() AS now, fleet.*,
+      greatest(grace_ms, coalesce(target_drop_ms, 0)) AS wait_ms FROM fleet`,
+  );
+  const now = fleet!.time("now");
+  const workers = (await queries.query(workersSql, [now, fleet!.number("ttl_ms")])).map(workerOf);
+  const places = await queries.query(
+    "SELECT id, kind, name, used, capacity FROM place ORDER BY name",
+  );
+  const waves = (await queries.query(wavesSql)).map(waveOf);
+  const reasons: Reasons = {
+    now,
+    workers: workers.filter(({ alive }) => alive),
+    places: new Map(places.map((row) => [row.number("id"), placeOf(row)])),
+    waitMs: fleet!.number("wait_ms"),
+    dropIsKnown: fleet!.optionalNumber("target_drop_ms") !== undefined,
+  };
+  const vms = await readVms(queries, scope, now);
+  const dropMs = fleet!.optionalNumber("target_drop_ms");
+  const ofKind = (kind: string) => places.filter((row) => row.text("kind") === kind).map(placeOf);
+  return {
+    at: now.toISOString(),
+    limits: {
+      hostConnections: fleet!.number("host_connections"),
+      datastoreRuns: fleet!.number("datastore_runs"),
+      targetRuns: fleet!.number("target_runs"),
+    },
+    ...(dropMs === undefined ? {} : { targetDropMs: dropMs }),
+    workers,
+    hosts: ofKind("host"),
+    datastores: ofKind("datastore"),
+    targetServers: ofKind("target"),
+    vms: vms.map((row) => vmOf(row, reasons)),
+    waves,
+  };
+}
+
+const workersSql = `
+  SELECT name, labels, version, parallel, seen_at, seen_at > $1::timestamptz - $2::integer * interval '1 ms' AS alive,
+    (SELECT count(*)::integer FROM lease WHERE lease.worker = worker.name) AS runs
+  FROM worker WHERE seen_at > $1::timestamptz - interval '1 day' ORDER BY name`;
+
+const wavesSql = `
+  SELECT wave.name, wave.paused, count(*)::integer AS vm_count,
+    count(*) FILTER (WHERE vm.cut_over_at IS NOT NULL)::integer AS cut_over,
+    count(*) FILTER (WHERE vm.failed)::integer AS failed,
+    count(*) FILTER (WHERE vm.leased)::integer AS running,
+    count(*) FILTER (WHERE vm.synced_at IS NOT NULL AND vm.failures = 0 AND vm.cut_over_at IS NULL)::integer AS in_sync
+  FROM vm JOIN wave ON wave.name = vm.wave WHERE vm.released_at IS NULL GROUP BY wave.name ORDER BY wave.name`;
+
+/** Trouble first. What is told of each VM is read for those alone that are shown. */
+const vmsSql = `
+  WITH shown AS MATERIALIZED (
+    SELECT vm.id, state.name AS state FROM vm
+    LEFT JOIN lease ON lease.vm_id = vm.id
+    CROSS JOIN LATERAL (SELECT CASE
+      WHEN vm.cut_over_at IS NOT NULL THEN 'cut-over'
+      WHEN lease.expires_at < $1 THEN 'takeover'
+      WHEN vm.leased THEN 'running'
+      WHEN vm.failed THEN 'failed'
+      WHEN vm.paused OR vm.wave_paused THEN 'paused'
+      WHEN vm.next_at <= $1 THEN 'due'
+      WHEN vm.cutover_asked_at IS NOT NULL AND NOT vm.cutover_ready THEN 'blocked'
+      ELSE 'waiting' END AS name) state
+    WHERE vm.released_at IS NULL
+      AND ($2::text[] IS NULL OR vm.name = ANY ($2)) AND ($3::text[] IS NULL OR vm.wave = ANY ($3))
+    ORDER BY array_position('{failed,takeover}', state.name), vm.failures = 0,
+      array_position('{running,due,blocked,waiting,paused,cut-over}', state.name), vm.name
+    LIMIT $4
+  )
+  SELECT vm.name, vm.entry, vm.failures + vm.cutover_failures AS failures, vm.last_error, vm.cutover_asked_at,
+    vm.cutover_ready, vm.cutover_at, vm.cutover_until, vm.sync_at, vm.sync_until, vm.next_at, vm.synced_at,
+    vm.delta_bytes, vm.cut_over_at, vm.units, vm.place_ids, vm.wave_paused, line.host_id, shown.state,
+    vm.word_for_token = lease.token AS word_given, lease.worker, lease.action, lease.taken_at,
+    lease.expires_at, lease.progress, past.runs
+  FROM shown JOIN vm ON vm.id = shown.id JOIN line ON line.id = vm.line_id
+  LEFT JOIN lease ON lease.vm_id = vm.id
+  LEFT JOIN LATERAL (
+    SELECT jsonb_agg(to_jsonb(each) ORDER BY each.token) AS runs FROM (
+      SELECT token, worker, action, status, started_at AS at, error_code, bytes,
+        (extract(epoch FROM ended_at - started_at) * 1000)::bigint AS duration_ms,
+        CASE WHEN $6 THEN ending END AS ending
+      FROM run WHERE run.vm_id = shown.id AND ended_at IS NOT NULL ORDER BY token DESC LIMIT $5) each
+  ) past ON $5 > 0
+  ORDER BY array_position('{failed,takeover}', shown.state), vm.failures = 0,
+    array_position('{running,due,blocked,waiting,paused,cut-over}', shown.state), vm.name`;
+
+async function readVms(queries: Queries, scope: StatusScope, now: Date): Promise<Row[]> {
+  const { vms, waves, vmsMax, syncsMax = syncsMost, endings = true } = scope;
+  if (vmsMax === 0) return [];
+  return queries.query(vmsSql, [
+    ...[now, vms ?? null, waves ?? null, vmsMax ?? null],
+    ...[Math.min(syncsMax, syncsMost), endings],
+  ]);
+}
+
+function workerOf(row: Row): FleetWorkerStatus {
+  return {
+    name: row.text("name"),
+    labels: row.texts("labels"),
+    version: row.text("version"),
+    parallel: row.number("parallel"),
+    seenAt: row.time("seen_at").toISOString(),
+    alive: row.flag("alive"),
+    runs: row.number("runs"),
+  };
+}
+
+function placeOf(row: Row): FleetPlaceStatus {
+  return { id: row.text("name"), used: row.number("used"), capacity: row.number("capacity") };
+}
+
+function waveOf(row: Row): FleetWaveStatus {
+  return {
+    name: row.text("name"),
+    paused: row.flag("paused"),
+    vmCount: row.number("vm_count"),
+    inSync: row.number("in_sync"),
+    cutOver: row.number("cut_over"),
+    failed: row.number("failed"),
+    running: row.number("running"),
+  };
+}
+
+interface PastRun {
+  readonly worker: string;
+  readonly action: FleetAction;
+  readonly status: FleetVmSync["status"];
+  readonly at: string;
+  readonly error_code: string | null;
+  readonly bytes: number | null;
+  readonly duration_ms: number;
+  readonly ending: unknown;
+}
+
+function vmOf(row: Row, reasons: Reasons): FleetVmStatus {
+  const entry = row.json<PlannedVm>("entry");
+  const state = row.text("state") as FleetVmState;
+  const hostId = row.optionalNumber("host_id");
+  const turn = turnOf(row);
+  return {
+    name: entry.name,
+    endpoint: entry.endpoint,
+    vmPath: entry.vmPath,
+    wave: entry.wave,
+    priority: entry.priority,
+    labels: entry.labels,
+    after: entry.after,
+    state,
+    action: (row.optionalText("action") as FleetAction | undefined) ?? turn.action,
+    failures: row.number("failures"),
+    syncs: (row.optionalJson<PastRun[]>("runs") ?? []).map(syncOf),
+    ...given({
+      why: whyOf(row, state, entry, reasons),
+      cutoverAskedAt: row.optionalTime("cutover_asked_at")?.toISOString(),
+      nextRunAt: turn.at?.toISOString(),
+      windowClosesAt: turn.until?.toISOString(),
+      worker: row.optionalText("worker"),
+      startedAt: row.optionalTime("taken_at")?.toISOString(),
+      progress: row.optionalJson<RunProgress>("progress"),
+      host: hostId === undefined ? undefined : reasons.places.get(hostId)?.id,
+      lastError: errorOf(row),
+      lastSyncAt: row.optionalTime("synced_at")?.toISOString(),
+      cutOverAt: row.optionalTime("cut_over_at")?.toISOString(),
+      deltaBytes: row.optionalNumber("delta_bytes"),
+    }),
+  };
+}
+
+/** What comes next, where nothing runs. */
+function turnOf(row: Row): { action: FleetAction; at?: Date; until?: Date } {
+  const at = row.optionalTime("next_at");
+  const cutoverAt = row.optionalTime("cutover_at");
+  const isCutover =
+    row.flag("cutover_ready") && cutoverAt !== undefined && cutoverAt <= (at ?? cutoverAt);
+  const until = row.optionalTime(isCutover ? "cutover_until" : "sync_until");
+  return {
+    action: isCutover ? "cutover" : "migrate",
+    ...(at ? { at, ...(until ? { until } : {}) } : {}),
+  };
+}
+
+/** As `finish` and `reap_one` store it; what is absent there may be null. */
+function errorOf(row: Row): FleetVmError | undefined {
+  const error = row.optionalJson<FleetVmError>("last_error");
+  if (error === undefined) return undefined;
+  return { ...error, at: new Date(error.at).toISOString() };
+}
+
+function syncOf(run: PastRun): FleetVmSync {
+  const { at, action, status, worker, duration_ms, error_code, bytes, ending } = run;
+  return {
+    at: new Date(at).toISOString(),
+    action,
+    status,
+    worker,
+    durationMs: duration_ms,
+    ...given({
+      bytes: bytes ?? undefined,
+      errorCode: error_code ?? undefined,
+      ending: ending ?? undefined,
+    }),
+  };
+}
+
+/** Without what is undefined. */
+function given<T extends object>(fields: T): { [K in keyof T]?: NonNullable<T[K]> } {
+  const entries = Object.entries(fields).filter(([, value]) => value !== undefined);
+  return Object.fromEntries(entries) as { [K in keyof T]?: NonNullable<T[K]> };
+}
