@@ -69,7 +69,24 @@ async function read(config: Config, store: FleetStore): Promise<FleetStatus> {
     const sums = await store.status(withoutRuns);
     if (!isSmall(sums)) return sums;
   }
-  return await store.status({ ...scope, syncsMax });
+  const status = await store.status({ ...scope, syncsMax });
+  refuseStrangers("wave", wave, status.waves);
+  refuseStrangers("vm", vm, status.vms);
+  return status;
+}
+
+/** @throws MigratekitError `usage` for names that the plan does not have */
+function refuseStrangers(
+  flag: "wave" | "vm",
+  asked: readonly string[] = [],
+  found: readonly { readonly name: string }[],
+): void {
+  const known = new Set(found.map(({ name }) => name));
+  const strangers = asked.filter((name) => !known.has(name));
+  if (strangers.length === 0) return;
+  throw new MigratekitError("usage", `--${flag} ${strangers.join(", ")}: not in the plan`, {
+    remedy: "'migratekit fleet status --all' lists the names that it has.",
+  });
 }
 
 function passes(error: unknown): boolean {

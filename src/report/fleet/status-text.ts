@@ -49,7 +49,7 @@ export function fleetStatusText(status: FleetStatus, sheet: Sheet, view: StatusV
     breaksTo(sheet)(headText(status)),
     troubleText(status, nowMs, sheet, view),
     runningText(status, sheet, view),
-    wavesText(status, nowMs, sheet),
+    wavesText(status, nowMs, sheet, view),
     workersText(status.workers, nowMs, sheet, view),
     placesText(status, sheet, view),
     vmsText(status, nowMs, sheet, view),
@@ -151,8 +151,10 @@ function runningRow({ name, wave, worker, action, progress }: FleetVmStatus): st
   ];
 }
 
-function wavesText(status: FleetStatus, nowMs: number, sheet: Sheet): string {
-  if (status.waves.length === 0) return "";
+/** Those that were asked for; of a wave of which single VMs alone were, it is not known what is next. */
+function wavesText(status: FleetStatus, nowMs: number, sheet: Sheet, view: StatusView): string {
+  const waves = status.waves.filter(({ name }) => view.wave?.includes(name) ?? true);
+  if (waves.length === 0 || view.vm !== undefined) return "";
   const next = nextRunsOf(status);
   const row = ({ name, vmCount, inSync, cutOver, running, failed, paused }: FleetWaveStatus) => {
     const at = next.get(name);
@@ -168,7 +170,7 @@ function wavesText(status: FleetStatus, nowMs: number, sheet: Sheet): string {
     ];
   };
   const headings = ["wave", "VMs", "in sync", "cut over", "running", "failed", "next run"];
-  const inOrder = status.waves.toSorted((a, b) => byNumber.compare(a.name, b.name));
+  const inOrder = waves.toSorted((a, b) => byNumber.compare(a.name, b.name));
   return table(headings, inOrder.map(row), sheet);
 }
 
