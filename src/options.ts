@@ -23,6 +23,12 @@ export const commandNames = [
   "config",
   "completion",
   "fleet plan",
+  "fleet init",
+  "fleet apply",
+  "fleet pause",
+  "fleet resume",
+  "fleet retry",
+  "fleet cutover",
   "fleet status",
   "fleet report",
 ] as const;
@@ -87,6 +93,16 @@ const converting = ["rehearse", "convert", "rollback"] as const;
 const ofVms = [...connected, ...converting, "list", "status", "history", "config"] as const;
 /** Those of the fleet. */
 const ofFleet = commandNames.filter((name) => name.startsWith("fleet "));
+/** Those that tell the fleet what to do with VMs of its plan. */
+const directing = ["fleet pause", "fleet resume", "fleet retry", "fleet cutover"] as const;
+/** Those that speak to the fleet's database. */
+const inDatabase = [
+  "fleet init",
+  "fleet apply",
+  "fleet status",
+  "fleet report",
+  ...directing,
+] as const;
 /** Those that have settings at all. */
 const settled = [...ofVms, "inventory", "export", ...ofFleet] as const;
 
@@ -686,7 +702,7 @@ export const options = {
     {
       group: "run",
       describe: "every VM: that the state directory knows of the endpoint, or of the fleet",
-      commands: ["cleanup", "fleet status"],
+      commands: ["cleanup", ...directing, "fleet status"],
       parse: type.flag,
       fallback: "false",
     },
@@ -1187,21 +1203,21 @@ export const options = {
     group: "list",
     value: "URL",
     describe: "the fleet's PostgreSQL: postgres://USER@HOST:PORT/NAME",
-    commands: ["fleet status", "fleet report"],
+    commands: inDatabase,
     parse: type.text,
   }),
   "fleet-database-password-file": define({
     group: "list",
     value: "FILE",
     describe: "file whose first line is the password of its user",
-    commands: ["fleet status", "fleet report"],
+    commands: inDatabase,
     parse: type.text,
   }),
   wave: define({
     group: "list",
     value: "NAME",
     describe: "VMs of this wave; may be given again",
-    commands: ["fleet status"],
+    commands: [...directing, "fleet status"],
     parse: type.names,
     repeatable: true,
   }),
@@ -1209,10 +1225,66 @@ export const options = {
     group: "list",
     value: "NAME",
     describe: "this VM, by its name in the plan; may be given again",
-    commands: ["fleet status"],
+    commands: [...directing, "fleet status"],
     parse: type.names,
     repeatable: true,
   }),
+  "worker-role": define({
+    group: "list",
+    value: "ROLE",
+    describe: "a role of PostgreSQL that may work for the fleet from now on, and no more",
+    commands: ["fleet init"],
+    parse: type.text,
+  }),
+  "lease-time": define({
+    group: "list",
+    value: "TIME",
+    describe: "how long a worker may be silent before its VMs are not its own any more",
+    commands: ["fleet init"],
+    parse: type.patience,
+    fallbackNote: "as it is; 120s at first",
+  }),
+  "takeover-grace": define({
+    group: "list",
+    value: "TIME",
+    describe:
+      "how long nobody takes over after that; longer where targets let go of a connection later",
+    commands: ["fleet init"],
+    parse: type.patience,
+    fallbackNote: "as it is; 60s at first",
+  }),
+  restored: define(
+    {
+      group: "list",
+      describe:
+        "the database was restored from a backup: what was given out since then is not believed",
+      commands: ["fleet init"],
+      parse: type.flag,
+      fallback: "false",
+    },
+    "defaulted",
+  ),
+  takeover: define(
+    {
+      group: "list",
+      describe:
+        "also your word that what dead workers held can be taken over: nothing of them writes any more",
+      commands: ["fleet resume"],
+      parse: type.flag,
+      fallback: "false",
+    },
+    "defaulted",
+  ),
+  cancel: define(
+    {
+      group: "list",
+      describe: "take back what was asked for, where it has not begun",
+      commands: ["fleet cutover"],
+      parse: type.flag,
+      fallback: "false",
+    },
+    "defaulted",
+  ),
   html: define({
     group: "report",
     value: "FILE",

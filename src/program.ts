@@ -176,6 +176,46 @@ export const commandTexts: Record<CommandName, CommandText> = {
     operand: "<file>",
     examples: ["migratekit fleet plan plan.yaml"],
   },
+  "fleet init": {
+    summary: "make or upgrade the fleet's tables in PostgreSQL",
+    description:
+      "Makes the tables and functions of a fleet in an empty database, or upgrades them while workers work. With --worker-role it also lets a role of PostgreSQL work for the fleet, which may claim VMs and nothing else.",
+    examples: [
+      "migratekit fleet init --fleet-database postgres://fleet@db.example/fleet",
+      "migratekit fleet init --config fleet --worker-role worker",
+    ],
+  },
+  "fleet apply": {
+    summary: "make this plan the fleet's, and say what changed",
+    description:
+      "Reads a plan and makes it the fleet's in one transaction. Running it again changes only what changed; a VM that is not in it any more is let go, its run asked to stop. What changed and had failed is tried again.",
+    operand: "<file>",
+    examples: ["migratekit fleet apply plan.yaml --config fleet"],
+  },
+  "fleet pause": {
+    summary: "begin no run of these VMs, and stop their syncs",
+    description:
+      "No run of the VMs begins until 'fleet resume'; their syncs are asked to stop, and go on later where they stopped. A cutover that has begun goes on to its end.",
+    examples: ["migratekit fleet pause --wave 2", "migratekit fleet pause --all"],
+  },
+  "fleet resume": {
+    summary: "let these VMs be synced again; with --takeover, those of dead workers",
+    description:
+      "Takes back 'fleet pause'. With --takeover it is also your word that a worker that is not heard of any more, and the machine it ran on, will write no more to the VMs' targets: where the plan states no target-drop-time, their takeover waits for that.",
+    examples: ["migratekit fleet resume --wave 2", "migratekit fleet resume --vm web01 --takeover"],
+  },
+  "fleet retry": {
+    summary: "try again what failed",
+    description:
+      "VMs that failed and wait for an operator, or for the end of a pause, are due at once, or when their window opens.",
+    examples: ["migratekit fleet retry --vm web01", "migratekit fleet retry --all"],
+  },
+  "fleet cutover": {
+    summary: "ask for the cutover of these VMs",
+    description:
+      "Each is cut over when its cutover window is open and all that the plan has it come after are cut over; until then its syncs go on.",
+    examples: ["migratekit fleet cutover --wave 1", "migratekit fleet cutover --vm web01 --cancel"],
+  },
   "fleet status": {
     summary: "the whole fleet: trouble first, what runs, the waves, workers and hosts",
     description:

@@ -79,6 +79,8 @@ export const claim = `
       UPDATE vm SET leased = false, unclean = true, word_for_token = NULL,
         failures = failures + CASE v_lease.action WHEN 'migrate' THEN 1 ELSE 0 END,
         cutover_failures = cutover_failures + CASE v_lease.action WHEN 'cutover' THEN 1 ELSE 0 END,
+        -- As verdict.ts has it: each try of a cutover may shut the guest down.
+        failed = v_lease.action = 'cutover' AND cutover_failures + 1 >= 3,
         last_error = jsonb_build_object('at', v_now, 'message',
           format('the worker %s was not heard of any more', v_lease.worker)),
         sync_at = CASE WHEN v_lease.action = 'migrate' AND v_pause > interval '0' THEN v_now + v_pause
