@@ -58,6 +58,7 @@ a { color: #1d4f91; }
   .vms td, .vms th, .waves td, .waves th { font-size: .82rem; padding-right: .5rem; }
   .evidence td, .evidence th { font-size: .75rem; }
   .evidence .digest { font-size: .66rem; }
+  .vms th:first-child { width: 20%; }
   .plot { width: 6.5rem; height: 1.6rem; }
   .share .cut-over, .share .in-sync, .share .failed, .share .rest, .plot polygon, .key span::before, .badge {
     print-color-adjust: exact; -webkit-print-color-adjust: exact; }
