@@ -35,10 +35,12 @@ const commands: Record<CommandName, () => Promise<CommandModule>> = {
   "fleet plan": () => import("./commands/fleet/plan.ts"),
   "fleet apply": () => import("./commands/fleet/apply.ts"),
   "fleet work": () => import("./commands/fleet/work.ts"),
+  "fleet status": () => import("./commands/fleet/status.ts"),
   "fleet pause": () => import("./commands/fleet/pause.ts"),
   "fleet resume": () => import("./commands/fleet/resume.ts"),
   "fleet retry": () => import("./commands/fleet/retry.ts"),
   "fleet cutover": () => import("./commands/fleet/cutover.ts"),
+  "fleet report": () => import("./commands/fleet/report.ts"),
 };
 
 const exitGraceMs = 1000;

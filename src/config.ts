@@ -103,7 +103,8 @@ export function configsOf(
     const password = resolveSecret(vmwarePassword, command, settings, sources, warnings);
     const secretKey = resolveSecret(secretKeyOfApi, command, settings, sources, warnings);
     const apiKey = takes(command, "cloudstack-api-key") ? settings.cloudstackApiKey : undefined;
-    for (const secret of [password, secretKey, apiKey])
+    const webhook = takes(command, "webhook") ? settings.webhook : undefined;
+    for (const secret of [password, secretKey, apiKey, webhook])
       if (secret instanceof Secret) addSecret(secret.reveal());
     return Object.freeze({
       ...(settings as unknown as Settings),
@@ -285,7 +286,8 @@ function takes(command: CommandName, flag: OptionName): boolean {
 
 /** Whether a setting is itself what nobody may see; not the name of a file with it. */
 export function isSecret(name: OptionName): boolean {
-  return [vmwarePassword.flag, secretKeyOfApi.flag, "cloudstack-api-key"].includes(name);
+  const secrets = [vmwarePassword.flag, secretKeyOfApi.flag, "cloudstack-api-key", "webhook"];
+  return secrets.includes(name);
 }
 
 /** A secret that may come from a file as well. */

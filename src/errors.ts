@@ -570,6 +570,14 @@ export const catalogue = {
     meaning: "The program of --hook-before failed, or was not done in time: nothing was begun.",
     remedy: "See what it printed in the log; it gets the run as JSON on stdin and must end with 0.",
   },
+  "webhook-failed": {
+    exit: "usage",
+    passes: true,
+    meaning:
+      "The server of --webhook did not take the run, as --webhook-required demands: nothing was begun.",
+    remedy:
+      "See that the server is up, that its certificate is trusted here, and that it answers with a status of 200 to 299 within --webhook-timeout.",
+  },
   "downtime-exceeded": {
     exit: "usage",
     passes: true,

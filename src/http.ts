@@ -12,8 +12,9 @@ import { hasSystemCode, messageOf } from "./errors.ts";
 export interface HttpRequest {
   readonly method: "GET" | "POST";
   readonly url: string;
-  /** Sent as JSON. */
+  /** Sent as JSON; bytes are sent as they are. */
   readonly body?: object;
+  readonly headers?: Readonly<Record<string, string>>;
   /** Sent instead as a form: `a=1&b=2`, percent-encoded by the caller. */
   readonly form?: string;
   /** Whom `https:` trusts, where it is not the system's authorities. */
@@ -71,6 +72,7 @@ const formType = "application/x-www-form-urlencoded; charset=utf-8";
 /** One request and its answer, whatever the status. Rejects with `HttpFailure` or the signal's reason. */
 export async function exchange(request: HttpRequest): Promise<HttpAnswer> {
   const { method, url, body, form, agent, timeoutMs, answerBytesMax, signal } = request;
+  const type = form === undefined ? {} : { "Content-Type": formType };
   signal?.throwIfAborted();
   const timeout = new AbortController();
   const timer = setTimeout(() => timeout.abort(), Math.max(1, timeoutMs));
@@ -79,7 +81,7 @@ export async function exchange(request: HttpRequest): Promise<HttpAnswer> {
       method,
       url,
       data: form ?? body,
-      ...(form === undefined ? {} : { headers: { "Content-Type": formType } }),
+      headers: { ...type, ...request.headers },
       ...(agent === undefined ? {} : { httpsAgent: agent }),
       signal: signal ? AbortSignal.any([signal, timeout.signal]) : timeout.signal,
     });

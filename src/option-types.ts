@@ -2,6 +2,7 @@
 
 import { isIP } from "node:net";
 import type { RatePlan, RateStep } from "./rate-plan.ts";
+import { Secret } from "./secret.ts";
 import { isUuid } from "./uuid.ts";
 
 /** Thrown by a parser; config.ts adds the name of the flag, variable or line that held the text. */
@@ -258,6 +259,16 @@ export const httpUrl: Parser<string> = (value) => {
   }
   if (url.username || url.password) throw new InvalidValue("must not carry credentials");
   return value.replace(/\/+$/, "");
+};
+
+/** Such a URL to the last slash; it is in no message, as the path of many a webhook is its password. */
+export const webhookUrl: Parser<Secret> = (value) => {
+  const url = URL.canParse(value) ? new URL(value) : undefined;
+  if (url === undefined || !/^https?:$/.test(url.protocol)) {
+    throw new InvalidValue("is no URL such as https://events.example.com/migratekit");
+  }
+  if (url.username || url.password) throw new InvalidValue("must not carry credentials");
+  return new Secret(value);
 };
 
 /** `2001,2002`: device keys of virtual disks; `disk-2001` works too. */

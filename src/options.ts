@@ -26,10 +26,12 @@ export const commandNames = [
   "fleet plan",
   "fleet apply",
   "fleet work",
+  "fleet status",
   "fleet pause",
   "fleet resume",
   "fleet retry",
   "fleet cutover",
+  "fleet report",
 ] as const;
 /** As typed; of a command of a group the group's name comes first. */
 export type CommandName = (typeof commandNames)[number];
@@ -97,7 +99,14 @@ const ofFleet = commandNames.filter((name) => name.startsWith("fleet "));
 /** Those that tell the fleet what to do with VMs of its plan. */
 const directing = ["fleet pause", "fleet resume", "fleet retry", "fleet cutover"] as const;
 /** Those that speak to the fleet's database. */
-const inDatabase = ["fleet init", "fleet apply", "fleet work", ...directing] as const;
+const inDatabase = [
+  "fleet init",
+  "fleet apply",
+  "fleet status",
+  "fleet report",
+  "fleet work",
+  ...directing,
+] as const;
 /** Those that have settings at all. */
 const settled = [...ofVms, "inventory", "export", ...ofFleet] as const;
 
@@ -697,7 +706,7 @@ export const options = {
     {
       group: "run",
       describe: "every VM: that the state directory knows of the endpoint, or of the fleet",
-      commands: ["cleanup", ...directing],
+      commands: ["cleanup", ...directing, "fleet status"],
       parse: type.flag,
       fallback: "false",
     },
@@ -1309,7 +1318,7 @@ export const options = {
     group: "fleet",
     value: "NAME",
     describe: "VMs of this wave; may be given again",
-    commands: directing,
+    commands: [...directing, "fleet status"],
     parse: type.names,
     repeatable: true,
   }),
@@ -1317,7 +1326,7 @@ export const options = {
     group: "fleet",
     value: "NAME",
     describe: "this VM, by its name in the plan; may be given again",
-    commands: directing,
+    commands: [...directing, "fleet status"],
     parse: type.names,
     repeatable: true,
   }),
@@ -1377,6 +1386,24 @@ export const options = {
     },
     "defaulted",
   ),
+  html: define({
+    group: "report",
+    value: "FILE",
+    describe: "write the report here: one page that needs nothing from elsewhere",
+    commands: ["fleet report"],
+    parse: type.text,
+  }),
+  title: define(
+    {
+      group: "report",
+      value: "TEXT",
+      describe: "what stands above the report",
+      commands: ["fleet report"],
+      parse: type.text,
+      fallback: "Migration to CloudStack",
+    },
+    "defaulted",
+  ),
   report: define({
     group: "report",
     value: "FILE",
@@ -1410,6 +1437,41 @@ export const options = {
     },
     "defaulted",
   ),
+  webhook: define({
+    group: "report",
+    value: "URL",
+    describe: "post what --hook-after gets to this server; whatever it does, the ending stays",
+    commands: ["migrate", "verify", "cutover", "fleet work"],
+    parse: type.webhookUrl,
+  }),
+  "webhook-secret-file": define({
+    group: "report",
+    value: "FILE",
+    describe: "sign it by HMAC-SHA256 with the first line of this file (X-Migratekit-Signature)",
+    commands: ["migrate", "verify", "cutover", "fleet work"],
+    parse: type.text,
+  }),
+  "webhook-timeout": define(
+    {
+      group: "report",
+      value: "TIME",
+      describe: "how long a delivery may take, with all that is tried again",
+      commands: ["migrate", "verify", "cutover", "fleet work"],
+      parse: type.patience,
+      fallback: "10s",
+    },
+    "defaulted",
+  ),
+  "webhook-required": define(
+    {
+      group: "report",
+      describe: "also post what --hook-before gets; where that is not taken, nothing is begun",
+      commands: ["migrate", "verify", "cutover", "fleet work"],
+      parse: type.flag,
+      fallback: "false",
+    },
+    "defaulted",
+  ),
   "metrics-file": define({
     group: "report",
     value: "FILE",
@@ -1417,11 +1479,18 @@ export const options = {
     commands: ["migrate", "cutover"],
     parse: type.text,
   }),
+  "metrics-listen": define({
+    group: "report",
+    value: "ADDRESS:PORT",
+    describe: "give Prometheus metrics at http://ADDRESS:PORT/metrics; goes on until a signal",
+    commands: ["fleet status"],
+    parse: type.listenAddress,
+  }),
   watch: define(
     {
       group: "report",
-      describe: "go on showing what changes: a job or run until it ends, the list until a signal",
-      commands: ["list", "status"],
+      describe: "go on showing what changes: a job or run until it ends, the rest until a signal",
+      commands: ["list", "status", "fleet status"],
       parse: type.flag,
       fallback: "false",
     },

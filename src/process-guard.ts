@@ -4,7 +4,12 @@
  */
 import { writeFileSync } from "node:fs";
 
-const secretFlags = ["--vmware-password", "--cloudstack-secret-key", "--cloudstack-api-key"];
+const secretFlags = [
+  "--vmware-password",
+  "--cloudstack-secret-key",
+  "--cloudstack-api-key",
+  "--webhook",
+];
 
 /** The arguments as anybody may see them. */
 export function withoutSecrets(args: readonly string[]): string[] {

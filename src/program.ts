@@ -230,6 +230,22 @@ export const commandTexts: Record<CommandName, CommandText> = {
         "    --parallel-vms 4 --label site=rome",
     ],
   },
+  "fleet status": {
+    summary: "the whole fleet: trouble first, what runs, the waves, workers and hosts",
+    description:
+      "Shows what an operator has to see to and by which command, what runs now, how far each wave is, who works and which limits are used up; of a small fleet, or with --all, a line for each VM with the trend of its deltas and how long its cutover will take. With --metrics-listen it shows nothing and gives the same to Prometheus instead.",
+    examples: [
+      "migratekit fleet status --watch",
+      "migratekit fleet status --all --wave 2",
+      "migratekit fleet status --metrics-listen 127.0.0.1:9470",
+    ],
+  },
+  "fleet report": {
+    summary: "the whole project as one page for those whom it was done for",
+    description:
+      "Writes what was moved: each VM with its syncs, bytes and deltas over time, the downtime that was measured, what was verified and by which checksum. The page needs nothing from elsewhere and holds the data that it was made from, with a digest; --json prints these very bytes.",
+    examples: ['migratekit fleet report --html report.html --title "Rome to the new cloud"'],
+  },
 };
 
 /** Of commands whose names begin with the same word. */

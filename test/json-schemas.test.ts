@@ -27,7 +27,7 @@ test("every reference leads somewhere, and every name is in snake_case", () => {
     const text = readFileSync(join(docs, "json", `${name}.schema.json`), "utf8");
     const schema = JSON.parse(text) as { $defs?: Record<string, unknown> };
     for (const [, other, definition] of text.matchAll(
-      /"\$ref": "(?:(\w+)\.schema\.json)?#\/\$defs\/(\w+)"/g,
+      /"\$ref": "(?:([\w-]+)\.schema\.json)?#\/\$defs\/(\w+)"/g,
     )) {
       const target = other === undefined ? schema : read(other);
       assert.ok(target.$defs?.[definition!], `${name}: ${definition}`);

@@ -32,9 +32,8 @@ export async function reported<T>(
 ): Promise<T> {
   return await withHooks(context, (before) => {
     const begun = async (reporter: Reporter) => {
-      if (context.config.hookBefore !== undefined) {
-        reporter.stage("Discover", "waiting for --hook-before");
-      }
+      const waits = waitsFor(context.config);
+      if (waits !== undefined) reporter.stage("Discover", `waiting for ${waits}`);
       await before();
       return await work(reporter);
     };
@@ -42,9 +41,15 @@ export async function reported<T>(
   });
 }
 
+/** What of the operator's comes before anything else. */
+function waitsFor({ hookBefore, webhook, webhookRequired }: Config): string | undefined {
+  if (hookBefore !== undefined) return "--hook-before";
+  return webhook !== undefined && webhookRequired ? "--webhook" : undefined;
+}
+
 /** For commands that are no syncs: jobs of the VMA API, metrics and hooks are about those. */
 export function withoutSync(config: Config): Config {
-  const none = { jobId: undefined, metricsFile: undefined };
+  const none = { jobId: undefined, metricsFile: undefined, webhook: undefined };
   return { ...config, ...none, hookBefore: undefined, hookAfter: undefined };
 }
 

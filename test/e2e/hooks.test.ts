@@ -1,13 +1,17 @@
-// --hook-before and --hook-after: real programs, and what they are told, may take and may change.
+// --hook-before and --hook-after: real programs, and what they are told, may take and may change; --webhook beside them.
 
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:https";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, beforeEach, test } from "node:test";
 import { isRunning } from "../lab/process-table.ts";
 import { startCli } from "../lab/run-cli.ts";
 import { type Lab, startLab } from "../lab/start-lab.ts";
+import { makeNbdCertificates } from "../lab/tls.ts";
 import type { LabVm } from "../lab/vcenter/lab-vm.ts";
 import { until } from "../until.ts";
 import { runCommand } from "./cli-commands.ts";
@@ -190,4 +194,29 @@ test("cutover and verify have them; each VM of a list has its own", async () => 
   const run = await startCli({ args: [...kept, "--vms", list] }).result;
   assert.equal(run.code, 0, run.stderr);
   assert.equal(told(own).vm_path, web2.path);
+});
+
+test("a server whom the system's authorities vouch for is told of a run, and nobody sees where it is", async (t) => {
+  const { serverDir, caFile } = await makeNbdCertificates(join(dir, "webhook"));
+  const [key, cert] = ["key", "cert"].map((name) =>
+    readFileSync(join(serverDir, `server-${name}.pem`)),
+  );
+  const told: { pid: number; status: string }[] = [];
+  let commandLine = "";
+  const server = createServer({ key, cert }, async (request, response) => {
+    told.push(JSON.parse(Buffer.concat(await request.toArray()).toString()));
+    commandLine = readFileSync(`/proc/${told.at(-1)!.pid}/cmdline`, "utf8");
+    response.end();
+  }).listen(0, "127.0.0.1");
+  t.after(() => server.close());
+  await once(server, "listening");
+  const url = `https://127.0.0.1:${(server.address() as AddressInfo).port}/in/token-97531`;
+  const extra = ["--webhook", url, "--debug"];
+  const { log } = await migrateWell(lab, vm, { extra }, { SSL_CERT_FILE: caFile });
+  assert.deepEqual(
+    told.map(({ status }) => status),
+    ["completed"],
+  );
+  assert.match(commandLine, /--webhook/);
+  for (const text of [log, commandLine]) assert.ok(!text.includes("token-97531"), text);
 });

@@ -87,7 +87,7 @@ function checkObject(schema: Schema, value: object, at: string, page: string): s
 
 /** `#/$defs/x` of the page itself, or `common.schema.json#/$defs/x`. */
 function resolve(reference: string, page: string): { schema: Schema; page: string } {
-  const [, other, name] = /^(?:(\w+)\.schema\.json)?#\/\$defs\/(\w+)$/.exec(reference) ?? [];
+  const [, other, name] = /^(?:([\w-]+)\.schema\.json)?#\/\$defs\/(\w+)$/.exec(reference) ?? [];
   const from = other ?? page;
   const schema = name === undefined ? undefined : schemaOf(from)?.$defs?.[name];
   if (schema === undefined) throw new Error(`${page}: ${reference} leads nowhere`);

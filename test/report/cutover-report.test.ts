@@ -5,12 +5,13 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { pathToFileURL } from "node:url";
-import { type Browser, chromium, type Page as Tab } from "playwright-core";
+import type { Browser } from "playwright-core";
 import type { CutoverSummary } from "../../src/migration/cutover/cutover.ts";
 import { htmlPage } from "../../src/report/cutover-report/html.ts";
 import { type CutoverFacts, pageOf } from "../../src/report/cutover-report/page.ts";
 import { plainText } from "../../src/report/cutover-report/plain-text.ts";
 import { tempDir } from "../temp-dir.ts";
+import { overflowing, startBrowser, watched } from "./browser.ts";
 
 /** MIGRATEKIT_TEST_PICTURES names a folder that keeps what was seen, for people. */
 const pictures = process.env.MIGRATEKIT_TEST_PICTURES;
@@ -139,28 +140,9 @@ const cases: Record<string, CutoverFacts> = {
 
 let browser: Browser;
 before(async () => {
-  // As root it has no sandbox of its own; the pages are ours.
-  browser = await chromium.launch({ executablePath: "/usr/bin/chromium", args: ["--no-sandbox"] });
+  browser = await startBrowser();
 });
 after(() => browser.close());
-
-/** What sticks out of the page, or of what holds it; runs in the page. */
-const findOverflow = `(() => {
-  const width = document.documentElement.clientWidth;
-  const found = document.documentElement.scrollWidth > width ? ["the page"] : [];
-  for (const element of document.querySelectorAll("main *")) {
-    // Headings of tables are for those who listen, where rows stand below one another.
-    if (element.closest("thead") && width < 640) continue;
-    const { right, left } = element.getBoundingClientRect();
-    const wide = element.scrollWidth > element.clientWidth + 1;
-    const outside = right > width + 0.5 || left < -0.5;
-    const inline = getComputedStyle(element).display === "inline";
-    if (outside || (wide && !inline)) found.push(element.tagName + ": " + element.textContent.slice(0, 60));
-  }
-  return found;
-})()`;
-
-const overflowing = (tab: Tab) => tab.evaluate<string[]>(findOverflow);
 
 const views = [
   { name: "phone", width: 360, height: 780, media: "screen" },
@@ -176,11 +158,7 @@ for (const [name, facts] of Object.entries(cases)) {
     const page = pageOf(facts);
     writeFileSync(file, htmlPage(page));
     const tab = await browser.newPage();
-    const asked: string[] = [];
-    const complaints: string[] = [];
-    tab.on("request", (request) => asked.push(request.url()));
-    tab.on("console", (message) => complaints.push(message.text()));
-    tab.on("pageerror", (error) => complaints.push(String(error)));
+    const { asked, complaints } = watched(tab);
     await tab.goto(pathToFileURL(file).href);
     assert.deepEqual(asked, [pathToFileURL(file).href]);
     assert.equal(await tab.locator("script").count(), 0);

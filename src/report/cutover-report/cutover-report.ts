@@ -7,10 +7,10 @@ import { checkReplaceable, replaceFile } from "../../replace-file.ts";
 import { reportOnly } from "../../report-only.ts";
 import type { CommandContext } from "../context.ts";
 import { failureDocument } from "../json/json.ts";
+import { whoRuns } from "../page/who.ts";
 import { htmlPage } from "./html.ts";
 import { type CutoverFacts, type Page, pageOf } from "./page.ts";
 import { plainText } from "./plain-text.ts";
-import { whoRuns } from "./who.ts";
 
 const forms: Readonly<Record<string, (page: Page) => string>> = {
   ".html": htmlPage,

@@ -1,30 +1,17 @@
 /** A report as one page that needs nothing from elsewhere, on a phone, on a desk and on paper. */
-import { withoutControls } from "../../logger.ts";
+import { htmlFrame, htmlText as text } from "../page/page.ts";
 import type { Page, Section, Step } from "./page.ts";
-import { style } from "./style.ts";
 
 export function htmlPage({ title, done, verdict, sections }: Page): string {
-  return `<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<title>${text(title)}</title>
-<style>${style}</style>
-</head>
-<body>
-<main>
-<header>
+  return htmlFrame(
+    title,
+    `<header>
 <p class="state ${done ? "done" : "not-done"}">${done ? "Completed" : "Not completed"}</p>
 <h1>${text(title)}</h1>
 <p class="verdict">${text(verdict)}</p>
 </header>
-${sections.map(sectionHtml).join("\n")}
-</main>
-</body>
-</html>
-`;
+${sections.map(sectionHtml).join("\n")}`,
+  );
 }
 
 function sectionHtml({ title, facts, table, steps, note }: Section): string {
@@ -66,13 +53,4 @@ function tableHtml({ headings, rows }: NonNullable<Section["table"]>): string {
 
 function stepHtml({ text: said, command }: Step): string {
   return `<li>${text(said)}${command === undefined ? "" : `<pre>${text(command)}</pre>`}</li>`;
-}
-
-/** Names come from vSphere: none may become a part of the page. */
-function text(value: string): string {
-  return withoutControls(value)
-    .replaceAll("&", "&amp;")
-    .replaceAll("<", "&lt;")
-    .replaceAll(">", "&gt;")
-    .replaceAll('"', "&quot;");
 }

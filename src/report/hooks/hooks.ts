@@ -1,4 +1,4 @@
-/** Programs of the operator's that run before a command touches anything, and after it has ended. */
+/** What of the operator's is told before a command touches anything, and after it has ended: programs, a server. */
 import { accessSync, constants, statSync } from "node:fs";
 import { resolve } from "node:path";
 import type { Logger } from "pino";
@@ -11,6 +11,7 @@ import { recordEarlyFailure } from "../../migration/vm/early-failure.ts";
 import { type ProgramResult, runProgram } from "../../run-program.ts";
 import { formatDuration, oneLine } from "../../text.ts";
 import { failureDocument } from "../json/json.ts";
+import { Webhook } from "./webhook.ts";
 
 export interface HookContext {
   readonly config: Config;
@@ -22,27 +23,33 @@ export interface HookContext {
 const linesMax = 100;
 
 /**
- * Does `work`, which calls `before` before it touches anything, and then the after-hook. What the after-hook does changes nothing of the ending.
- * @throws MigratekitError `usage` for a hook that cannot be run, `hook-failed`; whatever `work` throws
+ * Does `work`, which calls `before` before it touches anything, and then tells after-hook and webhook. What these do changes nothing of the ending.
+ * @throws MigratekitError `usage` for a hook that cannot be run, `hook-failed`, `webhook-failed`; whatever `work` throws
  */
 export async function withHooks<T>(
   context: HookContext,
   work: (before: () => Promise<void>) => Promise<T>,
 ): Promise<T> {
-  const { config } = context;
-  // Both at the start: what would fail in the end is refused now.
+  const { config, logger } = context;
+  // All at the start: what would fail in the end is refused now.
   for (const name of ["hook-before", "hook-after"] as const)
     checkProgram(name, pathOf(config, name));
+  const webhook = Webhook.of(config, logger);
   const started = Date.now();
   const startedMs = performance.now();
   const facts = { ...factsOf(config), started_at: new Date(started).toISOString() };
   const after = async (ending: object) => {
     const duration_ms = Math.round(performance.now() - startedMs);
-    await runAfter(context, { event: "after", ...facts, duration_ms, ...ending });
+    const input = { event: "after", ...facts, duration_ms, ...ending };
+    await Promise.all([runAfter(context, input), webhook?.tell(input)]);
   };
   let result: T;
   try {
-    result = await work(() => runBefore(context, { event: "before", ...facts }));
+    result = await work(async () => {
+      const input = { event: "before", ...facts };
+      await runBefore(context, input);
+      if (config.webhookRequired) await askWebhook(context, webhook, input);
+    });
   } catch (error) {
     await after(failureDocument(error));
     throw error;
@@ -87,9 +94,7 @@ async function runBefore({ config, logger, signal }: HookContext, input: object)
   if (path === undefined) return;
   const failed = (why: string, cause?: unknown) => {
     const message = `--hook-before ${path} ${why}; nothing was begun`;
-    const error = new MigratekitError("hook-failed", message, { cause });
-    recordEarlyFailure({ config, logger }, error);
-    return error;
+    return recorded({ config, logger }, new MigratekitError("hook-failed", message, { cause }));
   };
   let result: ProgramResult;
   try {
@@ -101,6 +106,23 @@ async function runBefore({ config, logger, signal }: HookContext, input: object)
   logOutput("--hook-before", result, logger);
   const why = failureOf(result, timeoutMs);
   if (why !== undefined) throw failed(`${why}${lastWords(result)}`);
+}
+
+async function askWebhook(
+  context: HookContext,
+  webhook: Webhook | undefined,
+  input: object,
+): Promise<void> {
+  const why = await webhook?.deliver(input, context.signal);
+  if (why === undefined) return;
+  const message = `${why}; nothing was begun`;
+  throw recorded(context, new MigratekitError("webhook-failed", message));
+}
+
+/** `error`, once it is in the VM's history. */
+function recorded(context: HookContext, error: MigratekitError): MigratekitError {
+  recordEarlyFailure(context, error);
+  return error;
 }
 
 /** Never rejects. */

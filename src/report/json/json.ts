@@ -8,7 +8,12 @@ import { redact } from "../../logger.ts";
 
 /** One line on stdout, the only thing there with `--json`. */
 export function printJson(document: unknown): void {
-  process.stdout.write(`${jsonOf(document)}\n`);
+  process.stdout.write(jsonLine(document));
+}
+
+/** What `printJson` prints. */
+export function jsonLine(document: unknown): string {
+  return `${jsonOf(document)}\n`;
 }
 
 /** The same of a document whose last field is a list of thousands: it is never in memory as one text. */
