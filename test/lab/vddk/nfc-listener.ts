@@ -16,6 +16,11 @@ export interface NfcListener extends AsyncDisposable {
   /** The most disks that were open at once since the start, or since `forgetPeak`. */
   readonly peakCount: number;
   forgetPeak(): void;
+  /**
+   * From now on, of which group (an ESXi host, say) each opened disk is, by its path in the datastore, and the
+   * most of each that were open at once.
+   */
+  countBy(groupOf: (path: string) => string): ReadonlyMap<string, number>;
   /** A daemon that accepts and says nothing (a known trouble of name resolution on the host). */
   setSilent(silent: boolean): void;
   /** The host goes away: every open disk loses its connection. */
@@ -27,12 +32,16 @@ export async function startNfcListener(options: { port?: number } = {}): Promise
   const sockets = new Set<Socket>();
   let silent = false;
   let peakCount = 0;
+  let groups: Groups | undefined;
   const server = createServer((socket) => {
     sockets.add(socket);
     peakCount = Math.max(peakCount, sockets.size);
     socket.on("close", () => sockets.delete(socket));
     socket.on("error", () => socket.destroy());
-    socket.resume();
+    socket.once("data", (said: Buffer) => {
+      const leave = groups?.enter(said.toString().trimEnd());
+      if (leave) socket.on("close", leave);
+    });
     if (!silent) socket.write(greeting);
   });
   server.listen(options.port ?? 0, "127.0.0.1");
@@ -59,6 +68,10 @@ export async function startNfcListener(options: { port?: number } = {}): Promise
     forgetPeak() {
       peakCount = sockets.size;
     },
+    countBy(groupOf) {
+      groups = new Groups(groupOf);
+      return groups.peaks;
+    },
     setSilent(value) {
       silent = value;
     },
@@ -66,4 +79,26 @@ export async function startNfcListener(options: { port?: number } = {}): Promise
     stop,
     [Symbol.asyncDispose]: stop,
   };
+}
+
+class Groups {
+  readonly peaks = new Map<string, number>();
+  readonly #groupOf: (path: string) => string;
+  readonly #open = new Map<string, number>();
+
+  constructor(groupOf: (path: string) => string) {
+    this.#groupOf = groupOf;
+  }
+
+  /** Gives what is to be called when the disk is closed. */
+  enter(path: string): () => void {
+    const group = this.#groupOf(path);
+    const add = (count: number) => {
+      const open = (this.#open.get(group) ?? 0) + count;
+      this.#open.set(group, open);
+      this.peaks.set(group, Math.max(open, this.peaks.get(group) ?? 0));
+    };
+    add(1);
+    return () => add(-1);
+  }
 }

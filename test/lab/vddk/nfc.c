@@ -38,7 +38,8 @@ readGreeting (int fd)
 }
 
 int
-nfcConnect (const Credentials *host, bool refuse, bool unresolvable, char *reason, size_t reasonBytes)
+nfcConnect (const Credentials *host, const char *path, bool refuse, bool unresolvable, char *reason,
+            size_t reasonBytes)
 {
   struct addrinfo hints = { .ai_socktype = SOCK_STREAM }, *list = NULL;
   int failure = unresolvable ? EAI_NONAME : getaddrinfo (host->nfcHost, host->nfcPort, &hints, &list);
@@ -59,5 +60,7 @@ nfcConnect (const Credentials *host, bool refuse, bool unresolvable, char *reaso
               "Error reading from vmware-authd socket. Reason: Resource temporarily unavailable");
     return NFC_REFUSED;
   }
+  /* In place of the session that VMware's library begins now: for whom it is, so that it can be counted. */
+  dprintf (fd, "%s\n", path);
   return fd;
 }

@@ -10,6 +10,7 @@
 enum { NFC_REFUSED = -1, NFC_UNRESOLVABLE = -2 };
 
 /* A connected socket after the daemon's greeting, or one of the above with VMware's words for what failed. */
-int nfcConnect (const Credentials *host, bool refuse, bool unresolvable, char *reason, size_t reasonBytes);
+int nfcConnect (const Credentials *host, const char *path, bool refuse, bool unresolvable, char *reason,
+                size_t reasonBytes);
 
 #endif

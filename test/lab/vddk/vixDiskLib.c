@@ -193,7 +193,7 @@ connectHost (const Credentials *c, const char *path, VixError *error)
        c->nfcHost, c->nfcPort);
   bool refuse = labTakeFault ("nfc_refuse", path) > 0;
   bool unknown = labTakeFault ("nfc_unresolvable", path) > 0;
-  int fd = nfcConnect (c, refuse, unknown, reason, sizeof reason);
+  int fd = nfcConnect (c, path, refuse, unknown, reason, sizeof reason);
   if (fd >= 0)
     return fd;
   *error = fd == NFC_UNRESOLVABLE ? VIX_E_HOST_SERVER_NOT_FOUND : VIX_E_HOST_NETWORK_CONN_REFUSED;
