@@ -125,7 +125,16 @@ test("of 20 VMs with two broken 18 are migrated, two reported, and the host's li
 
 test("for people there is a table with each failure's cause and remedy, and log lines name the VM", async () => {
   const [good, other] = lab.vcenter.vms;
-  const path = await writeList([entry(good!), entry(other!, { "nbd-export-name": "missing" })]);
+  const ofFleet = {
+    wave: "2",
+    every: "15m",
+    "cutover-window": "Sun 02:00-05:00",
+    "max-rate": "1G",
+  };
+  const path = await writeList([
+    entry(good!, ofFleet),
+    entry(other!, { ...ofFleet, "nbd-export-name": "missing" }),
+  ]);
   const run = await start(path).result;
   assert.equal(run.code, 5, run.stderr);
   assert.match(
@@ -140,6 +149,9 @@ test("for people there is a table with each failure's cause and remedy, and log 
   const lines = run.stderr.split("\n").filter(Boolean);
   const logged = lines.map((line) => JSON.parse(line) as { vm?: string; stage?: string });
   for (const vm of ["vm00", "vm01"]) assert.ok(logged.some((line) => line.vm === vm));
+  const unheeded = lines.filter((line) => line.includes("of a fleet alone"));
+  assert.equal(unheeded.length, 1, "said once for all VMs");
+  assert.match(unheeded[0]!, /wave, every, cutover-window, max-rate; every VM is synced now/);
   const stages = logged.filter((line) => line.vm === "vm00" && line.stage === "Transfer");
   assert.equal(stages.length, 1, "one line for a stage");
 });

@@ -13,7 +13,7 @@ import type { Wait } from "./line.ts";
 import type { MeasuredVms } from "./measured.ts";
 import { type Course, simulate, syncShare } from "./simulate.ts";
 
-/** What takes the time of a wave's first syncs: a wait, or the copies themselves. */
+/** What keeps a wave from being in sync sooner: a wait of the last VM, or its copy. */
 export type Bound = Wait | "window" | "schedule" | "copy";
 
 export interface WaveForecast {
@@ -23,9 +23,9 @@ export interface WaveForecast {
   readonly firstBytes: number;
   /** When all of it is in sync, ms since 1970; undefined: not within five years. */
   readonly inSyncAt: number | undefined;
-  /** Undefined: all of it is in sync or cut over. */
+  /** Undefined: all of it is in sync or cut over, or never would be. */
   readonly boundBy: Bound | undefined;
-  /** Which host, datastore or target server that is. */
+  /** Which host, datastore, target server or VM that is. */
   readonly boundAt: string | undefined;
   readonly cutovers: CutoverSummary;
 }
@@ -117,8 +117,7 @@ export function forecastPlan({
 function waveOf(name: string, vms: readonly VmForecast[]): WaveForecast {
   const open = vms.filter(({ job }) => !job.isCutOver);
   const fresh = open.filter(({ job }) => job.syncedAt === undefined);
-  const times = open.map(({ course }) => course.inSyncAt ?? Number.POSITIVE_INFINITY);
-  const inSyncAt = maxOf(times);
+  const inSyncAt = maxOf(open.map(inSyncAtOf));
   return {
     name,
     vmCount: vms.length,
@@ -141,32 +140,28 @@ function cutoversOf(open: readonly VmForecast[]): CutoverSummary {
   };
 }
 
-/** What most of their time went to, all together. */
-function boundOf(vms: readonly VmForecast[]): Pick<WaveForecast, "boundBy" | "boundAt"> {
-  const spent = new Map<Bound, number>();
-  const add = (bound: Bound, ms: number) => spent.set(bound, (spent.get(bound) ?? 0) + ms);
-  for (const { course } of vms) {
-    for (const [bound, ms] of Object.entries(course.waited)) add(bound as Bound, ms);
-    add("copy", course.copyMs);
-    add("link", course.linkMs);
-  }
-  const [boundBy] = [...spent].sort((a, b) => b[1] - a[1])[0] ?? [];
-  return { boundBy, boundAt: boundBy && placeOf(boundBy, vms) };
+/** What most of the time went to until the last of them was in sync. */
+function boundOf(fresh: readonly VmForecast[]): Pick<WaveForecast, "boundBy" | "boundAt"> {
+  const last = fresh.reduce<VmForecast | undefined>(
+    (latest, vm) => (latest && inSyncAtOf(latest) >= inSyncAtOf(vm) ? latest : vm),
+    undefined,
+  );
+  if (last?.course.inSyncAt === undefined) return { boundBy: undefined, boundAt: undefined };
+  const { waited, copyMs, linkMs } = last.course;
+  const spent: Record<Bound, number> = { ...waited, link: waited.link + linkMs, copy: copyMs };
+  const [[boundBy]] = (Object.entries(spent) as [[Bound, number]]).sort((a, b) => b[1] - a[1]);
+  return { boundBy, boundAt: placeOf(boundBy, last.job) };
 }
 
-/** The one at which most was waited. */
-function placeOf(bound: Bound, vms: readonly VmForecast[]): string | undefined {
-  const places = new Map<string, number>();
-  for (const { job, course } of vms) {
-    const own = {
-      host: job.host === undefined ? [] : [job.host],
-      datastore: job.datastores,
-      target: job.targetServers,
-    }[bound as string];
-    const ms = own ? course.waited[bound as Wait] : 0;
-    for (const place of own ?? []) places.set(place, (places.get(place) ?? 0) + ms);
-  }
-  return [...places].sort((a, b) => b[1] - a[1])[0]?.[0];
+function inSyncAtOf({ course }: VmForecast): number {
+  return course.inSyncAt ?? Number.POSITIVE_INFINITY;
+}
+
+function placeOf(bound: Bound, job: Job): string | undefined {
+  if (bound === "host") return job.host;
+  if (bound === "datastore") return job.datastores.join(", ");
+  if (bound === "target") return job.targetServers.join(", ");
+  return bound === "copy" ? job.vm.name : undefined;
 }
 
 function troubleOfVms(vms: readonly VmForecast[], startAt: number): Trouble[] {

@@ -50,14 +50,14 @@ export function fleetPlanText(document: PlanDocument, sheet: Sheet): string {
 }
 
 function cutoversText(wave: PlanDocument["waves"][number]): string {
-  const { cutover_count, cutover_fit_count, cutovers_begin_at } = wave;
+  const { cutover_count, cutover_fit_count, cutovers_begin_at: from, cutovers_end_at: to } = wave;
   if (cutover_count === 0) return "done";
-  if (cutovers_begin_at === undefined) return "never";
+  if (from === undefined || to === undefined) return "never";
   const fit =
     cutover_fit_count === cutover_count
       ? "all fit"
       : `${cutover_fit_count} of ${cutover_count} fit`;
-  return `${fit}, from ${minuteText(cutovers_begin_at)}`;
+  return `${fit}, ${minuteText(from)} to ${minuteText(to)}`;
 }
 
 /** `2026-12-01 04:10` */

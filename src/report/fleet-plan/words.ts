@@ -37,16 +37,17 @@ const boundTexts: Readonly<Record<Bound, string>> = {
   link: "the link to the targets",
   window: "sync windows",
   schedule: "the schedule",
-  copy: "the copies themselves",
+  copy: "the copy itself",
 };
 
 const placedTexts: Partial<Record<Bound, string>> = {
   host: "connections to",
   datastore: "runs at",
   target: "runs at",
+  copy: "the copy of",
 };
 
-/** `at`: which host, datastore or target server. */
+/** `at`: which host, datastore, target server or VM. */
 export function boundText(bound: Bound, at: string | undefined): string {
   const placed = placedTexts[bound];
   return placed === undefined || at === undefined ? boundTexts[bound] : `${placed} ${at}`;

@@ -94,6 +94,8 @@ function planText(
     comment(`${place}: ${counted(vm_count, "VM")} with ${formatBytes(disk_bytes)} of disks${left}`),
     comment("To be looked through and completed, then: migratekit migrate --vms FILE"),
     comment("Any setting of migrate may stand in defaults and in an entry (docs/several-vms.md)."),
+    comment("For a fleet also of cutover, and wave, priority, every, schedule, sync-window,"),
+    comment("cutover-window, after, labels (docs/fleet/plan.md); then: migratekit fleet plan FILE"),
     ...findings.map((finding) => comment(findingText(finding))),
     ...defaultsText(config),
     vm_count === 0 ? "vms: []" : "vms:",
