@@ -3,7 +3,6 @@ import assert from "node:assert/strict";
 import { after, afterEach, before, test } from "node:test";
 import { assertEqualTargets, assertMoved, assertNoSnapshot } from "../../e2e/migrate-checks.ts";
 import type { LabVm } from "../../lab/vcenter/lab-vm.ts";
-import { until } from "../../until.ts";
 import { type Worker, WorkersLab } from "./workers.ts";
 
 const mebibyte = 1 << 20;
@@ -41,7 +40,7 @@ test("a worker syncs three VMs on schedule, byte-equal, and never beyond the hos
     assert.equal(ending.sync_type, "incremental");
   }
   await site.store.pause({ all: true });
-  await until("nothing runs", async () => {
+  await site.until("nothing runs", async () => {
     const { workers } = await site.store.status();
     return workers.every(({ runs }) => runs === 0);
   });
@@ -58,7 +57,7 @@ test("a worker that is told to end drains: its run comes to a checkpoint and ano
   const often = { schedule: { kind: "every", everyMs: 1000 } } as const;
   await site.apply([site.planned(vm, often, { full: "true", "source-connections": "1" })]);
   await site.store.resume({ all: true });
-  await until("it copies", async () => ((await site.status(vm)).progress?.doneBytes ?? 0) > 0);
+  await site.until("it copies", async () => ((await site.status(vm)).progress?.doneBytes ?? 0) > 0);
   worker.child.kill("SIGTERM");
   const { code, stdout } = await worker.result;
   assert.equal(code, 0, worker.log());
@@ -78,7 +77,7 @@ test("a worker that is told to end drains: its run comes to a checkpoint and ano
   };
   assert.equal(ending.disks[0]!.resumed, true);
   await site.store.pause({ all: true });
-  await until("nothing runs", async () => (await site.status(vm)).state === "paused");
+  await site.until("nothing runs", async () => (await site.status(vm)).state === "paused");
   await assertEqualTargets(site.lab, vm);
   await site.store.resume({ all: true });
 });
@@ -96,10 +95,13 @@ test("a cutover waits for those that come before it", async () => {
   const [first, second] = machines() as [LabVm, LabVm];
   await site.apply([site.planned(first), site.planned(second, { after: [first.name] })]);
   await site.store.cutover({ vms: [second.name] });
-  await until("it waits", async () => (await site.status(second)).state === "blocked");
+  await site.until("it waits", async () => (await site.status(second)).state === "blocked");
   await site.store.cutover({ vms: [first.name] });
   for (const vm of [first, second]) {
-    await until(`${vm.name} is cut over`, async () => (await site.status(vm)).state === "cut-over");
+    await site.until(
+      `${vm.name} is cut over`,
+      async () => (await site.status(vm)).state === "cut-over",
+    );
     await assertMoved(site.lab, vm);
   }
   const [one, two] = [await site.status(first), await site.status(second)];
@@ -111,7 +113,7 @@ test("what the plan says of a VM and cannot be done goes to the operator with a 
   const wrong = site.planned(vm, {}, { "vmware-path": "/DC0/vm/none" });
   await site.apply([{ ...wrong, schedule: { kind: "every", everyMs: 1000 } }]);
   await site.store.retry({ vms: [vm.name] }).catch(() => []);
-  await until("it failed", async () => (await site.status(vm)).state === "failed");
+  await site.until("it failed", async () => (await site.status(vm)).state === "failed");
   const { lastError } = await site.status(vm);
   assert.equal(lastError?.code, "vm-not-found");
   assert.ok(lastError?.remedy);
