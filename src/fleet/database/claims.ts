@@ -90,7 +90,7 @@ function leaseOf(answer: ClaimAnswer): Lease {
 /** Gives VMs whose window closed before their turn a turn in the next one. */
 async function rescheduleMissed(queries: Queries): Promise<void> {
   const rows = await queries.query(
-    `SELECT missed.*, clock_timestamp() AS now FROM migratekit.missed($1) missed`,
+    `SELECT missed.id, action, entry, until::text, clock_timestamp() AS now FROM migratekit.missed($1) missed`,
     [missedMost],
   );
   for (const row of rows) {
@@ -100,7 +100,7 @@ async function rescheduleMissed(queries: Queries): Promise<void> {
     await queries.query("SELECT migratekit.reschedule($1, $2, $3, $4, $5)", [
       row.number("id"),
       action,
-      row.time("until"),
+      row.text("until"), // a Date has no microseconds
       turn.at,
       turn.until ?? null,
     ]);

@@ -126,6 +126,8 @@ export class FleetDatabase implements Queries, AsyncDisposable {
     );
     pool.on("connect", (client) => {
       this.#clients.add(client);
+      // While somebody has it: its query fails, too. Without a listener this would end the process.
+      client.on("error", () => {});
       // What is promised to a worker must not be forgotten with a crash. Queued before anything else.
       // Compiling a claim takes a hundred times as long as the claim.
       client.query("SET synchronous_commit = on; SET jit = off").catch(() => {}); // the query after it fails, too
