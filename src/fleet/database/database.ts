@@ -23,6 +23,8 @@ const idleMs = 60_000;
 const connectionsMax = 8;
 const closeTimeoutMs = 2_000;
 
+const viewMode = "ISOLATION LEVEL REPEATABLE READ READ ONLY";
+
 /** PostgreSQL's "try this transaction again": deadlock, and serialization. */
 const conflicts = ["40P01", "40001"];
 const conflictAttemptsMax = 5;
@@ -80,6 +82,11 @@ export class FleetDatabase implements Queries, AsyncDisposable {
     timeoutMs = longQueryTimeoutMs,
   ): Promise<T> {
     return againAtConflicts(() => this.#with((client) => transact(client, body, timeoutMs)));
+  }
+
+  /** `body`, which only reads, on one consistent view of the database. */
+  async view<T>(body: (queries: Queries) => Promise<T>): Promise<T> {
+    return this.#with((client) => transact(client, body, longQueryTimeoutMs, viewMode));
   }
 
   /** A connection of its own, connected: for LISTEN. The caller ends it. */
@@ -204,8 +211,9 @@ async function transact<T>(
   client: PoolClient,
   body: (queries: Queries) => Promise<T>,
   timeoutMs: number,
+  mode = "",
 ): Promise<T> {
-  await client.query(`BEGIN; SET LOCAL statement_timeout = ${timeoutMs}`);
+  await client.query(`BEGIN ${mode}; SET LOCAL statement_timeout = ${timeoutMs}`);
   try {
     const result = await body({
       query: (text, values = []) => ask(client, text, values, timeoutMs),
