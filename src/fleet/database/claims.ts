@@ -41,16 +41,26 @@ interface ClaimAnswer {
   readonly ttlMs: number;
 }
 
-/** What one worker's process asks for; an answer that got lost is asked for again with the same nonce. */
+/**
+ * What one process asks for, one claim after the other: an answer that got lost is asked for again with the
+ * same nonce, and of two claims at once both would get what the first was given.
+ */
 export class Claims {
   readonly #queries: Queries;
   readonly #nonces = new Map<string, string>();
+  #last: Promise<unknown> = Promise.resolve();
 
   constructor(queries: Queries) {
     this.#queries = queries;
   }
 
-  async next({ name, labels }: WorkerIdentity): Promise<Lease | undefined> {
+  next(worker: WorkerIdentity): Promise<Lease | undefined> {
+    const turn = this.#last.then(() => this.#next(worker));
+    this.#last = turn.catch(() => {}); // told to who asked
+    return turn;
+  }
+
+  async #next({ name, labels }: WorkerIdentity): Promise<Lease | undefined> {
     const nonce = this.#nonces.get(name) ?? randomUUID();
     this.#nonces.set(name, nonce);
     const lease = await this.#ask(name, labels, nonce);

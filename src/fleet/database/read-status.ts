@@ -29,6 +29,7 @@ export async function readStatus(queries: Queries, scope: StatusScope): Promise<
     workers: workers.filter(({ alive }) => alive),
     places: new Map(places.map((row) => [row.number("id"), placeOf(row)])),
     waitMs: fleet!.number("wait_ms"),
+    claimsFrom: fleet!.optionalTime("claims_began"),
     dropIsKnown: fleet!.optionalNumber("target_drop_ms") !== undefined,
   };
   const vms = await readVms(queries, scope, now);
@@ -54,6 +55,7 @@ export async function readStatus(queries: Queries, scope: StatusScope): Promise<
 /** Everything but the VMs, in one row: each way to a database that works costs as much as the work. */
 const fleetSql = `
   SELECT clock.now, fleet.*, greatest(grace_ms, coalesce(target_drop_ms, 0)) AS wait_ms,
+    nullif(claims_from, '-infinity') AS claims_began,
     (SELECT jsonb_agg(to_jsonb(each) ORDER BY name) FROM (
       SELECT name, labels, version, parallel, seen_at, seen_at > clock.now - ttl_ms * interval '1 ms' AS alive,
         (SELECT count(*)::integer FROM migratekit.lease WHERE lease.worker = worker.name) AS runs

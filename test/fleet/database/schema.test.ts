@@ -145,6 +145,7 @@ test("after a restored backup nobody claims before what it does not know has end
   assert.equal((await again.status()).hosts[0]!.used, 0);
   let lease = await again.claim(alice);
   assert.equal(lease, undefined);
+  assert.match((await again.status()).vms[0]!.why!, /restored; runs begin at/);
   await until("claims begin", async () => (lease = await again.claim(alice)));
   assert.ok(performance.now() - restoredMs >= 1_500, "not before its time");
   assert.ok(lease!.token > after.token + 1_000_000n);
