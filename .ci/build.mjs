@@ -84,6 +84,7 @@ async function makeBundle(info, outfile) {
     format: "cjs",
     target: "node24",
     legalComments: "none",
+    external: ["pg-native"], // another client, in C, which pg would load where it is asked for
     logLevel: "warning",
     define: {
       MIGRATEKIT_BUILD_INFO: JSON.stringify(info),

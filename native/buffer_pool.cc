@@ -41,12 +41,13 @@ unsigned BufferPool::jobs() {
   return std::max(jobs_, 1u);
 }
 
-uint8_t* BufferPool::take(size_t length, Share& share, Waker& waiter) {
+uint8_t* BufferPool::take(size_t length, Use use, Share& share, Waker& waiter) {
   size_t count = alignUp(length, kUnit) / kUnit;
   std::lock_guard lock(mutex_);
   // A job alone with one request too large for its part still gets it: nobody may starve.
-  size_t part = std::min(units_.size() / jobs_, share.limit_);
-  bool allowed = share.units_ == 0 || share.units_ + count <= part;
+  bool inPart = share.units_ + count <= units_.size() / jobs_;
+  bool inLimit = use == Use::beside || share.planned_ + count <= share.limit_;
+  bool allowed = share.units_ == 0 || (inPart && inLimit);
   size_t first = allowed ? find(count) : units_.size();
   if (first == units_.size()) {
     if (std::find(waiters_.begin(), waiters_.end(), &waiter) == waiters_.end())
@@ -55,6 +56,7 @@ uint8_t* BufferPool::take(size_t length, Share& share, Waker& waiter) {
   }
   std::fill_n(units_.begin() + first, count, 1);
   share.units_ += count;
+  if (use == Use::planned) share.planned_ += count;
   return memory_ + first * kUnit;
 }
 
@@ -77,11 +79,12 @@ size_t BufferPool::find(size_t count) const {
   return total;
 }
 
-void BufferPool::give(uint8_t* buffer, size_t length, Share& share, const Waker* giver) {
+void BufferPool::give(uint8_t* buffer, size_t length, Use use, Share& share, const Waker* giver) {
   size_t count = alignUp(length, kUnit) / kUnit;
   std::lock_guard lock(mutex_);
   std::fill_n(units_.begin() + (buffer - memory_) / kUnit, count, 0);
   share.units_ -= count;
+  if (use == Use::planned) share.planned_ -= count;
   wakeAll(giver);
 }
 

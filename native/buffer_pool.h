@@ -26,20 +26,25 @@ class BufferPool {
     Share(const Share&) = delete;
     Share& operator=(const Share&) = delete;
 
-    // That it holds no more than this either; one request it may always have.
+    // That it holds no more than this either, for what is planned; one request it may always have.
     void limit(uint64_t bytes);
 
    private:
     friend class BufferPool;
     BufferPool& pool_;
-    size_t units_ = 0;
+    size_t units_ = 0;    // all that it holds
+    size_t planned_ = 0;  // of these, what the limit is about
     size_t limit_ = SIZE_MAX;
   };
 
+  // Of what flows all the time, a plan says how much there is at once; what is needed beside it would find that
+  // taken for good.
+  enum class Use { planned, beside };
+
   // Null when there is no room now; then `waiter` is woken when something was given back.
-  uint8_t* take(size_t length, Share& share, Waker& waiter);
+  uint8_t* take(size_t length, Use use, Share& share, Waker& waiter);
   // Wakes those who wait, but for `giver`, which looks by itself.
-  void give(uint8_t* buffer, size_t length, Share& share, const Waker* giver);
+  void give(uint8_t* buffer, size_t length, Use use, Share& share, const Waker* giver);
   // A waiter that goes away must say so.
   void forget(const Waker& waiter);
 

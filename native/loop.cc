@@ -151,8 +151,7 @@ void Loop::finishUp() {
     for (auto& connection : list) connection->close(ENOTCONN, "the job is over");
     list.clear();
   }
-  for (Task& task : tasks_)
-    if (task.buffer != nullptr) job_.shared_->pool.give(task.buffer, task.bufferBytes, *job_.share_, this);
+  for (Task& task : tasks_) giveBuffer(task);
   tasks_.clear();
   job_.shared_->pool.forget(*this);
 }

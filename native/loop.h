@@ -122,6 +122,7 @@ class Loop final : public Waker {
 
   Command& newCommand();
   Task& newTask();
+  void giveBuffer(const Task& task);
   void release(Task& task);
 
   Copier& job_;

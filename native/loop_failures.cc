@@ -84,10 +84,16 @@ Task& Loop::newTask() {
   return task;
 }
 
+void Loop::giveBuffer(const Task& task) {
+  if (task.buffer == nullptr) return;
+  const auto use = task.counter == &proofs_ ? BufferPool::Use::beside : BufferPool::Use::planned;
+  job_.shared_->pool.give(task.buffer, task.bufferBytes, use, *job_.share_, this);
+}
+
 // The one place where a task ends and its memory goes back.
 void Loop::release(Task& task) {
   assert(task.pending == 0);
-  if (task.buffer != nullptr) job_.shared_->pool.give(task.buffer, task.bufferBytes, *job_.share_, this);
+  giveBuffer(task);
   if (task.counter != nullptr) --*task.counter;
   std::vector<Segment> segments = std::move(task.segments);
   segments.clear();

@@ -42,7 +42,7 @@ void Loop::issue(TimePoint now) {
       break;
     }
     size_t bytes = bufferBytesFor(*pending_);
-    uint8_t* buffer = job_.shared_->pool.take(bytes, *job_.share_, *this);
+    uint8_t* buffer = job_.shared_->pool.take(bytes, BufferPool::Use::planned, *job_.share_, *this);
     if (buffer == nullptr) break;
     startPending(buffer, bytes);
   }

@@ -121,7 +121,7 @@ void Loop::issueZeroes(TimePoint now) {
     uint8_t* buffer = nullptr;
     const size_t bytes = piece.range.length;
     if (read) {
-      buffer = job_.shared_->pool.take(bytes, *job_.share_, *this);
+      buffer = job_.shared_->pool.take(bytes, BufferPool::Use::beside, *job_.share_, *this);
       if (buffer == nullptr) return job_.work_->putBack(std::move(piece));
     }
     Task& task = newTask();

@@ -109,6 +109,31 @@ function byteRate(value: string): number | undefined {
 
 const rateForm = "bytes per second such as 200M, at least 4K, or off";
 
+/** A rate that is one: bytes per second, at least 4K. */
+export const rate: Parser<number> = (value) => {
+  const bytesPerSecond = value === "off" ? undefined : byteRate(value);
+  if (bytesPerSecond !== undefined) return bytesPerSecond;
+  throw new InvalidValue(`is "${value}"; it takes bytes per second such as 200M, at least 4K`);
+};
+
+/** `5`, `2.5`, `5%` from 0 to 100. Gives a share: 0.05. */
+export const percent: Parser<number> = (value) => {
+  const share = Number(/^(\d+(?:\.\d+)?)\s*%?$/.exec(value)?.[1]) / 100;
+  if (share <= 1) return share;
+  throw new InvalidValue(`is "${value}"; it takes a percentage from 0 to 100`);
+};
+
+/** A time of ISO 8601 with its zone, as `2026-12-01T20:00Z` or `…+01:00`. Gives ms since 1970. */
+export const instant: Parser<number> = (value) => {
+  const form = /^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)$/;
+  const at = form.test(value) ? Date.parse(value) : Number.NaN;
+  if (!Number.isNaN(at)) return at;
+  throw new InvalidValue(`is "${value}"; it takes a time with its zone, such as 2026-12-01T20:00Z`);
+};
+
+/** Paths with commas between. */
+export const files: Parser<readonly string[]> = (value) => value.split(",").map(text);
+
 /** A rate, or rates with the times of the day from which they hold: `08:00,50M 19:00,off`. */
 export const ratePlan: Parser<RatePlan> = (value) => {
   const words = value.split(/[\s,]+/).filter(Boolean);
@@ -300,6 +325,13 @@ function uuid(value: string): string {
     `has "${value}"; it takes an id such as 8d1f…-…-…: 32 hexadecimal digits with four hyphens`,
   );
 }
+
+/** Names with commas between. */
+export const names: Parser<readonly string[]> = (value) => {
+  const found = value.split(",").map((name) => name.trim());
+  if (!found.includes("")) return found;
+  throw new InvalidValue(`has an empty name in "${value}"`);
+};
 
 /** Ids with commas between. */
 export const uuids: Parser<readonly string[]> = (value) => value.split(",").map(uuid);

@@ -23,6 +23,12 @@ export const commandNames = [
   "config",
   "completion",
   "fleet plan",
+  "fleet init",
+  "fleet apply",
+  "fleet pause",
+  "fleet resume",
+  "fleet retry",
+  "fleet cutover",
   "fleet work",
 ] as const;
 /** As typed; of a command of a group the group's name comes first. */
@@ -35,6 +41,7 @@ export const groups = {
   export: "Exports",
   run: "Run",
   list: "Several VMs",
+  forecast: "Forecast",
   guest: "Guest",
   copy: "Copy",
   vddk: "nbdkit and VDDK",
@@ -86,6 +93,10 @@ const converting = ["rehearse", "convert", "rollback"] as const;
 const ofVms = [...connected, ...converting, "list", "status", "history", "config"] as const;
 /** Those of the fleet. */
 const ofFleet = commandNames.filter((name) => name.startsWith("fleet "));
+/** Those that tell the fleet what to do with VMs of its plan. */
+const directing = ["fleet pause", "fleet resume", "fleet retry", "fleet cutover"] as const;
+/** Those that speak to the fleet's database. */
+const inDatabase = ["fleet init", "fleet apply", "fleet work", ...directing] as const;
 /** Those that have settings at all. */
 const settled = [...ofVms, "inventory", "export", ...ofFleet] as const;
 
@@ -684,8 +695,8 @@ export const options = {
   all: define(
     {
       group: "run",
-      describe: "every VM of the endpoint that the state directory knows",
-      commands: ["cleanup"],
+      describe: "every VM: that the state directory knows of the endpoint, or of the fleet",
+      commands: ["cleanup", ...directing],
       parse: type.flag,
       fallback: "false",
     },
@@ -722,26 +733,12 @@ export const options = {
       group: "list",
       value: "N",
       describe: "VMs migrated at the same time",
-      commands: ["migrate", "fleet work"],
+      commands: ["migrate", "fleet plan", "fleet work"],
       parse: type.integer(1, 64),
       fallback: "1",
     },
     "defaulted",
   ),
-  "fleet-database": define({
-    group: "list",
-    value: "URL",
-    describe: "the fleet's PostgreSQL: postgres://USER@HOST:PORT/NAME",
-    commands: ["fleet work"],
-    parse: type.text,
-  }),
-  "fleet-database-password-file": define({
-    group: "list",
-    value: "FILE",
-    describe: "file whose first line is the password of its user",
-    commands: ["fleet work"],
-    parse: type.text,
-  }),
   "worker-name": define({
     group: "list",
     value: "NAME",
@@ -792,6 +789,87 @@ export const options = {
       commands: ["migrate", "cutover"],
       parse: type.integer(1, 52),
       fallback: "24",
+    },
+    "defaulted",
+  ),
+
+  workers: define(
+    {
+      group: "forecast",
+      value: "N",
+      describe: "appliances that work for the fleet, each with --parallel-vms",
+      commands: ["fleet plan"],
+      parse: type.integer(1, 1000),
+      fallback: "1",
+    },
+    "defaulted",
+  ),
+  "link-rate": define({
+    group: "forecast",
+    value: "RATE",
+    describe: "what the link to the targets carries, of all VMs together, bytes/s with K, M or G",
+    commands: ["fleet plan"],
+    parse: type.rate,
+    fallbackNote: "as much as they ask for",
+  }),
+  inventory: define({
+    group: "forecast",
+    value: "FILE",
+    describe:
+      "hosts, datastores and sizes, as inventory --json wrote them; one of each vCenter: may be given again",
+    commands: ["fleet plan"],
+    parse: type.files,
+    repeatable: true,
+  }),
+  start: define({
+    group: "forecast",
+    value: "TIME",
+    describe: "when the plan would be applied, such as 2026-12-01T20:00Z",
+    commands: ["fleet plan"],
+    parse: type.instant,
+    fallbackNote: "now",
+  }),
+  "assume-rate": define(
+    {
+      group: "forecast",
+      value: "RATE",
+      describe: "of a VM's full copy, where none was measured of any VM",
+      commands: ["fleet plan"],
+      parse: type.rate,
+      fallback: "50M",
+    },
+    "defaulted",
+  ),
+  "assume-size": define(
+    {
+      group: "forecast",
+      value: "SIZE",
+      describe: "what a VM has to be copied first, where that is not known",
+      commands: ["fleet plan"],
+      parse: type.size,
+      fallback: "100G",
+    },
+    "defaulted",
+  ),
+  "assume-change": define(
+    {
+      group: "forecast",
+      value: "PERCENT",
+      describe: "how much of that changes in a day, where no syncs measured it",
+      commands: ["fleet plan"],
+      parse: type.percent,
+      fallback: "5",
+    },
+    "defaulted",
+  ),
+  "assume-downtime": define(
+    {
+      group: "forecast",
+      value: "TIME",
+      describe: "of a cutover besides its syncs, where no rehearsal measured it",
+      commands: ["fleet plan"],
+      parse: type.duration,
+      fallback: "10m",
     },
     "defaulted",
   ),
@@ -1207,6 +1285,92 @@ export const options = {
       short: "v",
       describe: "log every step",
       commands: settled,
+      parse: type.flag,
+      fallback: "false",
+    },
+    "defaulted",
+  ),
+  "fleet-database": define({
+    group: "list",
+    value: "URL",
+    describe: "the fleet's PostgreSQL: postgres://USER@HOST:PORT/NAME",
+    commands: inDatabase,
+    parse: type.text,
+  }),
+  "fleet-database-password-file": define({
+    group: "list",
+    value: "FILE",
+    describe: "file whose first line is the password of its user",
+    commands: inDatabase,
+    parse: type.text,
+  }),
+  wave: define({
+    group: "list",
+    value: "NAME",
+    describe: "VMs of this wave; may be given again",
+    commands: directing,
+    parse: type.names,
+    repeatable: true,
+  }),
+  vm: define({
+    group: "list",
+    value: "NAME",
+    describe: "this VM, by its name in the plan; may be given again",
+    commands: directing,
+    parse: type.names,
+    repeatable: true,
+  }),
+  "worker-role": define({
+    group: "list",
+    value: "ROLE",
+    describe: "a role of PostgreSQL that may work for the fleet from now on, and no more",
+    commands: ["fleet init"],
+    parse: type.text,
+  }),
+  "lease-time": define({
+    group: "list",
+    value: "TIME",
+    describe: "how long a worker may be silent before its VMs are not its own any more",
+    commands: ["fleet init"],
+    parse: type.patience,
+    fallbackNote: "as it is; 120s at first",
+  }),
+  "takeover-grace": define({
+    group: "list",
+    value: "TIME",
+    describe:
+      "how long nobody takes over after that; longer where targets let go of a connection later",
+    commands: ["fleet init"],
+    parse: type.patience,
+    fallbackNote: "as it is; 60s at first",
+  }),
+  restored: define(
+    {
+      group: "list",
+      describe:
+        "the database was restored from a backup: what was given out since then is not believed",
+      commands: ["fleet init"],
+      parse: type.flag,
+      fallback: "false",
+    },
+    "defaulted",
+  ),
+  takeover: define(
+    {
+      group: "list",
+      describe:
+        "also your word that what dead workers held can be taken over: nothing of them writes any more",
+      commands: ["fleet resume"],
+      parse: type.flag,
+      fallback: "false",
+    },
+    "defaulted",
+  ),
+  cancel: define(
+    {
+      group: "list",
+      describe: "take back what was asked for, where it has not begun",
+      commands: ["fleet cutover"],
       parse: type.flag,
       fallback: "false",
     },

@@ -172,9 +172,53 @@ export const commandTexts: Record<CommandName, CommandText> = {
   "fleet plan": {
     summary: "check a plan whole, and foretell what it would come to; changes nothing",
     description:
-      "Reads the plan and names every mistake in it. Asks no vCenter, no target and no database.",
+      "Reads the plan and names every mistake in it. Then plays it through, with what past runs of this machine measured: when each wave is in sync, whether each cutover fits its window, and what bounds it. What is not known is assumed, and said so. Asks no vCenter, no target and no database.",
     operand: "<file>",
-    examples: ["migratekit fleet plan plan.yaml"],
+    examples: [
+      "migratekit fleet plan plan.yaml --workers 3 --parallel-vms 4",
+      "migratekit fleet plan plan.yaml --inventory vms.json --link-rate 1G \\\n" +
+        "    --start 2026-12-01T20:00Z",
+    ],
+  },
+  "fleet init": {
+    summary: "make or upgrade the fleet's tables in PostgreSQL",
+    description:
+      "Makes the tables and functions of a fleet in an empty database, or upgrades them while workers work. With --worker-role it also lets a role of PostgreSQL work for the fleet, which may claim VMs and nothing else.",
+    examples: [
+      "migratekit fleet init --fleet-database postgres://fleet@db.example/fleet",
+      "migratekit fleet init --config fleet --worker-role worker",
+    ],
+  },
+  "fleet apply": {
+    summary: "make this plan the fleet's, and say what changed",
+    description:
+      "Reads a plan and makes it the fleet's in one transaction. Running it again changes only what changed; a VM that is not in it any more is let go, its run asked to stop. What changed and had failed is tried again.",
+    operand: "<file>",
+    examples: ["migratekit fleet apply plan.yaml --config fleet"],
+  },
+  "fleet pause": {
+    summary: "begin no run of these VMs, and stop their syncs",
+    description:
+      "No run of the VMs begins until 'fleet resume'; their syncs are asked to stop, and go on later where they stopped. A cutover that has begun goes on to its end.",
+    examples: ["migratekit fleet pause --wave 2", "migratekit fleet pause --all"],
+  },
+  "fleet resume": {
+    summary: "let these VMs be synced again; with --takeover, those of dead workers",
+    description:
+      "Takes back 'fleet pause'. With --takeover it is also your word that a worker that is not heard of any more, and the machine it ran on, will write no more to the VMs' targets: where the plan states no target-drop-time, their takeover waits for that.",
+    examples: ["migratekit fleet resume --wave 2", "migratekit fleet resume --vm web01 --takeover"],
+  },
+  "fleet retry": {
+    summary: "try again what failed",
+    description:
+      "VMs that failed and wait for an operator, or for the end of a pause, are due at once, or when their window opens.",
+    examples: ["migratekit fleet retry --vm web01", "migratekit fleet retry --all"],
+  },
+  "fleet cutover": {
+    summary: "ask for the cutover of these VMs",
+    description:
+      "Each is cut over when its cutover window is open and all that the plan has it come after are cut over; until then its syncs go on.",
+    examples: ["migratekit fleet cutover --wave 1", "migratekit fleet cutover --vm web01 --cancel"],
   },
   "fleet work": {
     summary: "take VMs of the fleet and do what is due for them",

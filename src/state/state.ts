@@ -8,6 +8,7 @@ import { DeploymentStore } from "./machine/deployments.ts";
 import { MachineStore } from "./machine/machine.ts";
 import { RehearsalStore } from "./machine/rehearsals.ts";
 import { RunStore } from "./runs.ts";
+import { readSyncHistory, type VmHistory } from "./sync-history.ts";
 import { readSyncTotals, type VmTotals } from "./sync-totals.ts";
 import { TargetStore } from "./targets.ts";
 import { TrustStore } from "./trust.ts";
@@ -88,6 +89,11 @@ export class State implements Disposable {
   /** What became of each VM's syncs, in the same order. */
   syncTotals(): VmTotals[] {
     return readSyncTotals(this.database);
+  }
+
+  /** What past syncs measured of each VM, in the same order. */
+  syncHistory(): VmHistory[] {
+    return readSyncHistory(this.database);
   }
 
   /** May be called twice. */

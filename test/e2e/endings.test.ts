@@ -28,8 +28,9 @@ const fill = { seed: 3, dataRatio: 0.8, zeroRatio: 0.2 };
 let lab: Lab;
 let vm: LabVm;
 let target: LoggedTarget;
-/** Writes fail for want of room, as long as this file is there. */
+/** Writes fail for want of room, as long as the file `noRoom` is there. */
 let fullTarget: LoggedTarget;
+let noRoom: string;
 before(async () => {
   lab = await startLab({
     targets: "direct",
@@ -37,7 +38,8 @@ before(async () => {
   });
   vm = lab.vm("web01");
   target = await LoggedTarget.start(lab, "target", capacityBytes);
-  const full = ["error-pwrite=ENOSPC", "error-pwrite-rate=50%"];
+  noRoom = join(lab.dir, "no-room");
+  const full = ["error-pwrite=ENOSPC", "error-pwrite-rate=100%", `error-pwrite-file=${noRoom}`];
   fullTarget = await LoggedTarget.start(lab, "full", capacityBytes, {
     filters: ["error"],
     settings: full,
@@ -252,7 +254,12 @@ const cases: Record<string, Case | (() => Promise<Case>)> = {
     ...refusedBefore(5, "target-refused"),
   },
   "a target that runs full in mid-copy": {
-    target: () => fullTarget,
+    ...{ target: () => fullTarget, vddk: slow },
+    meanwhile: async (_, { jobId }) => {
+      await copying(jobId);
+      writeFileSync(noRoom, "");
+      await lab.vddk.setFaults({});
+    },
     ...{ exit: 5, code: "target-io", snapshot: "removed", journal: true },
   },
   "a target for a disk that is not there": {

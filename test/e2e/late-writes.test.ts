@@ -119,6 +119,7 @@ test("a killed run's kernel throws away what it has not sent", async () => {
   await overwrite(vm, 1);
   const earlier = relay.endings.length;
   await killMidway(vm);
+  relay.readOn();
   await until("the connections end", () => relay.endings.length > earlier);
   await relay.release();
   assert.deepEqual([...new Set(relay.endings.slice(earlier))], ["ECONNRESET"]);

@@ -24,6 +24,7 @@ export class Relay implements AsyncDisposable {
   /** How the senders of what is held here ended, in order (`FIN`) or with an error such as ECONNRESET. */
   readonly endings: string[] = [];
   #holding = false;
+  #heldBytesMaximum = heldBytesMaximum;
 
   private constructor(port: number, close: () => void) {
     this.port = port;
@@ -42,11 +43,18 @@ export class Relay implements AsyncDisposable {
 
   /** From now on the writes of every connection stay here; those of connections made after `pass` do not. */
   hold(): void {
+    this.#heldBytesMaximum = heldBytesMaximum;
     this.#holding = true;
   }
 
   pass(): void {
     this.#holding = false;
+  }
+
+  /** How a sender that has to wait has ended is seen only by who reads on: takes in what there still is. */
+  readOn(): void {
+    this.#heldBytesMaximum = Number.POSITIVE_INFINITY;
+    for (const { sender } of this.#ways) sender.resume();
   }
 
   get heldBytes(): number {
@@ -96,7 +104,7 @@ export class Relay implements AsyncDisposable {
     }
     way.held.push(chunk);
     const heldBytes = way.held.reduce((sum, { length }) => sum + length, 0);
-    if (heldBytes > heldBytesMaximum) way.sender.pause();
+    if (heldBytes > this.#heldBytesMaximum) way.sender.pause();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

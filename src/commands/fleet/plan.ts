@@ -1,14 +1,65 @@
+import type { Config } from "../../config.ts";
 import { exitCodes } from "../../errors.ts";
-import { readVmList } from "../../migration/list/read-list.ts";
+import { type ForecastInput, forecastPlan } from "../../fleet/forecast/forecast.ts";
+import {
+  type MeasuredVms,
+  measuredByInventory,
+  measuredByRuns,
+  mergeMeasured,
+} from "../../fleet/forecast/measured.ts";
+import { PlanMistakes, readFleetPlan } from "../../fleet/plan/plan.ts";
+import { redact } from "../../logger.ts";
 import type { CommandContext } from "../../report/context.ts";
-import { printJson } from "../../report/json/json.ts";
-import { counted } from "../../text.ts";
+import { planDocument, vmDocument } from "../../report/fleet-plan/document.ts";
+import { fleetPlanText } from "../../report/fleet-plan/fleet-plan.ts";
+import { printJsonWithList } from "../../report/json/json.ts";
+import { sheetOf } from "../../report/table.ts";
+import { State } from "../../state/state.ts";
+
+/** Of one plan; the others are counted. */
+const mistakesShown = 20;
 
 /** `migratekit fleet plan FILE`: whether a plan can be, and what it would come to. Changes nothing. */
-export async function run({ config, flags, operands }: CommandContext): Promise<number> {
+export async function run({ config, flags, logger, operands }: CommandContext): Promise<number> {
   const [file = ""] = operands;
-  const vms = readVmList(file, flags).vms;
-  if (config.json) printJson({ file, vm_count: vms.length });
-  else process.stdout.write(`${file}: ${counted(vms.length, "VM")}\n`);
+  const input: ForecastInput = {
+    plan: readPlan(),
+    measured: measuredOf(config),
+    assumptions: {
+      bytesPerSecond: config.assumeRate,
+      changedPerDay: config.assumeChange,
+      fullBytes: config.assumeSize,
+      downtimeMs: config.assumeDowntime,
+    },
+    crew: {
+      workers: config.workers,
+      parallelVms: config.parallelVms,
+      linkBytesPerSecond: config.linkRate ?? 0,
+    },
+    startAt: config.start ?? Date.now(),
+  };
+  const forecast = forecastPlan(input);
+  const document = planDocument(file, input, forecast);
+  if (config.json) printJsonWithList(document, "vms", forecast.vms.map(vmDocument));
+  else process.stdout.write(redact(fleetPlanText(document, sheetOf(config))));
   return exitCodes.success;
+
+  function readPlan() {
+    try {
+      return readFleetPlan(file, flags);
+    } catch (error) {
+      // The error itself tells of one.
+      if (error instanceof PlanMistakes && error.mistakes.length > 1) {
+        for (const { message } of error.mistakes.slice(0, mistakesShown)) logger.error(message);
+      }
+      throw error;
+    }
+  }
+}
+
+function measuredOf(config: Config): MeasuredVms {
+  using state = State.openExisting(config.stateDir);
+  const inventories = (config.inventory ?? []).map(measuredByInventory);
+  // Runs measured what an inventory reckons.
+  return mergeMeasured(...inventories, ...(state === undefined ? [] : [measuredByRuns(state)]));
 }

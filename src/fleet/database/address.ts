@@ -20,6 +20,7 @@ export interface DatabaseAddress {
 const flag = "--fleet-database";
 const form = "postgres://USER@HOST:PORT/NAME?sslmode=verify-full&sslrootcert=FILE";
 const defaultPort = 5432;
+const noHost = "socket.invalid";
 const parameters = ["host", "port", "user", "sslmode", "sslrootcert", "sslcert", "sslkey"];
 const modes = ["disable", "require", "verify-ca", "verify-full"] as const;
 type SslMode = (typeof modes)[number];
@@ -30,8 +31,10 @@ type SslMode = (typeof modes)[number];
  * @throws MigratekitError `usage`, without the URL where it may hold a password
  */
 export function parseDatabaseAddress(text: string): DatabaseAddress {
-  if (!URL.canParse(text)) throw refused(`is not of the form ${form}`);
-  const url = new URL(text);
+  // Without a host, for a Unix socket, it is no URL to Node.
+  const withHost = text.replace(/^(\w+:\/\/[^/@]*@)(?=\/)/, `$1${noHost}`);
+  if (!URL.canParse(withHost)) throw refused(`is not of the form ${form}`);
+  const url = new URL(withHost);
   if (!/^postgres(ql)?:$/.test(url.protocol)) throw refused(`begins with ${form.split("USER")[0]}`);
   if (url.password !== "" || url.searchParams.has("password")) {
     throw refused(
@@ -45,7 +48,8 @@ export function parseDatabaseAddress(text: string): DatabaseAddress {
     }
   }
   const { searchParams } = url;
-  const host = searchParams.get("host") ?? decodeURIComponent(url.hostname).replace(/^\[|\]$/g, "");
+  const named = url.hostname === noHost ? "" : decodeURIComponent(url.hostname);
+  const host = searchParams.get("host") ?? named.replace(/^\[|\]$/g, "");
   const user = searchParams.get("user") ?? decodeURIComponent(url.username);
   const name = decodeURIComponent(url.pathname.slice(1));
   if (host === "") throw refused(`names no host: ${form}`);

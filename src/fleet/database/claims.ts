@@ -41,16 +41,26 @@ interface ClaimAnswer {
   readonly ttlMs: number;
 }
 
-/** What one worker's process asks for; an answer that got lost is asked for again with the same nonce. */
+/**
+ * What one process asks for, one claim after the other: an answer that got lost is asked for again with the
+ * same nonce, and of two claims at once both would get what the first was given.
+ */
 export class Claims {
   readonly #queries: Queries;
   readonly #nonces = new Map<string, string>();
+  #last: Promise<unknown> = Promise.resolve();
 
   constructor(queries: Queries) {
     this.#queries = queries;
   }
 
-  async next({ name, labels }: WorkerIdentity): Promise<Lease | undefined> {
+  next(worker: WorkerIdentity): Promise<Lease | undefined> {
+    const turn = this.#last.then(() => this.#next(worker));
+    this.#last = turn.catch(() => {}); // told to who asked
+    return turn;
+  }
+
+  async #next({ name, labels }: WorkerIdentity): Promise<Lease | undefined> {
     const nonce = this.#nonces.get(name) ?? randomUUID();
     this.#nonces.set(name, nonce);
     const lease = await this.#ask(name, labels, nonce);
@@ -90,7 +100,7 @@ function leaseOf(answer: ClaimAnswer): Lease {
 /** Gives VMs whose window closed before their turn a turn in the next one. */
 async function rescheduleMissed(queries: Queries): Promise<void> {
   const rows = await queries.query(
-    `SELECT missed.*, clock_timestamp() AS now FROM migratekit.missed($1) missed`,
+    `SELECT missed.id, action, entry, until::text, clock_timestamp() AS now FROM migratekit.missed($1) missed`,
     [missedMost],
   );
   for (const row of rows) {
@@ -100,7 +110,7 @@ async function rescheduleMissed(queries: Queries): Promise<void> {
     await queries.query("SELECT migratekit.reschedule($1, $2, $3, $4, $5)", [
       row.number("id"),
       action,
-      row.time("until"),
+      row.text("until"), // a Date has no microseconds
       turn.at,
       turn.until ?? null,
     ]);

@@ -23,6 +23,8 @@ const idleMs = 60_000;
 const connectionsMax = 8;
 const closeTimeoutMs = 2_000;
 
+const viewMode = "ISOLATION LEVEL REPEATABLE READ READ ONLY";
+
 /** PostgreSQL's "try this transaction again": deadlock, and serialization. */
 const conflicts = ["40P01", "40001"];
 const conflictAttemptsMax = 5;
@@ -82,6 +84,11 @@ export class FleetDatabase implements Queries, AsyncDisposable {
     return againAtConflicts(() => this.#with((client) => transact(client, body, timeoutMs)));
   }
 
+  /** `body`, which only reads, on one consistent view of the database. */
+  async view<T>(body: (queries: Queries) => Promise<T>): Promise<T> {
+    return this.#with((client) => transact(client, body, longQueryTimeoutMs, viewMode));
+  }
+
   /** A connection of its own, connected: for LISTEN. The caller ends it. */
   async connect(): Promise<Client> {
     const { Client } = await loadPg();
@@ -126,6 +133,8 @@ export class FleetDatabase implements Queries, AsyncDisposable {
     );
     pool.on("connect", (client) => {
       this.#clients.add(client);
+      // While somebody has it: its query fails, too. Without a listener this would end the process.
+      client.on("error", () => {});
       // What is promised to a worker must not be forgotten with a crash. Queued before anything else.
       // Compiling a claim takes a hundred times as long as the claim.
       client.query("SET synchronous_commit = on; SET jit = off").catch(() => {}); // the query after it fails, too
@@ -202,8 +211,9 @@ async function transact<T>(
   client: PoolClient,
   body: (queries: Queries) => Promise<T>,
   timeoutMs: number,
+  mode = "",
 ): Promise<T> {
-  await client.query(`BEGIN; SET LOCAL statement_timeout = ${timeoutMs}`);
+  await client.query(`BEGIN ${mode}; SET LOCAL statement_timeout = ${timeoutMs}`);
   try {
     const result = await body({
       query: (text, values = []) => ask(client, text, values, timeoutMs),

@@ -69,7 +69,7 @@ function remedyOf(error: Error): string | undefined {
   const state = stateOf(error);
   if (state?.startsWith("3D"))
     return "Make it as PostgreSQL's superuser: createdb --owner USER NAME.";
-  if (state === "53300") return "Raise max_connections of the server; a worker needs up to eight.";
+  if (state === "53300") return "Raise max_connections of the server; a worker needs up to nine.";
   if (/does not support SSL/.test(error.message)) {
     return "Set ssl = on with a certificate at the server, or say sslmode=disable where the way to it is trusted.";
   }

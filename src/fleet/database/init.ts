@@ -22,6 +22,7 @@ export interface InitResult {
   readonly warnings: readonly string[];
 }
 
+const oldestServer = 130_000;
 /** More claims than there were between any backup and its restoration. */
 const restoredTokenStep = 1_000_000_000;
 
@@ -31,6 +32,7 @@ export async function initFleet(
   settings: InitSettings,
   steps?: readonly string[],
 ): Promise<InitResult> {
+  await checkServer(queries);
   const upgraded = await upgradeSchema(queries, steps);
   const { ttlMs, graceMs, workerRole, restored } = settings;
   await queries.query(
@@ -81,17 +83,25 @@ async function afterRestore(queries: Queries): Promise<void> {
   await queries.query("UPDATE place SET used = 0, ceiling = capacity");
 }
 
+/** @throws MigratekitError `fleet-database-schema` for a server that lacks what the tables need */
+async function checkServer(queries: Queries): Promise<void> {
+  const [server] = await queries.query(
+    "SELECT current_setting('server_version') AS version, current_setting('server_version_num')::integer AS number",
+  );
+  if (server!.number("number") >= oldestServer) return;
+  throw new MigratekitError(
+    "fleet-database-schema",
+    `The server is PostgreSQL ${server!.text("version")}; 13 is the oldest that will do`,
+    { remedy: "Upgrade it, or give --fleet-database a newer one." },
+  );
+}
+
 async function warningsOf(queries: Queries): Promise<string[]> {
   const [server] = await queries.query(
-    `SELECT current_setting('fsync') AS fsync, current_setting('full_page_writes') AS pages,
-      current_setting('server_version_num')::integer AS version,
-      (SELECT setting::integer FROM pg_settings WHERE name = 'max_connections') AS connections`,
+    "SELECT current_setting('fsync') AS fsync, current_setting('full_page_writes') AS pages",
   );
-  const found: string[] = [];
-  if (server!.text("fsync") === "off" || server!.text("pages") === "off") {
-    found.push(
-      "the server forgets with a power cut what it was told: set fsync and full_page_writes to on, or two workers may write to one target after it",
-    );
-  }
-  return found;
+  if (server!.text("fsync") === "on" && server!.text("pages") === "on") return [];
+  return [
+    "the server forgets with a power cut what it was told: set fsync and full_page_writes to on, or two workers may write to one target after it",
+  ];
 }

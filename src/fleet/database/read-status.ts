@@ -19,23 +19,17 @@ const syncsMost = 50;
 
 /** All of it within the caller's transaction, so that it is of one moment. */
 export async function readStatus(queries: Queries, scope: StatusScope): Promise<FleetStatus> {
-  await queries.query("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY");
-  await queries.query("SET LOCAL search_path = migratekit, pg_temp");
-  const [fleet] = await queries.query(
-    `SELECT clock_timestamp() AS now, fleet.*,
-      greatest(grace_ms, coalesce(target_drop_ms, 0)) AS wait_ms FROM fleet`,
-  );
+  const [fleet] = await queries.query(fleetSql);
   const now = fleet!.time("now");
-  const workers = (await queries.query(workersSql, [now, fleet!.number("ttl_ms")])).map(workerOf);
-  const places = await queries.query(
-    "SELECT id, kind, name, used, capacity FROM place ORDER BY name",
-  );
-  const waves = (await queries.query(wavesSql)).map(waveOf);
+  const workers = fleet!.rows("workers").map(workerOf);
+  const places = fleet!.rows("places");
+  const waves = fleet!.rows("waves").map(waveOf);
   const reasons: Reasons = {
     now,
     workers: workers.filter(({ alive }) => alive),
     places: new Map(places.map((row) => [row.number("id"), placeOf(row)])),
     waitMs: fleet!.number("wait_ms"),
+    claimsFrom: fleet!.optionalTime("claims_began"),
     dropIsKnown: fleet!.optionalNumber("target_drop_ms") !== undefined,
   };
   const vms = await readVms(queries, scope, now);
@@ -58,24 +52,31 @@ export async function readStatus(queries: Queries, scope: StatusScope): Promise<
   };
 }
 
-const workersSql = `
-  SELECT name, labels, version, parallel, seen_at, seen_at > $1::timestamptz - $2::integer * interval '1 ms' AS alive,
-    (SELECT count(*)::integer FROM lease WHERE lease.worker = worker.name) AS runs
-  FROM worker WHERE seen_at > $1::timestamptz - interval '1 day' ORDER BY name`;
-
-const wavesSql = `
-  SELECT wave.name, wave.paused, count(*)::integer AS vm_count,
-    count(*) FILTER (WHERE vm.cut_over_at IS NOT NULL)::integer AS cut_over,
-    count(*) FILTER (WHERE vm.failed)::integer AS failed,
-    count(*) FILTER (WHERE vm.leased)::integer AS running,
-    count(*) FILTER (WHERE vm.synced_at IS NOT NULL AND vm.failures = 0 AND vm.cut_over_at IS NULL)::integer AS in_sync
-  FROM vm JOIN wave ON wave.name = vm.wave WHERE vm.released_at IS NULL GROUP BY wave.name ORDER BY wave.name`;
+/** Everything but the VMs, in one row: each way to a database that works costs as much as the work. */
+const fleetSql = `
+  SELECT clock.now, fleet.*, greatest(grace_ms, coalesce(target_drop_ms, 0)) AS wait_ms,
+    nullif(claims_from, '-infinity') AS claims_began,
+    (SELECT jsonb_agg(to_jsonb(each) ORDER BY name) FROM (
+      SELECT name, labels, version, parallel, seen_at, seen_at > clock.now - ttl_ms * interval '1 ms' AS alive,
+        (SELECT count(*)::integer FROM migratekit.lease WHERE lease.worker = worker.name) AS runs
+      FROM migratekit.worker WHERE seen_at > clock.now - interval '1 day') each) AS workers,
+    (SELECT jsonb_agg(to_jsonb(each) ORDER BY name) FROM (
+      SELECT id, kind, name, used, capacity FROM migratekit.place) each) AS places,
+    (SELECT jsonb_agg(to_jsonb(each) ORDER BY name) FROM (
+      SELECT wave.name, wave.paused, counts.* FROM migratekit.wave JOIN (
+        SELECT wave, count(*) AS vm_count,
+          count(*) FILTER (WHERE cut_over_at IS NOT NULL) AS cut_over,
+          count(*) FILTER (WHERE failed) AS failed,
+          count(*) FILTER (WHERE leased) AS running,
+          count(*) FILTER (WHERE synced_at IS NOT NULL AND failures = 0 AND cut_over_at IS NULL) AS in_sync
+        FROM migratekit.vm WHERE released_at IS NULL GROUP BY wave) counts ON counts.wave = wave.name) each) AS waves
+  FROM migratekit.fleet, (SELECT clock_timestamp() AS now OFFSET 0) clock`;
 
 /** Trouble first. What is told of each VM is read for those alone that are shown. */
 const vmsSql = `
   WITH shown AS MATERIALIZED (
-    SELECT vm.id, state.name AS state FROM vm
-    LEFT JOIN lease ON lease.vm_id = vm.id
+    SELECT vm.id, state.name AS state FROM migratekit.vm
+    LEFT JOIN migratekit.lease ON lease.vm_id = vm.id
     CROSS JOIN LATERAL (SELECT CASE
       WHEN vm.cut_over_at IS NOT NULL THEN 'cut-over'
       WHEN lease.expires_at < $1 THEN 'takeover'
@@ -93,17 +94,18 @@ const vmsSql = `
   )
   SELECT vm.name, vm.entry, vm.failures + vm.cutover_failures AS failures, vm.last_error, vm.cutover_asked_at,
     vm.cutover_ready, vm.cutover_at, vm.cutover_until, vm.sync_at, vm.sync_until, vm.next_at, vm.synced_at,
-    vm.delta_bytes, vm.cut_over_at, vm.units, vm.place_ids, vm.wave_paused, line.host_id, shown.state,
+    vm.delta_bytes, vm.cut_over_at, vm.units, vm.place_ids, vm.wave_paused, shown.state,
+    (SELECT host_id FROM migratekit.line WHERE line.id = vm.line_id),
     vm.word_for_token = lease.token AS word_given, lease.worker, lease.action, lease.taken_at,
     lease.expires_at, lease.progress, past.runs
-  FROM shown JOIN vm ON vm.id = shown.id JOIN line ON line.id = vm.line_id
-  LEFT JOIN lease ON lease.vm_id = vm.id
+  FROM shown JOIN migratekit.vm ON vm.id = shown.id
+  LEFT JOIN migratekit.lease ON lease.vm_id = vm.id
   LEFT JOIN LATERAL (
     SELECT jsonb_agg(to_jsonb(each) ORDER BY each.token) AS runs FROM (
       SELECT token, worker, action, status, started_at AS at, error_code, bytes,
         (extract(epoch FROM ended_at - started_at) * 1000)::bigint AS duration_ms,
         CASE WHEN $6 THEN ending END AS ending
-      FROM run WHERE run.vm_id = shown.id AND ended_at IS NOT NULL ORDER BY token DESC LIMIT $5) each
+      FROM migratekit.run WHERE run.vm_id = shown.id AND ended_at IS NOT NULL ORDER BY token DESC LIMIT $5) each
   ) past ON $5 > 0
   ORDER BY array_position('{failed,takeover}', shown.state), vm.failures = 0,
     array_position('{running,due,blocked,waiting,paused,cut-over}', shown.state), vm.name`;

@@ -44,9 +44,18 @@ export class Row {
     return this.optionalTime(column) ?? this.#wrong(column);
   }
 
+  /** Also of a row that came as JSON. */
   optionalTime(column: string): Date | undefined {
     const value = this.#columns[column] ?? undefined;
-    return value === undefined || value instanceof Date ? value : this.#wrong(column);
+    if (value === undefined || value instanceof Date) return value;
+    const time = typeof value === "string" ? new Date(value) : undefined;
+    return time && !Number.isNaN(time.getTime()) ? time : this.#wrong(column);
+  }
+
+  /** Of a column that is a JSON list of rows. */
+  rows(column: string): Row[] {
+    const value = this.#columns[column] ?? [];
+    return Array.isArray(value) ? value.map((columns) => new Row(columns)) : this.#wrong(column);
   }
 
   texts(column: string): readonly string[] {

@@ -155,7 +155,7 @@ export class FleetStore implements AsyncDisposable {
   }
 
   async status(scope: StatusScope = {}): Promise<FleetStatus> {
-    return this.#transaction((queries) => readStatus(queries, scope));
+    return (await this.#ready()).view((queries) => readStatus(queries, scope));
   }
 
   /** Calls when there may be something to claim or a pause to hear of; reconnects, and then calls once. */

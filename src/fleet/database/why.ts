@@ -11,6 +11,8 @@ export interface Reasons {
   /** After a lease's end, until another takes over. */
   readonly waitMs: number;
   readonly dropIsKnown: boolean;
+  /** Before that nothing is given out. */
+  readonly claimsFrom: Date | undefined;
 }
 
 /** What a VM waits for, in words; undefined where its state says it all. */
@@ -38,7 +40,11 @@ function whyNotTakenOver(row: Row, { waitMs, dropIsKnown }: Reasons): string {
   return `${gone}; another takes over from ${from} on`;
 }
 
-function whyNotTaken(row: Row, { labels }: PlannedVm, { workers, places }: Reasons): string {
+function whyNotTaken(row: Row, { labels }: PlannedVm, reasons: Reasons): string {
+  const { now, workers, places, claimsFrom } = reasons;
+  if (claimsFrom !== undefined && now < claimsFrom) {
+    return `the database was restored; runs begin at ${claimsFrom.toISOString()}`;
+  }
   if (workers.length === 0) return "no worker is there";
   const able = workers.filter((worker) => labels.every((label) => worker.labels.includes(label)));
   if (able.length === 0) return `no worker has the labels ${labels.join(", ")}`;

@@ -48,6 +48,14 @@ test("a VM is claimed by one worker, and again when its schedule says so", async
   assert.ok(second.token > lease.token);
 });
 
+test("of two claims at once, of one worker too, each gets a VM of its own", async () => {
+  await using fleet = await LabFleet.on(server);
+  const store = await fleet.openNew();
+  await store.apply(plan([vm("a"), vm("b"), vm("c")]));
+  const leases = await Promise.all([1, 2, 3, 4].map(() => store.claim(alice)));
+  assert.deepEqual(leases.map((lease) => lease?.vm.name).sort(), ["a", "b", "c", undefined]);
+});
+
 test("a state goes with its VM, and only who holds the lease changes it", async () => {
   await using fleet = await LabFleet.on(server);
   const store = await fleet.openNew();

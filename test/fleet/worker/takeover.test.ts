@@ -10,7 +10,8 @@ import { type LoggedTarget, logTarget, type Worker, WorkersLab } from "./workers
 const mebibyte = 1 << 20;
 const sizeBytes = 24 * mebibyte;
 const fill = { seed: 4, dataRatio: 0.9, zeroRatio: 0.02 };
-const ttlMs = 4000;
+/** Not shorter than a worker's looks for work are apart, twice. */
+const ttlMs = 6000;
 const graceMs = 1500;
 
 let site: WorkersLab;
@@ -32,6 +33,8 @@ interface Begun extends AsyncDisposable {
   readonly vm: LabVm;
   readonly target: LoggedTarget;
   readonly worker: Worker;
+  /** Another, which ends with the test. */
+  heir(): Worker;
 }
 
 /** A worker in the middle of the first copy of a machine of its own, which takes a few seconds. */
@@ -43,14 +46,21 @@ async function copying(): Promise<Begun> {
   const target = stack.use(await logTarget(disk!.targetFile, join(site.lab.dir, `${name}.log`)));
   const settings = { "nbd-targets": `${disk!.key}:${target.server.uri}`, "max-rate": "3M" };
   await site.apply([site.planned(vm, {}, settings)]);
-  const worker = site.start(`${name}-a`);
+  const started: Worker[] = [];
+  const start = (role: string) => {
+    const worker = site.start(`${name}-${role}`);
+    started.push(worker);
+    return worker;
+  };
   stack.defer(async () => {
-    worker.child.kill("SIGKILL");
-    await worker.result;
+    for (const { child } of started) child.kill("SIGKILL");
+    await Promise.all(started.map(({ result }) => result));
   });
+  const worker = start("owner");
   await site.until("it copies", () => target.total() > 5);
   const kept = stack.move();
-  return { vm, target, worker, [Symbol.asyncDispose]: () => kept.disposeAsync() };
+  const heir = () => start("heir");
+  return { vm, target, worker, heir, [Symbol.asyncDispose]: () => kept.disposeAsync() };
 }
 
 /** So many bytes were brought by a run, as its ending says. */
@@ -67,16 +77,14 @@ test("a worker that is killed in mid-copy is followed by another, which goes on 
     await site.until("its journal is pushed", async () => (await pushedAt()) !== before);
   }
   worker.child.kill("SIGKILL");
-  const other = site.start("heir");
+  const other = begun.heir();
   const { syncs } = await site.synced(vm);
   const disk = copiedBytes(syncs.at(-1)!.ending);
   assert.equal(disk.resumed, true);
   assert.ok(disk.copied_bytes < 0.9 * sizeBytes, `${disk.copied_bytes} bytes again`);
-  assert.equal(syncs.at(-1)!.worker, "heir");
+  assert.equal(syncs.at(-1)!.worker, other.name);
   await assertEqualTargets(site.lab, vm);
   assertNoSnapshot(vm);
-  other.child.kill("SIGTERM");
-  await other.result;
 });
 
 test("a worker that stands still beyond its lease and goes on writes nothing more, and leaves the snapshot", async () => {
@@ -84,7 +92,7 @@ test("a worker that stands still beyond its lease and goes on writes nothing mor
   const { vm, target, worker } = begun;
   worker.child.kill("SIGSTOP");
   const stopped = new Set(target.writes().keys());
-  const other = site.start("heir");
+  begun.heir();
   await site.until("another took over and copies", () =>
     [...target.writes().keys()].some((connection) => !stopped.has(connection)),
   );
@@ -100,15 +108,15 @@ test("a worker that stands still beyond its lease and goes on writes nothing mor
   await assertEqualTargets(site.lab, vm);
   assertNoSnapshot(vm);
   assert.equal(worker.child.exitCode, null, "it works on");
-  other.child.kill("SIGTERM");
-  await other.result;
 });
 
 test("while the database is away for longer than a lease the copy waits, and nobody takes over", async () => {
   await using begun = await copying();
   const { vm, target, worker } = begun;
-  const other = site.start("bystander");
-  await site.until("it looks for work", async () => (await site.store.status()).workers.length > 1);
+  begun.heir();
+  await site.until("it looks for work", async () =>
+    (await site.store.status()).workers.some(({ name, alive }) => alive && name.endsWith("heir")),
+  );
   await site.server.stop();
   await site.until("it has stopped writing", async () => {
     const before = target.total();
@@ -128,6 +136,4 @@ test("while the database is away for longer than a lease the copy waits, and nob
   assert.equal(target.writes().size, connections, "somebody else wrote");
   await assertEqualTargets(site.lab, vm);
   assertNoSnapshot(vm);
-  other.child.kill("SIGTERM");
-  await other.result;
 });
