@@ -23,6 +23,13 @@ afterEach(() => site.lab.vddk.setFaults({}));
 
 const machines = (): LabVm[] => names.map((name) => site.lab.vm(name));
 
+/** The worker of the test before, or a new one. */
+async function working(): Promise<void> {
+  if (worker?.child.exitCode === null && worker.child.signalCode === null) return;
+  worker = site.start("another");
+  await site.until("it works", () => worker.log().includes("worker another:"));
+}
+
 test("a worker syncs three VMs on schedule, byte-equal, and never beyond the host's limit", async () => {
   const every = { schedule: { kind: "every", everyMs: 3000 } } as const;
   await site.apply(
@@ -62,7 +69,7 @@ test("a worker that is told to end drains: its run comes to a checkpoint and ano
   const { code, stdout } = await worker.result;
   assert.equal(code, 0, worker.log());
   const { runs } = JSON.parse(stdout) as { runs: Record<string, number> };
-  assert.equal(runs.interrupted, 1);
+  assert.ok(runs.interrupted! >= 1 && runs.lost === 0, stdout);
   assertNoSnapshot(vm);
   const drained = await site.status(vm);
   assert.equal(drained.state, "due");
@@ -83,15 +90,18 @@ test("a worker that is told to end drains: its run comes to a checkpoint and ano
 });
 
 test("two workers do not share a state directory", async () => {
-  const { child, result } = site.start("second");
-  const { code, stdout } = await result;
-  assert.equal(child.exitCode, 7);
+  const first = site.start("twin");
+  await site.until("the first works", () => first.log().includes("worker twin:"));
+  const { code, stdout } = await site.start("twin").result;
+  first.child.kill("SIGTERM");
+  await first.result;
   const { error } = JSON.parse(stdout) as { error: { code: string; remedy: string } };
   assert.deepEqual([code, error.code], [7, "locked"]);
   assert.match(error.remedy, /--state-dir/);
 });
 
 test("a cutover waits for those that come before it", async () => {
+  await working();
   const [first, second] = machines() as [LabVm, LabVm];
   await site.apply([site.planned(first), site.planned(second, { after: [first.name] })]);
   await site.store.cutover({ vms: [second.name] });
@@ -109,6 +119,7 @@ test("a cutover waits for those that come before it", async () => {
 });
 
 test("what the plan says of a VM and cannot be done goes to the operator with a remedy", async () => {
+  await working();
   const vm = site.lab.vm("three");
   const wrong = site.planned(vm, {}, { "vmware-path": "/DC0/vm/none" });
   await site.apply([{ ...wrong, schedule: { kind: "every", everyMs: 1000 } }]);
