@@ -31,14 +31,14 @@ const commands: Record<CommandName, () => Promise<CommandModule>> = {
   history: () => import("./commands/history.ts"),
   config: () => import("./commands/config.ts"),
   completion: () => import("./commands/completion.ts"),
-  "fleet plan": () => import("./commands/fleet/plan.ts"),
   "fleet init": () => import("./commands/fleet/init.ts"),
+  "fleet plan": () => import("./commands/fleet/plan.ts"),
   "fleet apply": () => import("./commands/fleet/apply.ts"),
+  "fleet work": () => import("./commands/fleet/work.ts"),
   "fleet pause": () => import("./commands/fleet/pause.ts"),
   "fleet resume": () => import("./commands/fleet/resume.ts"),
   "fleet retry": () => import("./commands/fleet/retry.ts"),
   "fleet cutover": () => import("./commands/fleet/cutover.ts"),
-  "fleet work": () => import("./commands/fleet/work.ts"),
 };
 
 const exitGraceMs = 1000;

@@ -22,14 +22,14 @@ export const commandNames = [
   "history",
   "config",
   "completion",
-  "fleet plan",
   "fleet init",
+  "fleet plan",
   "fleet apply",
+  "fleet work",
   "fleet pause",
   "fleet resume",
   "fleet retry",
   "fleet cutover",
-  "fleet work",
 ] as const;
 /** As typed; of a command of a group the group's name comes first. */
 export type CommandName = (typeof commandNames)[number];
@@ -41,6 +41,7 @@ export const groups = {
   export: "Exports",
   run: "Run",
   list: "Several VMs",
+  fleet: "Fleet",
   forecast: "Forecast",
   guest: "Guest",
   copy: "Copy",
@@ -739,22 +740,6 @@ export const options = {
     },
     "defaulted",
   ),
-  "worker-name": define({
-    group: "list",
-    value: "NAME",
-    describe: "of this worker in the fleet; each has its own",
-    commands: ["fleet work"],
-    parse: type.text,
-    fallbackNote: "the host's name",
-  }),
-  label: define({
-    group: "list",
-    value: "KEY=VALUE",
-    describe: "what this worker has that VMs of the plan may ask for; may be given again",
-    commands: ["fleet work"],
-    parse: type.labels,
-    repeatable: true,
-  }),
   plan: define({
     group: "list",
     value: "FILE",
@@ -1291,21 +1276,37 @@ export const options = {
     "defaulted",
   ),
   "fleet-database": define({
-    group: "list",
+    group: "fleet",
     value: "URL",
     describe: "the fleet's PostgreSQL: postgres://USER@HOST:PORT/NAME",
     commands: inDatabase,
     parse: type.text,
   }),
   "fleet-database-password-file": define({
-    group: "list",
+    group: "fleet",
     value: "FILE",
     describe: "file whose first line is the password of its user",
     commands: inDatabase,
     parse: type.text,
   }),
+  "worker-name": define({
+    group: "fleet",
+    value: "NAME",
+    describe: "of this worker in the fleet; each has its own",
+    commands: ["fleet work"],
+    parse: type.text,
+    fallbackNote: "the host's name",
+  }),
+  label: define({
+    group: "fleet",
+    value: "KEY=VALUE",
+    describe: "what this worker has that VMs of the plan may ask for; may be given again",
+    commands: ["fleet work"],
+    parse: type.labels,
+    repeatable: true,
+  }),
   wave: define({
-    group: "list",
+    group: "fleet",
     value: "NAME",
     describe: "VMs of this wave; may be given again",
     commands: directing,
@@ -1313,7 +1314,7 @@ export const options = {
     repeatable: true,
   }),
   vm: define({
-    group: "list",
+    group: "fleet",
     value: "NAME",
     describe: "this VM, by its name in the plan; may be given again",
     commands: directing,
@@ -1321,14 +1322,14 @@ export const options = {
     repeatable: true,
   }),
   "worker-role": define({
-    group: "list",
+    group: "fleet",
     value: "ROLE",
     describe: "a role of PostgreSQL that may work for the fleet from now on, and no more",
     commands: ["fleet init"],
     parse: type.text,
   }),
   "lease-time": define({
-    group: "list",
+    group: "fleet",
     value: "TIME",
     describe: "how long a worker may be silent before its VMs are not its own any more",
     commands: ["fleet init"],
@@ -1336,7 +1337,7 @@ export const options = {
     fallbackNote: "as it is; 120s at first",
   }),
   "takeover-grace": define({
-    group: "list",
+    group: "fleet",
     value: "TIME",
     describe:
       "how long nobody takes over after that; longer where targets let go of a connection later",
@@ -1346,7 +1347,7 @@ export const options = {
   }),
   restored: define(
     {
-      group: "list",
+      group: "fleet",
       describe:
         "the database was restored from a backup: what was given out since then is not believed",
       commands: ["fleet init"],
@@ -1357,7 +1358,7 @@ export const options = {
   ),
   takeover: define(
     {
-      group: "list",
+      group: "fleet",
       describe:
         "also your word that what dead workers held can be taken over: nothing of them writes any more",
       commands: ["fleet resume"],
@@ -1368,7 +1369,7 @@ export const options = {
   ),
   cancel: define(
     {
-      group: "list",
+      group: "fleet",
       describe: "take back what was asked for, where it has not begun",
       commands: ["fleet cutover"],
       parse: type.flag,
