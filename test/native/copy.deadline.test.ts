@@ -3,13 +3,15 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, readFileSync } from "node:fs";
-import { writeFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { Engine, type RetryEvent, readClocks } from "../../src/nbd/copy-engine/copy-engine.ts";
 import type { NbdServer } from "../lab/nbd-server.ts";
+import { startQemuNbd } from "../lab/targets.ts";
+import { makeNbdCertificates } from "../lab/tls.ts";
 import { Random } from "../random.ts";
 import { tempDir } from "../temp-dir.ts";
 import { until } from "../until.ts";
@@ -162,6 +164,42 @@ test("a server that goes while nothing may be written is found again afterwards"
   engine.writeUntil(inMs(60_000));
   await copying;
   assert.ok(await sameBytes(site.from, site.to, sizeBytes), "the target differs");
+});
+
+test("over TLS the same: the deadline passes in mid-copy, and the target ends equal", async () => {
+  const sizeBytes = 12 * MiB;
+  await using dir = await tempDir();
+  const [from, to] = [join(dir.path, "from"), join(dir.path, "to")];
+  await makeDirty(from, sizeBytes, new Random(2));
+  await writeFile(to, Buffer.alloc(sizeBytes));
+  const tls = await makeNbdCertificates(dir.path);
+  await using source = await startNbdkit(
+    dir.path,
+    ...["-r", "--filter=delay", "file", from, "rdelay=40ms"],
+  );
+  await using target = await startQemuNbd({ file: to, tls });
+  using engine = new Engine({ memoryBytes: 4 * MiB });
+  engine.writeUntil(inMs(60_000));
+  let copied = 0;
+  const copying = engine.copy({
+    source: { uri: source.uri, connections: 1 },
+    target: { uri: `nbds://localhost:${target.port}/`, tlsCertDir: tls.clientDir },
+    capacityBytes: sizeBytes,
+    requestBytes: 64 << 10,
+    onChunks: (chunks) => {
+      copied += chunks.length / 3;
+    },
+  });
+  copying.catch(() => {});
+  await until("something was copied", () => copied > 4);
+  engine.writeUntil(inMs(0));
+  await sleep(1000);
+  const before = await readFile(to);
+  await sleep(1000);
+  assert.ok(before.equals(await readFile(to)), "it wrote on");
+  engine.writeUntil(inMs(60_000));
+  await copying;
+  assert.ok(await sameBytes(from, to, sizeBytes), "the target differs");
 });
 
 const stops = Number(process.env.MIGRATEKIT_STOPS ?? 4);

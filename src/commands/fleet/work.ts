@@ -1,8 +1,7 @@
 import { hostname } from "node:os";
 import { buildInfo } from "../../build-info.ts";
-import { requireSettings } from "../../config.ts";
 import { exitCodes } from "../../errors.ts";
-import { FleetStore } from "../../fleet/database/store.ts";
+import { openFleet } from "../../fleet/operation.ts";
 import { type LeasedJob, runWorker, type WorkDone } from "../../fleet/worker/worker.ts";
 import { runCycle } from "../../migration/cycle/cycle.ts";
 import type { ProgressSnapshot } from "../../progress/progress.ts";
@@ -16,17 +15,13 @@ import { cutOver } from "../cutover.ts";
 /** `migratekit fleet work`: what each appliance of a fleet runs, until it is ended. */
 export async function run(context: CommandContext): Promise<number> {
   const { config, logger, signal, view, flags } = context;
-  requireSettings(config, "fleet-database");
   const worker = {
     name: config.workerName ?? hostname(),
     labels: config.label ?? [],
     version: buildInfo.version,
     parallel: config.parallelVms,
   };
-  const { fleetDatabase, fleetDatabasePasswordFile } = config;
-  await using store = await FleetStore.open(fleetDatabase!, fleetDatabasePasswordFile, logger, {
-    application: `migratekit worker ${worker.name}`,
-  });
+  await using store = await openFleet(config, logger);
   const perform = (job: LeasedJob) => performJob(job, view);
   const runs = await runWorker({ config, flags, logger, signal, store, worker, perform });
   if (config.json) printJson({ worker: worker.name, runs });

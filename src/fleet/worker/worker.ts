@@ -14,8 +14,11 @@ export interface WorkerContext extends Omit<LeasedRunContext, "targets" | "store
   readonly worker: WorkerEntry;
 }
 
-/** Between two looks for work where no bell rings. */
-const lookMs = 5000;
+/**
+ * Between two looks for work where no bell rings. A fleet whose only sign of life it is counts as awake if it
+ * comes twice in a lease's life.
+ */
+const lookMs = 2000;
 /** Until a lease says how long they live. */
 const heartbeatMsMax = 20_000;
 const againMsMax = 30_000;

@@ -3,7 +3,6 @@ import assert from "node:assert/strict";
 import { after, afterEach, before, test } from "node:test";
 import { assertEqualTargets, assertMoved, assertNoSnapshot } from "../../e2e/migrate-checks.ts";
 import type { LabVm } from "../../lab/vcenter/lab-vm.ts";
-import { until } from "../../until.ts";
 import { type Worker, WorkersLab } from "./workers.ts";
 
 const mebibyte = 1 << 20;
@@ -24,6 +23,13 @@ afterEach(() => site.lab.vddk.setFaults({}));
 
 const machines = (): LabVm[] => names.map((name) => site.lab.vm(name));
 
+/** The worker of the test before, or a new one. */
+async function working(): Promise<void> {
+  if (worker?.child.exitCode === null && worker.child.signalCode === null) return;
+  worker = site.start("another");
+  await site.until("it works", () => worker.log().includes("worker another:"));
+}
+
 test("a worker syncs three VMs on schedule, byte-equal, and never beyond the host's limit", async () => {
   const every = { schedule: { kind: "every", everyMs: 3000 } } as const;
   await site.apply(
@@ -41,7 +47,7 @@ test("a worker syncs three VMs on schedule, byte-equal, and never beyond the hos
     assert.equal(ending.sync_type, "incremental");
   }
   await site.store.pause({ all: true });
-  await until("nothing runs", async () => {
+  await site.until("nothing runs", async () => {
     const { workers } = await site.store.status();
     return workers.every(({ runs }) => runs === 0);
   });
@@ -58,12 +64,12 @@ test("a worker that is told to end drains: its run comes to a checkpoint and ano
   const often = { schedule: { kind: "every", everyMs: 1000 } } as const;
   await site.apply([site.planned(vm, often, { full: "true", "source-connections": "1" })]);
   await site.store.resume({ all: true });
-  await until("it copies", async () => ((await site.status(vm)).progress?.doneBytes ?? 0) > 0);
+  await site.until("it copies", async () => ((await site.status(vm)).progress?.doneBytes ?? 0) > 0);
   worker.child.kill("SIGTERM");
   const { code, stdout } = await worker.result;
   assert.equal(code, 0, worker.log());
   const { runs } = JSON.parse(stdout) as { runs: Record<string, number> };
-  assert.equal(runs.interrupted, 1);
+  assert.ok(runs.interrupted! >= 1 && runs.lost === 0, stdout);
   assertNoSnapshot(vm);
   const drained = await site.status(vm);
   assert.equal(drained.state, "due");
@@ -78,28 +84,34 @@ test("a worker that is told to end drains: its run comes to a checkpoint and ano
   };
   assert.equal(ending.disks[0]!.resumed, true);
   await site.store.pause({ all: true });
-  await until("nothing runs", async () => (await site.status(vm)).state === "paused");
+  await site.until("nothing runs", async () => (await site.status(vm)).state === "paused");
   await assertEqualTargets(site.lab, vm);
   await site.store.resume({ all: true });
 });
 
 test("two workers do not share a state directory", async () => {
-  const { child, result } = site.start("second");
-  const { code, stdout } = await result;
-  assert.equal(child.exitCode, 7);
+  const first = site.start("twin");
+  await site.until("the first works", () => first.log().includes("worker twin:"));
+  const { code, stdout } = await site.start("twin").result;
+  first.child.kill("SIGTERM");
+  await first.result;
   const { error } = JSON.parse(stdout) as { error: { code: string; remedy: string } };
   assert.deepEqual([code, error.code], [7, "locked"]);
   assert.match(error.remedy, /--state-dir/);
 });
 
 test("a cutover waits for those that come before it", async () => {
+  await working();
   const [first, second] = machines() as [LabVm, LabVm];
   await site.apply([site.planned(first), site.planned(second, { after: [first.name] })]);
   await site.store.cutover({ vms: [second.name] });
-  await until("it waits", async () => (await site.status(second)).state === "blocked");
+  await site.until("it waits", async () => (await site.status(second)).state === "blocked");
   await site.store.cutover({ vms: [first.name] });
   for (const vm of [first, second]) {
-    await until(`${vm.name} is cut over`, async () => (await site.status(vm)).state === "cut-over");
+    await site.until(
+      `${vm.name} is cut over`,
+      async () => (await site.status(vm)).state === "cut-over",
+    );
     await assertMoved(site.lab, vm);
   }
   const [one, two] = [await site.status(first), await site.status(second)];
@@ -107,11 +119,12 @@ test("a cutover waits for those that come before it", async () => {
 });
 
 test("what the plan says of a VM and cannot be done goes to the operator with a remedy", async () => {
+  await working();
   const vm = site.lab.vm("three");
   const wrong = site.planned(vm, {}, { "vmware-path": "/DC0/vm/none" });
   await site.apply([{ ...wrong, schedule: { kind: "every", everyMs: 1000 } }]);
   await site.store.retry({ vms: [vm.name] }).catch(() => []);
-  await until("it failed", async () => (await site.status(vm)).state === "failed");
+  await site.until("it failed", async () => (await site.status(vm)).state === "failed");
   const { lastError } = await site.status(vm);
   assert.equal(lastError?.code, "vm-not-found");
   assert.ok(lastError?.remedy);

@@ -98,14 +98,20 @@ export class WorkersLab implements AsyncDisposable {
   /** So many of its syncs went well. */
   async synced(vm: LabVm, times = 1): Promise<FleetVmStatus> {
     let last: FleetVmStatus | undefined;
-    await until(`${vm.name} is synced ${times} times`, async () => {
-      last = await this.status(vm).catch(() => undefined);
-      if (last?.state === "failed") assert.fail(JSON.stringify(last.lastError) + this.logs());
-      return (last?.syncs.filter(({ status }) => status === "completed").length ?? 0) >= times;
-    }).catch((error: unknown) => {
-      throw new Error(`${JSON.stringify(last, undefined, 1)}\n${this.logs()}`, { cause: error });
+    await this.until(`${vm.name} is synced ${times} times`, async () => {
+      last = await this.status(vm);
+      if (last.state === "failed") assert.fail(JSON.stringify(last.lastError));
+      return last.syncs.filter(({ status }) => status === "completed").length >= times;
     });
     return last!;
+  }
+
+  /** A failure says what the workers and the fleet said. */
+  async until(what: string, holds: () => unknown): Promise<void> {
+    await until(what, holds).catch(async (error: unknown) => {
+      const status = await this.store.status({ endings: false }).catch(String);
+      throw new Error(`${what}\n${JSON.stringify(status)}\n${this.logs()}`, { cause: error });
+    });
   }
 
   /** Of all workers, for a failure's message. */
