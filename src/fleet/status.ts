@@ -52,7 +52,18 @@ export interface FleetWaveStatus {
   readonly cutOver: number;
   /** Waiting for `fleet retry`. */
   readonly failed: number;
+  /** Those whose worker is not heard of any more are counted, too. */
   readonly running: number;
+  /** VMs by their state, each in one. */
+  readonly states: Readonly<Record<FleetVmState, number>>;
+  /** When the next run of it is due, or has been since; absent: none is planned. */
+  readonly nextRunAt?: string;
+  /** Of the last completed syncs of its VMs that are not cut over, the oldest. */
+  readonly oldestSyncAt?: string;
+  /** What the last completed syncs of its VMs that are not cut over had to bring. */
+  readonly deltaBytes: number;
+  /** What its runs copy. */
+  readonly bytesPerSecond: number;
 }
 
 export const fleetVmStates = [
@@ -148,6 +159,8 @@ export interface StatusScope {
   readonly waves?: readonly string[];
   /** VMs at most, trouble first; 0: the waves' counts alone. */
   readonly vmsMax?: number;
+  /** False: without those that are well and at rest, which are not read then. True by default. */
+  readonly healthy?: boolean;
   /** Ended runs of each VM, the newest ones; 50 by default and at most. */
   readonly syncsMax?: number;
   /** Whether runs come with their `ending`; true by default. */

@@ -106,7 +106,7 @@ async function work(
 /** What `fleet status` shows of a large fleet: the waves, and the VMs that are in trouble or at work. */
 async function watch(store: FleetStore, times: Times, done: AbortSignal): Promise<void> {
   while (!done.aborted) {
-    await times.of("status", () => store.status({ vmsMax: 100, syncsMax: 10, endings: false }));
+    await times.of("status", () => store.status({ healthy: false, syncsMax: 0, endings: false }));
     await sleep(statusEveryMs);
   }
 }

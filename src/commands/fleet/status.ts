@@ -5,7 +5,7 @@ import { catalogue, exitCodes, MigratekitError, messageOf } from "../../errors.t
 import { FleetStore } from "../../fleet/database/store.ts";
 import type { FleetStatus, StatusScope } from "../../fleet/status.ts";
 import type { CommandContext } from "../../report/context.ts";
-import { fleetMetricsText } from "../../report/fleet/metrics.ts";
+import { fleetMetricsText, troubledMax } from "../../report/fleet/metrics.ts";
 import { serveMetrics } from "../../report/fleet/serve-metrics.ts";
 import { fleetHead, fleetVms } from "../../report/fleet/status-json.ts";
 import { fleetStatusText, isSmall } from "../../report/fleet/status-text.ts";
@@ -17,8 +17,8 @@ import { hostAndPort } from "../../text.ts";
 const watchIntervalMs = 2000;
 /** What a trend and a forecast are made of. */
 const syncsMax = 20;
-/** What runs have left is not looked at. */
-const withoutRuns: StatusScope = { syncsMax: 0, endings: false };
+/** What goes well is known by its waves alone; what runs have left is not looked at. */
+const sumsAndTrouble: StatusScope = { healthy: false, syncsMax: 0, endings: false };
 
 /** `migratekit fleet status`: the fleet as its database knows it. Changes nothing. */
 export async function run(context: CommandContext): Promise<number> {
@@ -66,7 +66,7 @@ async function read(config: Config, store: FleetStore): Promise<FleetStatus> {
   const scope: StatusScope = { ...(wave && { waves: wave }), ...(vm && { vms: vm }) };
   const isPart = wave !== undefined || vm !== undefined;
   if (!all && !json && !isPart) {
-    const sums = await store.status(withoutRuns);
+    const sums = await store.status(sumsAndTrouble);
     if (!isSmall(sums)) return sums;
   }
   const status = await store.status({ ...scope, syncsMax });
@@ -98,7 +98,8 @@ async function exportMetrics(
   { config, logger, signal }: CommandContext,
   store: FleetStore,
 ): Promise<never> {
-  const render = async () => fleetMetricsText(await store.status(withoutRuns));
+  const render = async () =>
+    fleetMetricsText(await store.status({ ...sumsAndTrouble, vmsMax: troubledMax }));
   const failed = (error: unknown) => logger.warn(`metrics: ${messageOf(error)}`);
   await using server = await serveMetrics(config.metricsListen!, render, failed);
   const { host, port } = server.address;

@@ -52,6 +52,41 @@ export async function readStatus(queries: Queries, scope: StatusScope): Promise<
   };
 }
 
+/**
+ * The waves that have VMs, of the tally; what became due within these ten seconds, or will yet, is counted. Where
+ * the VMs' own rows are looked at, an index leads to the first, or to those alone that count.
+ */
+const wavesSql = `
+  WITH counts AS (
+    SELECT wave, sum(vms) AS vm_count, sum(in_sync) AS in_sync, sum(delta_bytes) AS delta_bytes,
+      sum(vms) FILTER (WHERE standing = 'cut-over') AS cut_over,
+      sum(vms) FILTER (WHERE standing = 'running') AS running,
+      sum(vms) FILTER (WHERE standing = 'failed') AS failed,
+      sum(vms) FILTER (WHERE standing = 'paused') AS paused_vms,
+      sum(vms) FILTER (WHERE standing IN ('waiting', 'blocked') AND due_in < clock.ten_seconds) AS due,
+      sum(vms) FILTER (WHERE standing = 'waiting' AND due_in < clock.ten_seconds IS NOT TRUE) AS waiting,
+      sum(vms) FILTER (WHERE standing = 'blocked' AND due_in < clock.ten_seconds IS NOT TRUE) AS blocked
+    FROM migratekit.tally GROUP BY wave HAVING sum(vms) > 0
+  ), held AS (
+    SELECT wave, count(*) FILTER (WHERE expires_at < clock.now) AS takeover,
+      sum((progress ->> 'bytesPerSecond')::numeric) FILTER (WHERE expires_at >= clock.now) AS bytes_per_second
+    FROM migratekit.lease JOIN migratekit.vm ON vm.id = vm_id
+    WHERE standing = 'running' AND released_at IS NULL GROUP BY wave
+  )
+  SELECT name, paused, vm_count, in_sync, delta_bytes, cut_over, running, failed, paused_vms,
+    coalesce(due, 0) + just.waiting + just.blocked AS due,
+    coalesce(counts.waiting, 0) - just.waiting AS waiting,
+    coalesce(counts.blocked, 0) - just.blocked AS blocked, takeover, bytes_per_second,
+    (SELECT min(next_at) FROM migratekit.vm WHERE vm.wave = wave.name AND next_at IS NOT NULL) AS next_at,
+    (SELECT min(synced_at) FROM migratekit.vm WHERE vm.wave = wave.name
+      AND synced_at IS NOT NULL AND released_at IS NULL AND cut_over_at IS NULL) AS oldest_sync_at
+  FROM migratekit.wave JOIN counts ON counts.wave = name LEFT JOIN held ON held.wave = name
+  CROSS JOIN LATERAL (
+    SELECT count(*) FILTER (WHERE standing = 'waiting') AS waiting,
+      count(*) FILTER (WHERE standing = 'blocked') AS blocked
+    FROM migratekit.vm WHERE vm.wave = wave.name
+      AND next_at >= to_timestamp(clock.ten_seconds * 10) AND next_at <= clock.now) just`;
+
 /** Everything but the VMs, in one row: each way to a database that works costs as much as the work. */
 const fleetSql = `
   SELECT clock.now, fleet.*, greatest(grace_ms, coalesce(target_drop_ms, 0)) AS wait_ms,
@@ -62,39 +97,32 @@ const fleetSql = `
       FROM migratekit.worker WHERE seen_at > clock.now - interval '1 day') each) AS workers,
     (SELECT jsonb_agg(to_jsonb(each) ORDER BY name) FROM (
       SELECT id, kind, name, used, capacity FROM migratekit.place) each) AS places,
-    (SELECT jsonb_agg(to_jsonb(each) ORDER BY name) FROM (
-      SELECT wave.name, wave.paused, counts.* FROM migratekit.wave JOIN (
-        SELECT wave, count(*) AS vm_count,
-          count(*) FILTER (WHERE cut_over_at IS NOT NULL) AS cut_over,
-          count(*) FILTER (WHERE failed) AS failed,
-          count(*) FILTER (WHERE leased) AS running,
-          count(*) FILTER (WHERE synced_at IS NOT NULL AND failures = 0 AND cut_over_at IS NULL) AS in_sync
-        FROM migratekit.vm WHERE released_at IS NULL GROUP BY wave) counts ON counts.wave = wave.name) each) AS waves
-  FROM migratekit.fleet, (SELECT clock_timestamp() AS now OFFSET 0) clock`;
+    (SELECT jsonb_agg(to_jsonb(each) ORDER BY name) FROM (${wavesSql}) each) AS waves
+  FROM migratekit.fleet, (
+    SELECT now, floor(extract(epoch FROM now) / 10)::bigint AS ten_seconds
+    -- No finer than what it is compared with later.
+    FROM (SELECT date_trunc('milliseconds', clock_timestamp()) AS now OFFSET 0) moment OFFSET 0) clock`;
+
+const rankSql = `CASE WHEN standing = 'failed' THEN 1 WHEN lease.expires_at < $1 THEN 2
+  WHEN failures + cutover_failures > 0 THEN 3 WHEN standing = 'running' THEN 4 ELSE 5 END`;
+const inScopeSql = `
+  ($2::text[] IS NULL OR name = ANY ($2)) AND ($3::text[] IS NULL OR wave = ANY ($3))`;
 
 /** Trouble first. What is told of each VM is read for those alone that are shown. */
 const vmsSql = `
   WITH shown AS MATERIALIZED (
-    SELECT vm.id, state.name AS state FROM migratekit.vm
-    LEFT JOIN migratekit.lease ON lease.vm_id = vm.id
-    CROSS JOIN LATERAL (SELECT CASE
-      WHEN vm.cut_over_at IS NOT NULL THEN 'cut-over'
-      WHEN lease.expires_at < $1 THEN 'takeover'
-      WHEN vm.leased THEN 'running'
-      WHEN vm.failed THEN 'failed'
-      WHEN vm.paused OR vm.wave_paused THEN 'paused'
-      WHEN vm.next_at <= $1 THEN 'due'
-      WHEN vm.cutover_asked_at IS NOT NULL AND NOT vm.cutover_ready THEN 'blocked'
-      ELSE 'waiting' END AS name) state
-    WHERE vm.released_at IS NULL
-      AND ($2::text[] IS NULL OR vm.name = ANY ($2)) AND ($3::text[] IS NULL OR vm.wave = ANY ($3))
-    ORDER BY array_position('{failed,takeover}', state.name), vm.failures = 0,
-      array_position('{running,due,blocked,waiting,paused,cut-over}', state.name), vm.name
-    LIMIT $4
+    (SELECT id, name, ${rankSql} AS rank FROM migratekit.vm LEFT JOIN migratekit.lease ON vm_id = id
+      WHERE notable AND ${inScopeSql} ORDER BY rank, name LIMIT $4)
+    UNION ALL
+    (SELECT id, name, 6 FROM migratekit.vm
+      WHERE $7 AND released_at IS NULL AND NOT notable AND ${inScopeSql} ORDER BY name LIMIT $4)
+    ORDER BY rank, name LIMIT $4
   )
   SELECT vm.name, vm.entry, vm.failures + vm.cutover_failures AS failures, vm.last_error, vm.cutover_asked_at,
     vm.cutover_ready, vm.cutover_at, vm.cutover_until, vm.sync_at, vm.sync_until, vm.next_at, vm.synced_at,
-    vm.delta_bytes, vm.cut_over_at, vm.units, vm.place_ids, vm.wave_paused, shown.state,
+    vm.delta_bytes, vm.cut_over_at, vm.units, vm.place_ids, vm.wave_paused,
+    CASE WHEN standing = 'running' AND lease.expires_at < $1 THEN 'takeover'
+      WHEN standing IN ('waiting', 'blocked') AND next_at <= $1 THEN 'due' ELSE standing END AS state,
     (SELECT host_id FROM migratekit.line WHERE line.id = vm.line_id),
     vm.word_for_token = lease.token AS word_given, lease.worker, lease.action, lease.taken_at,
     lease.expires_at, lease.progress, past.runs
@@ -107,15 +135,14 @@ const vmsSql = `
         CASE WHEN $6 THEN ending END AS ending
       FROM migratekit.run WHERE run.vm_id = shown.id AND ended_at IS NOT NULL ORDER BY token DESC LIMIT $5) each
   ) past ON $5 > 0
-  ORDER BY array_position('{failed,takeover}', shown.state), vm.failures = 0,
-    array_position('{running,due,blocked,waiting,paused,cut-over}', shown.state), vm.name`;
+  ORDER BY shown.rank, vm.name`;
 
 async function readVms(queries: Queries, scope: StatusScope, now: Date): Promise<Row[]> {
-  const { vms, waves, vmsMax, syncsMax = syncsMost, endings = true } = scope;
+  const { vms, waves, vmsMax, syncsMax = syncsMost, endings = true, healthy = true } = scope;
   if (vmsMax === 0) return [];
   return queries.query(vmsSql, [
     ...[now, vms ?? null, waves ?? null, vmsMax ?? null],
-    ...[Math.min(syncsMax, syncsMost), endings],
+    ...[Math.min(syncsMax, syncsMost), endings, healthy],
   ]);
 }
 
@@ -136,14 +163,26 @@ function placeOf(row: Row): FleetPlaceStatus {
 }
 
 function waveOf(row: Row): FleetWaveStatus {
+  const count = (column: string) => row.optionalNumber(column) ?? 0;
+  const [cutOver, running, failed] = [count("cut_over"), count("running"), count("failed")];
+  const takeover = count("takeover");
   return {
     name: row.text("name"),
     paused: row.flag("paused"),
-    vmCount: row.number("vm_count"),
-    inSync: row.number("in_sync"),
-    cutOver: row.number("cut_over"),
-    failed: row.number("failed"),
-    running: row.number("running"),
+    vmCount: count("vm_count"),
+    inSync: count("in_sync"),
+    ...{ cutOver, failed, running },
+    states: {
+      ...{ waiting: count("waiting"), due: count("due"), running: running - takeover },
+      ...{ paused: count("paused_vms"), failed, takeover, blocked: count("blocked") },
+      "cut-over": cutOver,
+    },
+    deltaBytes: count("delta_bytes"),
+    bytesPerSecond: count("bytes_per_second"),
+    ...given({
+      nextRunAt: row.optionalTime("next_at")?.toISOString(),
+      oldestSyncAt: row.optionalTime("oldest_sync_at")?.toISOString(),
+    }),
   };
 }
 

@@ -1,10 +1,5 @@
 /** What whoever looks at a fleet concludes from its status: trouble, trends, how long a cutover will take. Pure. */
-import type {
-  FleetStatus,
-  FleetVmState,
-  FleetVmStatus,
-  FleetWaveStatus,
-} from "../../fleet/status.ts";
+import type { FleetVmState, FleetVmStatus, FleetWaveStatus } from "../../fleet/status.ts";
 import { factsOf } from "./ending.ts";
 
 /** States in which nothing goes on before an operator has seen to it. */
@@ -86,15 +81,4 @@ export function cutoverOf({ syncs }: FleetVmStatus) {
     ({ action, status }) => action === "cutover" && status === "completed",
   );
   return done && factsOf(done);
-}
-
-/** When the next run of a wave is due; undefined: none is planned. ISO 8601. */
-export function nextRunsOf({ vms }: FleetStatus): ReadonlyMap<string, string> {
-  const next = new Map<string, string>();
-  for (const { wave, nextRunAt, state } of vms) {
-    if (nextRunAt === undefined || !["waiting", "due", "blocked"].includes(state)) continue;
-    const known = next.get(wave);
-    if (known === undefined || Date.parse(nextRunAt) < Date.parse(known)) next.set(wave, nextRunAt);
-  }
-  return next;
 }

@@ -13,8 +13,10 @@ const workerPrefix = "migratekit_worker_";
 
 /** Series of one metric: of places, workers, and VMs in trouble. */
 const seriesMax = 1000;
+/** VMs that are looked at one by one: the first of those that are in trouble. */
+export const troubledMax = seriesMax;
 
-/** `status` with all VMs of the plan; their past runs are not looked at. */
+/** Of VMs, `status` needs those that are in trouble; their past runs are not looked at. */
 export function fleetMetricsText(status: FleetStatus): string {
   return metricsText([...build(), ...fleetMetrics(status)]);
 }
@@ -24,9 +26,8 @@ function fleetMetrics(status: FleetStatus): Metric[] {
   const nowMs = Date.parse(status.at);
   const ofWaves = (value: (wave: FleetStatus["waves"][number]) => number) =>
     waves.map((wave) => ({ labels: { wave: wave.name }, value: value(wave) }));
-  const byWave = Map.groupBy(vms, ({ wave }) => wave);
-  const ofVms = (value: (vms: FleetStatus["vms"]) => number) =>
-    waves.map(({ name }) => ({ labels: { wave: name }, value: value(byWave.get(name) ?? []) }));
+  // 0 where there is none, or it is to come.
+  const secondsSince = (at = status.at) => Math.max(0, nowMs - Date.parse(at)) / 1000;
   const ofWorkers = (value: (worker: FleetStatus["workers"][number]) => number) =>
     workers
       .slice(0, seriesMax)
@@ -38,11 +39,8 @@ function fleetMetrics(status: FleetStatus): Metric[] {
     gauge(
       "vms",
       "VMs of a wave in a state.",
-      waves.flatMap(({ name }) =>
-        fleetVmStates.map((state) => ({
-          labels: { wave: name, state },
-          value: (byWave.get(name) ?? []).filter((vm) => vm.state === state).length,
-        })),
+      waves.flatMap(({ name, states }) =>
+        fleetVmStates.map((state) => ({ labels: { wave: name, state }, value: states[state] })),
       ),
     ),
     gauge(
@@ -78,34 +76,22 @@ function fleetMetrics(status: FleetStatus): Metric[] {
     gauge(
       "wave_oldest_sync_age_seconds",
       "Since the oldest of the last completed syncs of its VMs that are not cut over.",
-      ofVms((of) =>
-        oldest(
-          of.map((vm) => (isLeft(vm) ? vm.lastSyncAt : undefined)),
-          nowMs,
-        ),
-      ),
+      ofWaves(({ oldestSyncAt }) => secondsSince(oldestSyncAt)),
     ),
     gauge(
       "wave_longest_due_seconds",
       "How long the VM that is due waits which waits longest.",
-      ofVms((of) =>
-        oldest(
-          of.map((vm) => (vm.state === "due" ? vm.nextRunAt : undefined)),
-          nowMs,
-        ),
-      ),
+      ofWaves(({ nextRunAt }) => secondsSince(nextRunAt)),
     ),
     gauge(
       "wave_delta_bytes",
       "Bytes of the last completed syncs of its VMs that are not cut over.",
-      ofVms((of) => sum(of.map((vm) => (isLeft(vm) ? (vm.deltaBytes ?? 0) : 0)))),
+      ofWaves(({ deltaBytes }) => deltaBytes),
     ),
     gauge(
       "wave_running_bytes_per_second",
       "What its runs copy a second.",
-      ofVms((of) =>
-        sum(of.map((vm) => (vm.state === "running" ? (vm.progress?.bytesPerSecond ?? 0) : 0))),
-      ),
+      ofWaves(({ bytesPerSecond }) => bytesPerSecond),
     ),
     gauge(
       "vm_trouble",
@@ -142,10 +128,6 @@ function fleetMetrics(status: FleetStatus): Metric[] {
     ...places("datastore", "runs", "Runs that read from a datastore", status.datastores),
     ...places("target_server", "runs", "Runs that write to a target server", status.targetServers),
   ];
-}
-
-function isLeft({ state }: FleetStatus["vms"][number]): boolean {
-  return state !== "cut-over";
 }
 
 /** In use, and the limit where there is one. */
@@ -248,12 +230,6 @@ function build(): Metric[] {
 
 function gauge(name: string, help: string, samples: Metric["samples"]): Metric {
   return { name: prefix + name, help, type: "gauge", samples };
-}
-
-/** Seconds since the oldest of these times; 0 where there is none, or it is to come. */
-function oldest(times: readonly (string | undefined)[], nowMs: number): number {
-  const known = times.filter((time) => time !== undefined).map((time) => Date.parse(time));
-  return Math.max(0, nowMs - known.reduce((least, time) => Math.min(least, time), nowMs)) / 1000;
 }
 
 function sum(values: readonly number[]): number {

@@ -4,6 +4,7 @@ import type {
   FleetStatus,
   FleetVmStatus,
   FleetVmSync,
+  FleetWaveStatus,
 } from "../../fleet/status.ts";
 import { factsOf } from "./ending.ts";
 import { deltasOf, type Experience, experienceOf, predictDowntime, totalsOf } from "./fleet.ts";
@@ -29,6 +30,8 @@ export function fleetHead(status: FleetStatus) {
       cut_over: wave.cutOver,
       failed: wave.failed,
       running: wave.running,
+      states: statesDocument(wave.states),
+      next_run_at: wave.nextRunAt,
     })),
     workers: workers.map((worker) => ({
       name: worker.name,
@@ -43,6 +46,10 @@ export function fleetHead(status: FleetStatus) {
     datastores: datastores.map(placeDocument),
     target_servers: targetServers.map(placeDocument),
   };
+}
+
+function statesDocument({ "cut-over": cutOver, ...states }: FleetWaveStatus["states"]) {
+  return { ...states, cut_over: cutOver };
 }
 
 function placeDocument({ id, used, capacity }: FleetPlaceStatus) {

@@ -14,7 +14,6 @@ import {
   deltasOf,
   experienceOf,
   isTrouble,
-  nextRunsOf,
   predictDowntime,
   totalsOf,
 } from "./fleet.ts";
@@ -151,14 +150,13 @@ function runningRow({ name, wave, worker, action, progress }: FleetVmStatus): st
   ];
 }
 
-/** Those that were asked for; of a wave of which single VMs alone were, it is not known what is next. */
+/** Those that were asked for; who asks for single VMs is told of these alone. */
 function wavesText(status: FleetStatus, nowMs: number, sheet: Sheet, view: StatusView): string {
   const waves = status.waves.filter(({ name }) => view.wave?.includes(name) ?? true);
   if (waves.length === 0 || view.vm !== undefined) return "";
-  const next = nextRunsOf(status);
-  const row = ({ name, vmCount, inSync, cutOver, running, failed, paused }: FleetWaveStatus) => {
-    const at = next.get(name);
-    const soon = at === undefined ? "-" : untilText(at, nowMs);
+  const row = (wave: FleetWaveStatus) => {
+    const { name, vmCount, inSync, cutOver, running, failed, paused, nextRunAt } = wave;
+    const soon = nextRunAt === undefined ? "-" : untilText(nextRunAt, nowMs);
     return [
       name,
       `${vmCount}`,
@@ -221,11 +219,11 @@ function placesText(status: FleetStatus, sheet: Sheet, view: StatusView): string
 
 function vmsText(status: FleetStatus, nowMs: number, sheet: Sheet, view: StatusView): string {
   const { vms } = status;
-  if (vms.length === 0) return "";
   if (!view.all && !view.wave && !view.vm && !isSmall(status)) {
     const { vms: whole } = totalsOf(status.waves);
     return `'migratekit fleet status --all' has a line for each of the ${counted(whole, "VM")}\n`;
   }
+  if (vms.length === 0) return "";
   const experience = experienceOf(vms);
   const rows = vms.map((vm) => ({
     cells: vmRow(vm, predictDowntime(vm, experience), nowMs, sheet),

@@ -83,7 +83,11 @@ test("a VM that waits longest is told, and one that is due later waits for nothi
     nextRunAt: new Date(nowMs - minutes * 60_000).toISOString(),
   });
   const text = fleetMetricsText(
-    statusOf([vmOf("a", "due", due(7)), vmOf("b", "due", due(90)), vmOf("c", "waiting", due(500))]),
+    statusOf([
+      vmOf("a", "due", due(7)),
+      vmOf("b", "due", due(90)),
+      vmOf("c", "waiting", due(-500)),
+    ]),
   );
   assert.equal(samplesOf(text, "migratekit_fleet_wave_longest_due_seconds")[0]!.value, 5400);
 });

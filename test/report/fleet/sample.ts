@@ -1,11 +1,12 @@
 // Statuses of fleets, as the store gives them.
 
-import type {
-  FleetStatus,
-  FleetVmState,
-  FleetVmStatus,
-  FleetVmSync,
-  FleetWaveStatus,
+import {
+  type FleetStatus,
+  type FleetVmState,
+  type FleetVmStatus,
+  type FleetVmSync,
+  type FleetWaveStatus,
+  fleetVmStates,
 } from "../../../src/fleet/status.ts";
 
 export const nowMs = Date.UTC(2026, 10, 27, 17, 0, 0);
@@ -143,9 +144,17 @@ export function statusOf(
   };
 }
 
+function earliest(name: "nextRunAt" | "oldestSyncAt", times: readonly (string | undefined)[]) {
+  const [first] = times.filter((time) => time !== undefined).sort();
+  return first === undefined ? {} : { [name]: first };
+}
+
 function waveOf(name: string, vms: readonly FleetVmStatus[]): FleetWaveStatus {
   const own = vms.filter(({ wave }) => wave === name);
+  const left = own.filter(({ state }) => state !== "cut-over");
   const count = (is: (vm: FleetVmStatus) => boolean) => own.filter(is).length;
+  const sum = (values: readonly (number | undefined)[]) =>
+    values.reduce<number>((total, value) => total + (value ?? 0), 0);
   return {
     name,
     paused: false,
@@ -155,7 +164,26 @@ function waveOf(name: string, vms: readonly FleetVmStatus[]): FleetWaveStatus {
     ),
     cutOver: count(({ state }) => state === "cut-over"),
     failed: count(({ state }) => state === "failed"),
-    running: count(({ state }) => state === "running"),
+    running: count(({ state }) => state === "running" || state === "takeover"),
+    states: Object.fromEntries(
+      fleetVmStates.map((each) => [each, count(({ state }) => state === each)]),
+    ) as FleetWaveStatus["states"],
+    ...earliest(
+      "nextRunAt",
+      own
+        .filter(({ state }) => ["waiting", "due", "blocked"].includes(state))
+        .map(({ nextRunAt }) => nextRunAt),
+    ),
+    ...earliest(
+      "oldestSyncAt",
+      left.map(({ lastSyncAt }) => lastSyncAt),
+    ),
+    deltaBytes: sum(left.map(({ deltaBytes }) => deltaBytes)),
+    bytesPerSecond: sum(
+      own
+        .filter(({ state }) => state === "running")
+        .map(({ progress }) => progress?.bytesPerSecond),
+    ),
   };
 }
 

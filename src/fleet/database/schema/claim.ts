@@ -17,6 +17,7 @@ export const claim = `
     IF NOT FOUND THEN RETURN; END IF;
     UPDATE pulse SET beat_at = v_now,
       steady_since = CASE WHEN beat_at < v_now - v_ttl / 2 THEN v_now ELSE steady_since END;
+    PERFORM add_up_tally();
   END $$;
 
   -- A lease's life and what is waited for after it.

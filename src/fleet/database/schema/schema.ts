@@ -3,13 +3,14 @@ import type { Queries } from "../database.ts";
 import { claim } from "./claim.ts";
 import { lease, workerFunctions } from "./lease.ts";
 import { tables } from "./tables.ts";
+import { tally } from "./tally.ts";
 
 /**
  * The schema as the list of steps that led to it: step N brings version N to N+1. A released step is never
  * edited, only followed by another, and what it takes away, a worker of the version before must not need: they
  * are upgraded one after another, while the others work.
  */
-export const schemaSteps: readonly string[] = [`${tables}${claim}${lease}`];
+export const schemaSteps: readonly string[] = [`${tables}${tally}${claim}${lease}`];
 
 /** All of it lives in this schema of PostgreSQL, whatever else the database holds. */
 export const schemaName = "migratekit";

@@ -110,14 +110,45 @@ export const tables = `
         ELSE sync_at
       END
     ) STORED,
+    -- Its state as far as that does not depend on the time: see status.ts.
+    standing text NOT NULL GENERATED ALWAYS AS (
+      CASE
+        WHEN cut_over_at IS NOT NULL THEN 'cut-over'
+        WHEN leased THEN 'running'
+        WHEN failed THEN 'failed'
+        WHEN paused OR wave_paused THEN 'paused'
+        WHEN cutover_asked_at IS NOT NULL AND NOT cutover_ready THEN 'blocked'
+        ELSE 'waiting'
+      END
+    ) STORED,
+    -- Whoever looks at the fleet is told of it by name, however many VMs are well.
+    notable boolean NOT NULL GENERATED ALWAYS AS (
+      released_at IS NULL AND cut_over_at IS NULL
+        AND (leased OR failed OR paused OR failures + cutover_failures > 0)
+    ) STORED,
     UNIQUE (endpoint, vm_path)
   );
   CREATE UNIQUE INDEX vm_name ON vm (name) WHERE released_at IS NULL;
   CREATE INDEX vm_in_line ON vm (line_id, priority DESC, next_at, waits_since, id) WHERE next_at IS NOT NULL;
   CREATE INDEX vm_sync_until ON vm (sync_until) WHERE sync_until IS NOT NULL AND next_at IS NOT NULL;
   CREATE INDEX vm_cutover_until ON vm (cutover_until) WHERE cutover_until IS NOT NULL AND next_at IS NOT NULL;
-  CREATE INDEX vm_wave ON vm (wave);
+  CREATE INDEX vm_wave ON vm (wave, next_at);
+  CREATE INDEX vm_notable ON vm (id) WHERE notable;
+  CREATE INDEX vm_oldest_sync ON vm (wave, synced_at)
+    WHERE synced_at IS NOT NULL AND released_at IS NULL AND cut_over_at IS NULL;
   CREATE INDEX vm_after ON vm USING gin (after_names) WHERE cutover_asked_at IS NOT NULL;
+
+  -- What the VMs of the plan come to, as differences that add up to it: see tally.ts.
+  CREATE TABLE tally (
+    wave text NOT NULL,
+    standing text NOT NULL,
+    -- In which ten seconds since 1970 their next_at lies; NULL: they have none.
+    due_in bigint,
+    vms bigint NOT NULL,
+    in_sync bigint NOT NULL,
+    -- Of those that are not cut over.
+    delta_bytes numeric NOT NULL
+  );
 
   CREATE SEQUENCE token AS bigint;
 
