@@ -32,10 +32,7 @@ export async function applyPlan(queries: Queries, plan: FleetPlan): Promise<Appl
   const [clock] = await queries.query("SELECT clock_timestamp() AS now");
   const known = await readKnown(queries);
   const { changes, unchanged, released } = compare(plan, known);
-  await queries.query(
-    "INSERT INTO wave (name) SELECT unnest($1::text[]) ORDER BY 1 ON CONFLICT DO NOTHING",
-    [[...new Set(changes.map(({ vm }) => vm.wave))]],
-  );
+  await orderWaves(queries, [...new Set(plan.vms.map(({ wave }) => wave))]);
   const stopping = await release(queries, released);
   await freeNames(queries, changes);
   for (let begin = 0; begin < changes.length; begin += batchSize) {
@@ -54,6 +51,20 @@ export async function applyPlan(queries: Queries, plan: FleetPlan): Promise<Appl
     released: released.map((row) => row.text("name")),
     stopping,
   };
+}
+
+/** In the order in which the plan names them. */
+async function orderWaves(queries: Queries, names: readonly string[]): Promise<void> {
+  await queries.query(
+    `INSERT INTO wave (name, position) SELECT name, position FROM unnest($1::text[]) WITH ORDINALITY AS given (name, position)
+      ORDER BY name ON CONFLICT (name) DO UPDATE SET position = excluded.position
+      WHERE wave.position <> excluded.position`,
+    [names],
+  );
+  await queries.query(
+    `UPDATE vm SET wave_position = wave.position FROM wave
+      WHERE wave.name = vm.wave AND vm.wave_position <> wave.position`,
+  );
 }
 
 /** By endpoint and path, which are what a VM is known by. */
@@ -161,12 +172,13 @@ const storeSql = `
   ), lines AS MATERIALIZED (
     SELECT labels, line_for(NULL, labels) AS line_id FROM (SELECT DISTINCT labels FROM given) sets
   )
-  INSERT INTO vm (${columns}, line_id, wave_paused)
-    SELECT ${columns.replaceAll(/\w+/g, "given.$&")}, lines.line_id, wave.paused
+  INSERT INTO vm (${columns}, line_id, wave_paused, wave_position)
+    SELECT ${columns.replaceAll(/\w+/g, "given.$&")}, lines.line_id, wave.paused, wave.position
     FROM given JOIN lines USING (labels) JOIN wave ON wave.name = given.wave
     ORDER BY given.endpoint, given.vm_path
   ON CONFLICT (endpoint, vm_path) DO UPDATE SET
-    name = excluded.name, wave = excluded.wave, wave_paused = excluded.wave_paused, priority = excluded.priority,
+    name = excluded.name, wave = excluded.wave, wave_paused = excluded.wave_paused,
+    wave_position = excluded.wave_position, priority = excluded.priority,
     labels = excluded.labels, after_names = excluded.after_names, entry = excluded.entry,
     entry_digest = excluded.entry_digest, entry_version = vm.entry_version + 1,
     line_id = line_for((SELECT host_id FROM line WHERE line.id = vm.line_id), excluded.labels),

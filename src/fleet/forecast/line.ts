@@ -13,6 +13,8 @@ export interface Waiting {
   readonly index: number;
   readonly action: FleetAction;
   readonly priority: number;
+  /** Of its wave, in the plan's order. */
+  readonly wavePosition: number;
   readonly dueAt: number;
   /** When its window closes. */
   readonly closesAt: number;
@@ -83,17 +85,23 @@ export class Line {
     this.#syncLoad.set(priority, (this.#syncLoad.get(priority) ?? 0) + connections);
   }
 
-  /** A host that nobody uses takes whoever comes, whatever its syncs need. */
-  fits(units: number, priority: number): boolean {
+  /** First copies leave VMs of their priority that are in sync what these need; a host that nobody uses takes any. */
+  fits(units: number, { priority, action }: Waiting): boolean {
     if (this.used === 0) return true;
     let reserved = 0;
-    for (const [other, load] of this.#syncLoad) if (other > priority) reserved += load;
+    for (const [other, load] of this.#syncLoad) {
+      if (other > priority || (other === priority && action === "migrate")) reserved += load;
+    }
     return this.used + units + reserved <= this.capacity;
   }
 }
 
-/** Priority, then who was due first, then the plan's order. */
+/** Priority, then cutovers, then first copies by wave; then who was due first, then the plan's order. */
 export function precedes(a: Waiting, b: Waiting): boolean {
   if (a.priority !== b.priority) return a.priority > b.priority;
+  if (a.action !== b.action) return a.action === "cutover";
+  if (a.action === "migrate" && a.wavePosition !== b.wavePosition) {
+    return a.wavePosition < b.wavePosition;
+  }
   return a.dueAt !== b.dueAt ? a.dueAt < b.dueAt : a.index < b.index;
 }

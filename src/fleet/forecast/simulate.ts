@@ -74,6 +74,7 @@ class Simulation {
   /** When what a VM's targets hold was read last, at the latest. */
   readonly #syncedAt: (number | undefined)[];
   readonly #waves = new Map<string, { left: number; readonly members: number[] }>();
+  readonly #wavePositions: ReadonlyMap<string, number>;
   readonly #afterLeft: number[];
   readonly #dependents: number[][];
 
@@ -90,6 +91,8 @@ class Simulation {
       copyMs: 0,
       linkMs: 0,
     }));
+    const waves = new Set(jobs.map(({ vm }) => vm.wave));
+    this.#wavePositions = new Map([...waves].map((wave, at) => [wave, at]));
     const byName = new Map(jobs.map(({ vm }, index) => [vm.name, index]));
     this.#dependents = jobs.map(() => []);
     this.#afterLeft = jobs.map(({ vm }, index) => {
@@ -101,6 +104,7 @@ class Simulation {
 
   play(): Course[] {
     this.#begin();
+    this.#allHappens();
     const end = this.#startAt + horizonMs;
     for (;;) {
       this.#dispatch();
@@ -110,8 +114,13 @@ class Simulation {
       this.#copies.advance(next - this.#now);
       this.#now = next;
       if (copied < happens) this.#copied();
-      else while (this.#events.firstAt <= next) this.#happens(this.#events.pop()!);
+      else this.#allHappens();
     }
+  }
+
+  /** Whatever does by now, before anything begins. */
+  #allHappens(): void {
+    while (this.#events.firstAt <= this.#now) this.#happens(this.#events.pop()!);
   }
 
   #begin(): void {
@@ -149,8 +158,13 @@ class Simulation {
       return;
     }
     const closesAt = calendar.closes(this.#now);
-    const waiting = { index, action, priority: vm.priority, dueAt: this.#now, closesAt };
-    this.#line(host).enter(waiting, this.#now);
+    this.#line(host).enter(
+      {
+        ...{ index, action, closesAt, priority: vm.priority, dueAt: this.#now },
+        wavePosition: this.#wavePositions.get(vm.wave)!,
+      },
+      this.#now,
+    );
   }
 
   /** Begins whatever can begin, the most urgent first. */
@@ -175,7 +189,8 @@ class Simulation {
     let reason: Wait | undefined;
     let place = 0;
     while (place < line.waiting.length) {
-      const { index, action, priority, closesAt } = line.waiting[place]!;
+      const waiting = line.waiting[place]!;
+      const { index, action, closesAt } = waiting;
       if (closesAt <= this.#now) {
         this.#note(index, action, line.leave(place, this.#now));
         this.#ready(index, action);
@@ -183,7 +198,7 @@ class Simulation {
       }
       const job = this.#jobs[index]!;
       const full = this.#fullPlace(job);
-      const fits = line.fits(job.units, priority);
+      const fits = line.fits(job.units, waiting);
       if (full === undefined && fits && this.#freeRuns > 0) {
         line.waitsFor(reason, this.#now);
         return place;
@@ -282,7 +297,7 @@ class Simulation {
     const { vm } = this.#jobs[index]!;
     const first = this.#syncedAt[index]!;
     const head = line.waiting[0];
-    const isHeldUp = head !== undefined && head.priority >= vm.priority;
+    const isHeldUp = head !== undefined && head.priority > vm.priority;
     const free = isHeldUp ? line.backlogSince! : this.#now;
     const open = this.#calendar(vm.syncWindows).lastOpen(free);
     return Math.max(first, open - periodOf(vm.schedule, this.#now));

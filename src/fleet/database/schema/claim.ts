@@ -1,5 +1,6 @@
 /**
- * Who is next. Only the head of each line is looked at, in the order priority, due time, waiting time; a head
+ * Who is next. Of each line the first VM that was synced before is looked at, and the first of those that were not,
+ * in the order priority, turn, due time, waiting time; a head
  * that lacks room somewhere keeps what it needs from all who come after it, so that a large VM gets its
  * turn however many small ones there are. Where a head waits for a datastore or a target server, or for a worker
  * with other labels, those behind it may take what it leaves.
@@ -23,6 +24,13 @@ export const claim = `
   -- A lease's life and what is waited for after it.
   CREATE FUNCTION grace() RETURNS interval LANGUAGE sql STABLE AS $$
     SELECT greatest(grace_ms, coalesce(target_drop_ms, 0)) * interval '1 ms' FROM fleet
+  $$;
+
+  -- By when VMs of one priority are ordered. A first copy lets others pass, but not for longer than an hour since it
+  -- was due or another began in its line: with thousands of them those that are in sync would grow stale.
+  CREATE FUNCTION turn_of(p_fresh boolean, p_due timestamptz, p_first_copy_at timestamptz) RETURNS timestamptz
+  LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE WHEN p_fresh THEN greatest(p_due, p_first_copy_at) + interval '1 hour' ELSE p_due END
   $$;
 
   CREATE FUNCTION line_for(p_host_id bigint, p_labels text[]) RETURNS bigint LANGUAGE plpgsql AS $$
@@ -137,18 +145,20 @@ export const claim = `
         SELECT l.id AS line_id, l.host_id, l.labels <@ p_labels AS mine, first.id, first.place_ids,
           least(first.units, p.capacity) AS units, p.capacity, p.used
         FROM line l
+        CROSS JOIN (VALUES (false), (true)) AS kind (fresh)
         CROSS JOIN LATERAL (
-          SELECT vm.id, vm.priority, vm.next_at, vm.waits_since, vm.units, vm.place_ids FROM vm
-          WHERE vm.line_id = l.id AND vm.next_at <= v_now
+          SELECT vm.id, vm.priority, vm.rank, vm.next_at, vm.waits_since, vm.units, vm.place_ids FROM vm
+          WHERE vm.line_id = l.id AND vm.fresh = kind.fresh AND vm.next_at <= v_now
             AND ((vm.sync_at <= v_now AND (vm.sync_until IS NULL OR v_now < vm.sync_until))
               OR (vm.cutover_ready AND vm.cutover_at <= v_now AND (vm.cutover_until IS NULL OR v_now < vm.cutover_until)))
             AND (v_round = 1 OR NOT vm.place_ids && v_full)
-          ORDER BY vm.priority DESC, vm.next_at, vm.waits_since, vm.id LIMIT 1
+          ORDER BY vm.priority DESC, vm.rank, vm.next_at, vm.waits_since, vm.id LIMIT 1
         ) first
         LEFT JOIN place p ON p.id = l.host_id
         WHERE l.labels <@ p_labels OR (v_round = 1 AND EXISTS (
           SELECT 1 FROM worker w WHERE w.seen_at > v_now - v_ttl AND l.labels <@ w.labels))
-        ORDER BY first.priority DESC, first.next_at, first.waits_since, first.id
+        ORDER BY first.priority DESC, turn_of(kind.fresh, first.next_at, l.first_copy_at),
+          first.rank, first.next_at, first.waits_since, first.id
       LOOP
         v_host_is_full := v_head.host_id IS NOT NULL AND
           v_head.used + coalesce((v_kept ->> v_head.host_id::text)::integer, 0) + v_head.units > v_head.capacity;
@@ -197,6 +207,7 @@ export const claim = `
         INSERT INTO run (token, nonce, vm_id, worker, action, started_at)
           VALUES (v_lease.token, p_nonce, v_vm.id, p_worker, v_lease.action, v_now);
         UPDATE vm SET leased = true, started_at = v_now WHERE id = v_vm.id;
+        IF v_vm.fresh THEN UPDATE line SET first_copy_at = v_now WHERE id = v_head.line_id; END IF;
         RETURN describe('claimed', v_lease);
       END LOOP;
       EXIT WHEN NOT v_place_was_full;

@@ -76,18 +76,21 @@ export const lease = `
       -- Who comes to a host does not overtake those who stand in line there.
       v_due := coalesce(CASE v_lease.action WHEN 'cutover' THEN v_vm.cutover_at ELSE v_vm.sync_at END, v_now);
       v_full := EXISTS (
-        SELECT 1 FROM line l JOIN place p ON p.id = l.host_id CROSS JOIN LATERAL (
-          SELECT vm.id, vm.priority, vm.next_at, vm.waits_since, vm.units FROM vm
-          WHERE vm.line_id = l.id AND vm.next_at <= v_now
+        SELECT 1 FROM line l JOIN place p ON p.id = l.host_id
+        CROSS JOIN (VALUES (false), (true)) AS kind (fresh) CROSS JOIN LATERAL (
+          SELECT vm.id, vm.priority, vm.rank, vm.next_at, vm.waits_since, vm.units FROM vm
+          WHERE vm.line_id = l.id AND vm.fresh = kind.fresh AND vm.next_at <= v_now
             AND ((vm.sync_at <= v_now AND (vm.sync_until IS NULL OR v_now < vm.sync_until))
               OR (vm.cutover_ready AND vm.cutover_at <= v_now AND (vm.cutover_until IS NULL OR v_now < vm.cutover_until)))
-          ORDER BY vm.priority DESC, vm.next_at, vm.waits_since, vm.id LIMIT 1
+          ORDER BY vm.priority DESC, vm.rank, vm.next_at, vm.waits_since, vm.id LIMIT 1
         ) first
         WHERE l.host_id = v_host_id
           AND EXISTS (SELECT 1 FROM worker w
             WHERE w.seen_at > v_now - v_fleet.ttl_ms * interval '1 ms' AND l.labels <@ w.labels)
-          AND (-first.priority, first.next_at, first.waits_since, first.id)
-            < (-v_vm.priority, v_due, v_vm.waits_since, v_vm.id)
+          AND (-first.priority, turn_of(kind.fresh, first.next_at, l.first_copy_at),
+              first.rank, first.next_at, first.waits_since, first.id)
+            < (-v_vm.priority, turn_of(v_vm.fresh, v_due, l.first_copy_at),
+              v_vm.rank, v_due, v_vm.waits_since, v_vm.id)
           AND p.used + p_units + least(first.units, p.capacity) > p.capacity);
     END IF;
     UPDATE vm SET line_id = line_for(v_host_id, labels), units = p_units, place_ids = v_place_ids WHERE id = p_vm_id;

@@ -30,7 +30,9 @@ export const tables = `
 
   CREATE TABLE wave (
     name text PRIMARY KEY,
-    paused boolean NOT NULL DEFAULT false
+    paused boolean NOT NULL DEFAULT false,
+    -- Of those of the plan, in its order.
+    position integer NOT NULL DEFAULT 0
   );
 
   CREATE TABLE worker (
@@ -57,7 +59,9 @@ export const tables = `
   CREATE TABLE line (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     host_id bigint REFERENCES place (id),
-    labels text[] NOT NULL
+    labels text[] NOT NULL,
+    -- When a first copy was taken out of it last.
+    first_copy_at timestamptz NOT NULL DEFAULT '-infinity'
   );
   CREATE UNIQUE INDEX line_of ON line (coalesce(host_id, 0), labels);
 
@@ -80,6 +84,7 @@ export const tables = `
     place_ids bigint[] NOT NULL DEFAULT '{}',
     paused boolean NOT NULL DEFAULT false,
     wave_paused boolean NOT NULL DEFAULT false,
+    wave_position integer NOT NULL DEFAULT 0,
     failed boolean NOT NULL DEFAULT false,
     leased boolean NOT NULL DEFAULT false,
     -- From when, and until when its window is open then; until NULL: always.
@@ -110,6 +115,11 @@ export const tables = `
         ELSE sync_at
       END
     ) STORED,
+    -- What would begin is a first copy; among these those of earlier waves come first.
+    fresh boolean NOT NULL GENERATED ALWAYS AS (synced_at IS NULL AND NOT cutover_ready) STORED,
+    rank integer NOT NULL GENERATED ALWAYS AS (
+      CASE WHEN synced_at IS NULL AND NOT cutover_ready THEN wave_position ELSE 0 END
+    ) STORED,
     -- Its state as far as that does not depend on the time: see status.ts.
     standing text NOT NULL GENERATED ALWAYS AS (
       CASE
@@ -129,7 +139,7 @@ export const tables = `
     UNIQUE (endpoint, vm_path)
   );
   CREATE UNIQUE INDEX vm_name ON vm (name) WHERE released_at IS NULL;
-  CREATE INDEX vm_in_line ON vm (line_id, priority DESC, next_at, waits_since, id) WHERE next_at IS NOT NULL;
+  CREATE INDEX vm_in_line ON vm (line_id, fresh, priority DESC, rank, next_at, waits_since, id) WHERE next_at IS NOT NULL;
   CREATE INDEX vm_sync_until ON vm (sync_until) WHERE sync_until IS NOT NULL AND next_at IS NOT NULL;
   CREATE INDEX vm_cutover_until ON vm (cutover_until) WHERE cutover_until IS NOT NULL AND next_at IS NOT NULL;
   CREATE INDEX vm_wave ON vm (wave, next_at);
