@@ -18,6 +18,7 @@ import { startCli } from "../../lab/run-cli.ts";
 import { type Lab, startLab } from "../../lab/start-lab.ts";
 import type { LabVm } from "../../lab/vcenter/lab-vm.ts";
 import type { CutoverOutcome } from "./fixtures/cutover.ts";
+import { writes } from "./fixtures/plain-writes.ts";
 
 const fixture = join(import.meta.dirname, "fixtures/cutover.ts");
 const node = join(import.meta.dirname, "../../../.ci/node");
@@ -87,8 +88,7 @@ test("the last state is converted on all targets, and the rollback lets syncs go
   assert.equal(vm.record.powerState, "poweredOff");
   for (const [index, target] of (await contentOf(vm)).entries()) {
     const expected = await readFile(vm.disks[index]!.imagePath);
-    expected.fill(7, 64 << 10, (64 + 100) << 10);
-    expected.fill(0, 1 << 20, (1 << 20) + (64 << 10));
+    for (const { byte, offset, length } of writes) expected.fill(byte, offset, offset + length);
     assert.ok(target.subarray(0, expected.length).equals(expected), `disk ${index}`);
   }
   assertFailure(await lab.migrate(vm), 7, /\[cut-over\]/);
