@@ -71,7 +71,7 @@ const wavesSql = `
     SELECT wave, count(*) FILTER (WHERE expires_at < clock.now) AS takeover,
       sum((progress ->> 'bytesPerSecond')::numeric) FILTER (WHERE expires_at >= clock.now) AS bytes_per_second
     FROM migratekit.lease JOIN migratekit.vm ON vm.id = vm_id
-    WHERE standing = 'running' AND released_at IS NULL GROUP BY wave
+    WHERE notable AND standing = 'running' GROUP BY wave
   )
   SELECT name, paused, vm_count, in_sync, delta_bytes, cut_over, running, failed, paused_vms,
     coalesce(due, 0) + just.waiting + just.blocked AS due,
