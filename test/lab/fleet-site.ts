@@ -51,7 +51,7 @@ export class FleetSite implements AsyncDisposable {
   readonly lab: Lab;
   readonly postgres: LabPostgres;
   readonly planFile: string;
-  /** Of each host, the most disks that were open at once. */
+  /** Of each host, the most disks that were open at once, ever or since `lab.nfc.forgetPeak`. */
   readonly peaks: ReadonlyMap<string, number>;
   readonly #wish: FleetWish;
   readonly #workers = new Map<string, FleetWorker>();
@@ -143,10 +143,17 @@ export class FleetSite implements AsyncDisposable {
     return file;
   }
 
-  /** An appliance: its own state directory, named like it. `within`: a program that starts it in its place. */
+  /**
+   * An appliance: its own state directory, named like it. `within`: a program that starts it in its place;
+   * `url`: another way to the database.
+   */
   async startWorker(
     name: string,
-    options: { readonly parallel?: number; readonly within?: readonly string[] } = {},
+    options: {
+      readonly parallel?: number;
+      readonly within?: readonly string[];
+      readonly url?: string;
+    } = {},
   ): Promise<FleetWorker> {
     const { lab } = this;
     const stateDir = join(lab.dir, `worker-${name}`);
@@ -154,7 +161,7 @@ export class FleetSite implements AsyncDisposable {
     let log = "";
     const run = startCli({
       args: [
-        ...["fleet", "work", "--fleet-database", this.url, "--worker-name", name],
+        ...["fleet", "work", "--fleet-database", options.url ?? this.url, "--worker-name", name],
         ...["--parallel-vms", String(options.parallel ?? 2), "--state-dir", stateDir],
         ...["--vmware-password-file", lab.passwordFile, "--json"],
         ...["--vddk-plugin", lab.vddk.plugin, "--vddk-libdir", lab.vddk.libdir],

@@ -1,0 +1,102 @@
+// What is done to a tortured fleet. Each fault ends by itself: what it broke is whole again then.
+
+import { setTimeout as sleep } from "node:timers/promises";
+import type { FleetSite } from "../lab/fleet-site.ts";
+import type { Random } from "../random.ts";
+import type { Crew, Hand } from "./fleet-crew.ts";
+
+export interface Struck {
+  readonly site: FleetSite;
+  readonly crew: Crew;
+  /** Longer than a lease and the grace. */
+  readonly tooLongMs: number;
+  /** Two plans at once, each without one VM; @throws if what holds then is neither. */
+  applyTwo(dice: Dice): Promise<void>;
+}
+
+/** Thrown before a fault begins, as faults run beside each other. */
+export interface Dice {
+  readonly delayMs: number;
+  readonly long: boolean;
+  readonly lastsMs: number;
+  /** Chooses a worker, a VM, a number of hours. */
+  readonly number: number;
+}
+
+export const faultNames = [
+  ...["kill", "stop", "cut", "clock", "upgrade", "applyTwo"],
+  ...["databaseKill", "databaseFreeze"],
+] as const;
+export type FaultName = (typeof faultNames)[number];
+
+/** One to three of them; of the database one at most. */
+export function chooseFaults(random: Random): FaultName[] {
+  const names: FaultName[] = random.shuffle([...faultNames] as FaultName[]);
+  const chosen = names.slice(0, 1 + random.below(3));
+  const ofDatabase = chosen.filter((name) => name.startsWith("database"));
+  return chosen.filter((name) => !ofDatabase.slice(1).includes(name));
+}
+
+export function throwDice(random: Random, tooLongMs: number): Dice {
+  const long = random.below(3) === 0;
+  return {
+    delayMs: random.below(2000),
+    long,
+    lastsMs: long ? tooLongMs : 200 + random.below(1800),
+    number: random.below(1 << 20),
+  };
+}
+
+/** Resolves when it is over; false where there was nobody to strike. */
+export async function strike(struck: Struck, name: FaultName, dice: Dice): Promise<boolean> {
+  await sleep(dice.delayMs);
+  if (name === "applyTwo") await struck.applyTwo(dice);
+  else if (name === "databaseKill" || name === "databaseFreeze")
+    await strikeDatabase(struck, name, dice);
+  else {
+    const { working } = struck.crew;
+    const victim = working[dice.number % Math.max(working.length, 1)];
+    if (victim === undefined) return false;
+    await strikeWorker(struck, victim, name, dice);
+  }
+  return true;
+}
+
+async function strikeDatabase(
+  { site: { postgres } }: Struck,
+  name: "databaseKill" | "databaseFreeze",
+  { lastsMs }: Dice,
+): Promise<void> {
+  if (name === "databaseKill") {
+    await postgres.kill();
+    await sleep(lastsMs);
+    await postgres.start();
+    return;
+  }
+  postgres.freeze();
+  await sleep(lastsMs);
+  postgres.thaw();
+}
+
+async function strikeWorker(
+  { crew }: Struck,
+  victim: Hand,
+  name: "kill" | "stop" | "cut" | "clock" | "upgrade",
+  { lastsMs, number }: Dice,
+): Promise<void> {
+  if (name === "kill") crew.kill(victim);
+  else if (name === "clock")
+    crew.setClock(victim, (number % 2 === 0 ? 1 : -1) * (1 + (number % 11)));
+  else if (name === "upgrade") {
+    await crew.hire();
+    crew.drain(victim);
+  } else if (name === "stop") {
+    victim.worker.child.kill("SIGSTOP");
+    await sleep(lastsMs);
+    victim.worker.child.kill("SIGCONT");
+  } else {
+    victim.line.cut(number % 3 === 0 ? "refused" : "silent");
+    await sleep(lastsMs);
+    victim.line.mend();
+  }
+}
