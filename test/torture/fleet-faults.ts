@@ -23,16 +23,23 @@ export interface Dice {
   readonly number: number;
 }
 
-export const faultNames = [
-  ...["kill", "stop", "cut", "clock", "upgrade", "applyTwo"],
-  ...["databaseKill", "databaseFreeze"],
+const faultNames = [
+  ...(["kill", "stop", "cut", "clock", "upgrade", "applyTwo"] as const),
+  ...(["databaseKill", "databaseFreeze"] as const),
 ] as const;
 export type FaultName = (typeof faultNames)[number];
 
+/** They last for as long as the dice say. */
+export const lasting: ReadonlySet<FaultName> = new Set([
+  "stop",
+  "cut",
+  "databaseKill",
+  "databaseFreeze",
+]);
+
 /** One to three of them; of the database one at most. */
 export function chooseFaults(random: Random): FaultName[] {
-  const names: FaultName[] = random.shuffle([...faultNames] as FaultName[]);
-  const chosen = names.slice(0, 1 + random.below(3));
+  const chosen = random.shuffle<FaultName>([...faultNames]).slice(0, 1 + random.below(3));
   const ofDatabase = chosen.filter((name) => name.startsWith("database"));
   return chosen.filter((name) => !ofDatabase.slice(1).includes(name));
 }

@@ -11,7 +11,14 @@ import type { LabVm } from "../lab/vcenter/lab-vm.ts";
 import { Random } from "../random.ts";
 import { until } from "../until.ts";
 import { Crew } from "./fleet-crew.ts";
-import { chooseFaults, type Dice, type Struck, strike, throwDice } from "./fleet-faults.ts";
+import {
+  chooseFaults,
+  type Dice,
+  lasting,
+  type Struck,
+  strike,
+  throwDice,
+} from "./fleet-faults.ts";
 import { Judge } from "./fleet-judge.ts";
 
 const mebibyte = 1 << 20;
@@ -103,10 +110,11 @@ async function playRound(world: World): Promise<void> {
   const sinceMs = Date.now();
   while (crew.working.length < 2 + random.below(2)) await crew.hire();
   await writeAsGuests(world);
-  const full = site.machines.filter(() => random.below(3) === 0);
+  // Slow ones, so that what is done to the fleet meets copies under way.
+  const slow = site.machines.filter(() => random.below(2) === 0);
   await applyWhole(world, (vm) => ({
-    every: "1s",
-    ...(full.includes(vm) ? { full: "true" } : {}),
+    every: "2s",
+    ...(slow.includes(vm) ? { full: "true", "max-rate": "1M" } : {}),
   }));
   const struck: Struck = {
     ...{ site, crew, tooLongMs },
@@ -118,7 +126,7 @@ async function playRound(world: World): Promise<void> {
   await Promise.all(
     faults.map(async ({ name, dice }) => {
       const done = await strike(struck, name, dice);
-      const way = `${name}${dice.long ? " long" : ""}`;
+      const way = dice.long && lasting.has(name) ? `${name} beyond the lease` : name;
       if (done) report.strikes[way] = (report.strikes[way] ?? 0) + 1;
     }),
   );
@@ -208,7 +216,7 @@ async function calmDown(world: World): Promise<void> {
   for (const hand of crew.working) crew.setClock(hand, 0);
   while (crew.working.length < 2) await crew.hire();
   await writeAsGuests(world);
-  await applyWhole(world, () => ({ every: "1s" }));
+  await applyWhole(world, () => ({ every: "2s" }));
   const now = await ask(world, "SELECT clock_timestamp()");
   const synced = `SELECT count(DISTINCT vm_id) FROM migratekit.run WHERE status = 'completed' AND started_at > '${now}'`;
   await settle(
