@@ -1,9 +1,10 @@
 // The workers of a tortured fleet: each a process with a clock and a line to the database of its own, and with
 // an NBD server of its own, whose log so holds what this worker wrote and nothing else.
 
-import { readdirSync, readFileSync, readlinkSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, readlinkSync, statSync, writeFileSync } from "node:fs";
 import type { Socket } from "node:net";
 import { dirname, join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { FleetSite, FleetWorker } from "../lab/fleet-site.ts";
 import { Line } from "../lab/line.ts";
 import type { NbdServer } from "../lab/nbd-server.ts";
@@ -11,6 +12,8 @@ import { startNbdkit } from "../lab/targets.ts";
 import type { LabVm } from "../lab/vcenter/lab-vm.ts";
 
 const fakeClock = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
+/** A slow copy writes twice in it. */
+const lookMs = 500;
 
 export interface Hand {
   readonly worker: FleetWorker;
@@ -38,6 +41,16 @@ export class Crew implements AsyncDisposable {
   /** Those that neither died nor leave. */
   get working(): readonly Hand[] {
     return this.hands.filter(({ leaving }) => leaving === undefined);
+  }
+
+  /** Those of them whose targets are spoken to at this moment. */
+  async busy(): Promise<readonly Hand[]> {
+    const size = ({ logFile }: Hand) => statSync(logFile).size;
+    const before = this.working.map((hand) => ({ hand, bytes: size(hand) }));
+    await sleep(lookMs);
+    return before
+      .filter(({ hand, bytes }) => hand.leaving === undefined && size(hand) > bytes)
+      .map(({ hand }) => hand);
   }
 
   /** The same for all workers, as a plan has it. */

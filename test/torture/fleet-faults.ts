@@ -23,6 +23,8 @@ export interface Dice {
   readonly number: number;
 }
 
+const aimMs = 3000;
+
 const faultNames = [
   ...(["kill", "stop", "cut", "clock", "upgrade", "applyTwo"] as const),
   ...(["databaseKill", "databaseFreeze"] as const),
@@ -45,7 +47,7 @@ export function chooseFaults(random: Random): FaultName[] {
 }
 
 export function throwDice(random: Random, tooLongMs: number): Dice {
-  const long = random.below(3) === 0;
+  const long = random.below(2) === 0;
   return {
     delayMs: random.below(2000),
     long,
@@ -61,8 +63,13 @@ export async function strike(struck: Struck, name: FaultName, dice: Dice): Promi
   else if (name === "databaseKill" || name === "databaseFreeze")
     await strikeDatabase(struck, name, dice);
   else {
-    const { working } = struck.crew;
-    const victim = working[dice.number % Math.max(working.length, 1)];
+    const { crew } = struck;
+    // In mid-copy, if there is such a worker.
+    const deadline = performance.now() + aimMs;
+    let choice: readonly Hand[] = [];
+    while (choice.length === 0 && performance.now() < deadline) choice = await crew.busy();
+    if (choice.length === 0) choice = crew.working;
+    const victim = choice[dice.number % Math.max(choice.length, 1)];
     if (victim === undefined) return false;
     await strikeWorker(struck, victim, name, dice);
   }

@@ -110,17 +110,18 @@ async function playRound(world: World): Promise<void> {
   const sinceMs = Date.now();
   while (crew.working.length < 2 + random.below(2)) await crew.hire();
   await writeAsGuests(world);
-  // Slow ones, so that what is done to the fleet meets copies under way.
+  const faults = chooseFaults(random).map((name) => ({ name, dice: throwDice(random, tooLongMs) }));
+  // So that what is done to the fleet meets copies under way; and these are under way still when it is over.
+  const isLong = faults.some(({ name, dice }) => dice.long && lasting.has(name));
   const slow = site.machines.filter(() => random.below(2) === 0);
   await applyWhole(world, (vm) => ({
     every: "2s",
-    ...(slow.includes(vm) ? { full: "true", "max-rate": "1M" } : {}),
+    ...(slow.includes(vm) && { full: "true", "max-rate": isLong ? "256K" : "1M" }),
   }));
   const struck: Struck = {
     ...{ site, crew, tooLongMs },
     applyTwo: (dice) => applyTwo(world, dice),
   };
-  const faults = chooseFaults(random).map((name) => ({ name, dice: throwDice(random, tooLongMs) }));
   const over = new AbortController();
   const guests = writeUntil(world, new Random(random.below(1 << 30)), over.signal);
   await Promise.all(
