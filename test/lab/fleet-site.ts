@@ -143,17 +143,10 @@ export class FleetSite implements AsyncDisposable {
     return file;
   }
 
-  /**
-   * An appliance: its own state directory, named like it. `within`: a program that starts it in its place;
-   * `url`: another way to the database.
-   */
+  /** An appliance: its own state directory, named like it. `within`: a program that starts it in its place. */
   async startWorker(
     name: string,
-    options: {
-      readonly parallel?: number;
-      readonly within?: readonly string[];
-      readonly url?: string;
-    } = {},
+    options: { readonly parallel?: number; readonly within?: readonly string[] } = {},
   ): Promise<FleetWorker> {
     const { lab } = this;
     const stateDir = join(lab.dir, `worker-${name}`);
@@ -161,7 +154,7 @@ export class FleetSite implements AsyncDisposable {
     let log = "";
     const run = startCli({
       args: [
-        ...["fleet", "work", "--fleet-database", options.url ?? this.url, "--worker-name", name],
+        ...["fleet", "work", "--fleet-database", this.url, "--worker-name", name],
         ...["--parallel-vms", String(options.parallel ?? 2), "--state-dir", stateDir],
         ...["--vmware-password-file", lab.passwordFile, "--json"],
         ...["--vddk-plugin", lab.vddk.plugin, "--vddk-libdir", lab.vddk.libdir],

@@ -1,32 +1,23 @@
-// A line of TCP that can be cut and mended, each time for all that goes over it; where it leads is asked for
-// every connection.
+// A line of TCP that can be cut and mended, each time for all that goes over it.
 
-import { once } from "node:events";
-import { type AddressInfo, connect, createServer, type Socket } from "node:net";
+import { connect, type Server, type Socket } from "node:net";
 
 /** `silent`: nobody hears anything, and what was sent arrives when it is mended. `refused`: all is reset. */
 export type Cut = "silent" | "refused";
 
 export class Line implements AsyncDisposable {
-  readonly port: number;
-  readonly #close: () => void;
+  readonly #server: Server;
+  readonly #port: number;
   readonly #pairs = new Set<readonly [Socket, Socket]>();
-  /** Of those who called while it was cut. */
-  #waiting: (() => void)[] = [];
+  /** Who called while it was cut. */
+  #waiting: Socket[] = [];
   #cut: Cut | undefined;
 
-  private constructor(port: number, close: () => void) {
-    this.port = port;
-    this.#close = close;
-  }
-
-  /** On a free port of 127.0.0.1. `portOf`: where a caller is led to there; undefined: nowhere. */
-  static async start(portOf: (caller: Socket) => number | undefined): Promise<Line> {
-    const server = createServer({ allowHalfOpen: true }, (caller) => line.#take(caller, portOf));
-    server.listen(0, "127.0.0.1");
-    await once(server, "listening");
-    const line = new Line((server.address() as AddressInfo).port, () => server.close());
-    return line;
+  /** From who calls `server` to a port of 127.0.0.1. */
+  constructor(server: Server, port: number) {
+    this.#server = server;
+    this.#port = port;
+    server.on("connection", (caller: Socket) => this.#take(caller));
   }
 
   cut(how: Cut): void {
@@ -45,21 +36,20 @@ export class Line implements AsyncDisposable {
   mend(): void {
     this.#cut = undefined;
     for (const pair of this.#pairs) join(...pair);
-    for (const call of this.#waiting.splice(0)) call();
+    for (const caller of this.#waiting.splice(0)) this.#take(caller);
   }
 
-  #take(caller: Socket, portOf: (caller: Socket) => number | undefined): void {
+  #take(caller: Socket): void {
     caller.on("error", () => {});
     if (this.#cut === "silent") {
-      this.#waiting.push(() => this.#take(caller, portOf));
+      this.#waiting.push(caller);
       return;
     }
-    const port = this.#cut === "refused" ? undefined : portOf(caller);
-    if (port === undefined) {
+    if (this.#cut === "refused") {
       caller.resetAndDestroy();
       return;
     }
-    const callee = connect({ port, host: "127.0.0.1", allowHalfOpen: true });
+    const callee = connect(this.#port, "127.0.0.1");
     callee.on("error", () => {});
     const pair = [caller, callee] as const;
     this.#pairs.add(pair);
@@ -73,8 +63,9 @@ export class Line implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#close();
-    for (const socket of [...this.#pairs].flat()) socket.destroy();
+    const closed = new Promise((resolve) => this.#server.close(resolve));
+    for (const socket of [...[...this.#pairs].flat(), ...this.#waiting]) socket.destroy();
+    await closed;
   }
 }
 

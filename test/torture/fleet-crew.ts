@@ -1,27 +1,30 @@
-// The workers of a tortured fleet: each a process with a clock and a line to the database of its own, and with
-// an NBD server of its own, whose log so holds what this worker wrote and nothing else.
+// The workers of a tortured fleet: each a process with a network, a clock and a line to the database of its
+// own, and with an NBD server of its own, whose log so holds what this worker wrote and nothing else.
 
-import { readdirSync, readFileSync, readlinkSync, statSync, writeFileSync } from "node:fs";
-import type { Socket } from "node:net";
+import { statSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { FleetSite, FleetWorker } from "../lab/fleet-site.ts";
 import { Line } from "../lab/line.ts";
-import type { NbdServer } from "../lab/nbd-server.ts";
 import { startNbdkit } from "../lab/targets.ts";
 import type { LabVm } from "../lab/vcenter/lab-vm.ts";
+import { startAppliance } from "./fleet-appliance.ts";
 
 const fakeClock = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
 /** A slow copy writes twice in it. */
 const lookMs = 500;
 
+/** Where every worker finds its targets. */
+const targetPort = 10809;
+
 export interface Hand {
   readonly worker: FleetWorker;
+  /** To the database. */
   readonly line: Line;
-  readonly server: NbdServer;
-  /** Of its server. */
+  /** Of its NBD server. */
   readonly logFile: string;
   readonly clockFile: string;
+  readonly belongings: AsyncDisposableStack;
   /** Takes no more VMs by our wish. */
   leaving: "killed" | "drains" | undefined;
   killedAtMs: number | undefined;
@@ -30,8 +33,6 @@ export interface Hand {
 export class Crew implements AsyncDisposable {
   readonly hands: Hand[] = [];
   readonly #site: FleetSite;
-  readonly #stack = new AsyncDisposableStack();
-  #targets: Line | undefined;
   #hired = 0;
 
   constructor(site: FleetSite) {
@@ -53,34 +54,32 @@ export class Crew implements AsyncDisposable {
       .map(({ hand }) => hand);
   }
 
-  /** The same for all workers, as a plan has it. */
-  async targetUri(vm: LabVm): Promise<string> {
-    this.#targets ??= this.#stack.use(
-      await Line.start((caller) => this.#ownerOf(caller)?.server.port),
-    );
-    return `nbd://127.0.0.1:${this.#targets.port}/${exportOf(this.#site, vm)}`;
-  }
-
   async hire(): Promise<Hand> {
-    const { lab, postgres, url } = this.#site;
+    const { lab, postgres } = this.#site;
     const name = `worker-${++this.#hired}`;
     const [logFile, clockFile] = [join(lab.dir, `${name}.log`), join(lab.dir, `${name}.clock`)];
     const folder = dirname(lab.targets.disksOf(this.#site.machines[0]!)[0]!.targetFile);
     const server = await startNbdkit([
       ...["--filter=log", "file", `dir=${folder}`, `logfile=${logFile}`],
     ]);
-    const line = await Line.start(() => postgres.port);
+    const ways = [postgres.port, portOf(lab.vcenter.endpoint), portOf(lab.nfc.endpoint)];
+    await using belongings = new AsyncDisposableStack();
+    belongings.use(server);
+    const appliance = belongings.use(await startAppliance([...ways, targetPort]));
+    const [line] = [...ways, server.port].map((port, index) =>
+      belongings.use(new Line(appliance.servers[index]!, port)),
+    );
     writeFileSync(clockFile, "+0\n");
     const worker = await this.#site.startWorker(name, {
-      url: url.replace(`:${postgres.port}`, `:${line.port}`),
       within: [
+        ...appliance.within,
         ...["env", `LD_PRELOAD=${fakeClock}`, `FAKETIME_TIMESTAMP_FILE=${clockFile}`],
         // Only the wall's clock is set by people.
         ...["FAKETIME_CACHE_DURATION=1", "DONT_FAKE_MONOTONIC=1"],
       ],
     });
     const hand: Hand = {
-      ...{ worker, line, server, logFile, clockFile },
+      ...{ worker, line: line!, logFile, clockFile, belongings: belongings.move() },
       ...{ leaving: undefined, killedAtMs: undefined },
     };
     this.hands.push(hand);
@@ -120,15 +119,8 @@ export class Crew implements AsyncDisposable {
   }
 
   async #dismiss(hand: Hand): Promise<void> {
-    await hand.line[Symbol.asyncDispose]();
-    await hand.server.stop();
+    await hand.belongings.disposeAsync();
     this.hands.splice(this.hands.indexOf(hand), 1);
-  }
-
-  /** Looked up before a byte is passed on. Who has died since has no connection any more. */
-  #ownerOf({ remotePort, localPort }: Socket): Hand | undefined {
-    const inode = inodeOf(remotePort ?? 0, localPort ?? 0);
-    return this.hands.find(({ worker }) => holdsSocket(worker.child.pid!, inode));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -137,8 +129,12 @@ export class Crew implements AsyncDisposable {
       await hand.worker.result;
       await this.#dismiss(hand);
     }
-    await this.#stack.disposeAsync();
   }
+}
+
+/** The same for all workers, as a plan has it. */
+export function targetUri(site: FleetSite, vm: LabVm): string {
+  return `nbd://127.0.0.1:${targetPort}/${exportOf(site, vm)}`;
 }
 
 /** As the servers' logs have it: the file's name. */
@@ -146,32 +142,6 @@ export function exportOf({ lab }: FleetSite, vm: LabVm): string {
   return lab.targets.disksOf(vm)[0]!.targetFile.split("/").at(-1)!;
 }
 
-/** Of the caller's end of a connection on this machine. */
-function inodeOf(callerPort: number, calleePort: number): string | undefined {
-  const ends = [callerPort, calleePort].map(
-    (port) => `0100007F:${port.toString(16).toUpperCase().padStart(4, "0")}`,
-  );
-  for (const row of readFileSync("/proc/net/tcp", "utf8").split("\n")) {
-    const [, local, remote, ...rest] = row.trim().split(/\s+/);
-    if (local === ends[0] && remote === ends[1]) return rest[6];
-  }
-  return undefined;
-}
-
-function holdsSocket(pid: number, inode: string | undefined): boolean {
-  if (inode === undefined) return false;
-  const folder = `/proc/${pid}/fd`;
-  try {
-    return readdirSync(folder).some((fd) => linkOf(join(folder, fd)) === `socket:[${inode}]`);
-  } catch {
-    return false; // it has ended
-  }
-}
-
-function linkOf(path: string): string | undefined {
-  try {
-    return readlinkSync(path);
-  } catch {
-    return undefined; // closed meanwhile
-  }
+function portOf(endpoint: string): number {
+  return Number(endpoint.slice(endpoint.lastIndexOf(":") + 1));
 }

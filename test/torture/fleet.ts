@@ -10,7 +10,7 @@ import { FleetSite } from "../lab/fleet-site.ts";
 import type { LabVm } from "../lab/vcenter/lab-vm.ts";
 import { Random } from "../random.ts";
 import { until } from "../until.ts";
-import { Crew } from "./fleet-crew.ts";
+import { Crew, targetUri } from "./fleet-crew.ts";
 import {
   chooseFaults,
   type Dice,
@@ -62,7 +62,6 @@ interface World {
   readonly judge: Judge;
   readonly random: Random;
   readonly report: FleetTortureReport;
-  readonly targets: ReadonlyMap<LabVm, string>;
 }
 
 /** @throws at the first violation, naming seed and round */
@@ -84,9 +83,7 @@ export async function tortureFleet(options: FleetTortureOptions): Promise<FleetT
     })),
   });
   await using crew = new Crew(site);
-  const targets = new Map<LabVm, string>();
-  for (const vm of site.machines) targets.set(vm, await crew.targetUri(vm));
-  const world = { site, crew, judge: new Judge(site, crew), random, report, targets };
+  const world = { site, crew, judge: new Judge(site, crew), random, report };
   await site.init();
   await site.lab.vddk.setFaults({ delay_us: 40_000 });
   for (let round = 1; round <= options.rounds; round++) {
@@ -169,11 +166,11 @@ async function applyWhole(world: World, fields: Fields): Promise<void> {
 }
 
 async function apply(world: World, vms: readonly LabVm[], fields: Fields, name: string) {
-  const { site, targets } = world;
+  const { site } = world;
   const all: Fields = (vm) => {
     const number = site.machines.indexOf(vm);
     return {
-      "nbd-targets": `${key}:${targets.get(vm)}`,
+      "nbd-targets": `${key}:${targetUri(site, vm)}`,
       "source-connections": sourceConnections[number % sourceConnections.length]!,
       ...fields(vm),
     };
