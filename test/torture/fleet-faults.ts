@@ -23,7 +23,7 @@ export interface Dice {
   readonly number: number;
 }
 
-const aimMs = 3000;
+const aimMs = 1500;
 
 const faultNames = [
   ...(["kill", "stop", "cut", "clock", "upgrade", "applyTwo"] as const),
@@ -49,9 +49,9 @@ export function chooseFaults(random: Random): FaultName[] {
 export function throwDice(random: Random, tooLongMs: number): Dice {
   const long = random.below(2) === 0;
   return {
-    delayMs: random.below(2000),
+    delayMs: random.below(1000),
     long,
-    lastsMs: long ? tooLongMs : 200 + random.below(1800),
+    lastsMs: long ? tooLongMs : 200 + random.below(1300),
     number: random.below(1 << 20),
   };
 }

@@ -24,15 +24,12 @@ import { Judge } from "./fleet-judge.ts";
 const mebibyte = 1 << 20;
 const key = 2000;
 const hosts = ["esx1", "esx2"];
-const machineCount = 6;
-/** Less than the VMs of one host would open together. */
-const hostConnections = 3;
 /** Of each VM, by its number. */
 const sourceConnections = [2, 1, 1];
 /** Not shorter than a worker's looks for work are apart, twice. */
-const leaseMs = 4500;
+const leaseMs = 4200;
 const graceMs = 1500;
-const tooLongMs = leaseMs + graceMs + 2000;
+const tooLongMs = leaseMs + graceMs + 1000;
 /** A VM that was not synced by then, with nothing in its way, is starved. */
 const calmLimitMs = 180_000;
 const retryEveryMs = 1500;
@@ -43,6 +40,8 @@ const applyEndings = [0, 11];
 export interface FleetTortureOptions {
   seed: number;
   rounds: number;
+  /** VMs, on two hosts. [6] */
+  machines?: number;
   log?: (line: string) => void;
 }
 
@@ -62,16 +61,20 @@ interface World {
   readonly judge: Judge;
   readonly random: Random;
   readonly report: FleetTortureReport;
+  readonly hostConnections: number;
 }
 
 /** @throws at the first violation, naming seed and round */
 export async function tortureFleet(options: FleetTortureOptions): Promise<FleetTortureReport> {
   const report: FleetTortureReport = { rounds: 0, endings: {}, strikes: {}, writes: 0 };
   const random = new Random(options.seed);
+  const { machines = 6 } = options;
+  // Less than the VMs of one host would open together.
+  const hostConnections = machines / hosts.length;
   await using site = await FleetSite.start({
     ...{ hosts, hostConnections, targetDropTime: "1s" },
     ...{ leaseTime: `${leaseMs}ms`, takeoverGrace: `${graceMs}ms` },
-    machines: Array.from({ length: machineCount }, (_, index) => ({
+    machines: Array.from({ length: machines }, (_, index) => ({
       name: `vm-${index + 1}`,
       host: hosts[index % hosts.length]!,
       disks: [
@@ -83,7 +86,8 @@ export async function tortureFleet(options: FleetTortureOptions): Promise<FleetT
     })),
   });
   await using crew = new Crew(site);
-  const world = { site, crew, judge: new Judge(site, crew), random, report };
+  const judge = new Judge(site, crew);
+  const world = { site, crew, judge, random, report, hostConnections };
   await site.init();
   await site.lab.vddk.setFaults({ delay_us: 40_000 });
   for (let round = 1; round <= options.rounds; round++) {
@@ -138,7 +142,7 @@ async function playRound(world: World): Promise<void> {
     if (status === "failed" && exitCode === 1) throw new Error(`a bug ended a run of ${vm}`);
   }
   judge.checkWrites(owned);
-  judge.checkConnections(hostConnections, owned);
+  judge.checkConnections(world.hostConnections, owned);
   await checkWhole(world);
   await crew.bury();
 }
@@ -184,7 +188,7 @@ async function applyTwo(world: World, { number }: Dice): Promise<void> {
   const { site } = world;
   const plans = [1, 2].map((priority) => ({
     priority,
-    vms: site.machines.filter((_, index) => index !== (number + priority) % machineCount),
+    vms: site.machines.filter((_, index) => index !== (number + priority) % site.machines.length),
   }));
   const results = await Promise.all(
     plans.map(({ priority, vms }) =>
@@ -220,7 +224,7 @@ async function calmDown(world: World): Promise<void> {
   await settle(
     world,
     "every VM is synced once more",
-    async () => Number(await ask(world, synced)) === machineCount,
+    async () => Number(await ask(world, synced)) === site.machines.length,
   );
   await applyWhole(world, () => ({ every: "24h" }));
   await settle(world, "nothing is left to do", async () => {
