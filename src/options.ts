@@ -1483,7 +1483,7 @@ export const options = {
     group: "report",
     value: "ADDRESS:PORT",
     describe: "give Prometheus metrics at http://ADDRESS:PORT/metrics; goes on until a signal",
-    commands: ["fleet status"],
+    commands: ["fleet status", "fleet work"],
     parse: type.listenAddress,
   }),
   watch: define(

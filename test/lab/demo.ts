@@ -16,6 +16,7 @@ import {
   planChanges,
   readInside,
 } from "./demo-disks.ts";
+import { demonstrateFleet } from "./demo-fleet.ts";
 import {
   bad,
   closingTable,
@@ -243,34 +244,35 @@ async function demonstrate(folder: string): Promise<number> {
   return verdict.exitCode;
 }
 
-type GuestDemonstration = (folder: string, check: Check) => Promise<void>;
+type Demonstration = (folder: string, check: Check) => Promise<void>;
 
-async function withGuest(demonstrate: GuestDemonstration, folder: string): Promise<number> {
+async function withVerdict(demonstrate: Demonstration, folder: string): Promise<number> {
   const verdict = new Verdict();
   await demonstrate(folder, (right, what) => verdict.check(right, what));
   return verdict.exitCode;
 }
 
-const guestDemonstrations: Readonly<Record<string, GuestDemonstration>> = {
-  "--boot": demonstrateBoot,
-  "--cloudstack": demonstrateCloudStack,
+/** Each with what it needs beyond the demonstration without a flag. */
+const others: Readonly<Record<string, { needs: string; demonstrate: Demonstration }>> = {
+  "--boot": { needs: "--guests", demonstrate: demonstrateBoot },
+  "--cloudstack": { needs: "--guests", demonstrate: demonstrateCloudStack },
+  "--fleet": { needs: "--test", demonstrate: demonstrateFleet },
 };
 
-/** What guests need is not set up for the demonstration without them. */
-function requireGuestTools(): void {
-  const args = [join(root, ".ci/setup.mjs"), "--guests"];
+function setUp(needs: string): void {
+  const args = [join(root, ".ci/setup.mjs"), needs];
   const { status } = spawnSync(process.execPath, args, { stdio: "inherit" });
   if (status !== 0) process.exit(status ?? 1);
 }
 
 const [flag] = process.argv.slice(2);
-const guestDemonstration = flag === undefined ? undefined : guestDemonstrations[flag];
-if (flag !== undefined && guestDemonstration === undefined) {
-  const known = Object.keys(guestDemonstrations).join(" or ");
+const other = flag === undefined ? undefined : others[flag];
+if (flag !== undefined && other === undefined) {
+  const known = Object.keys(others).join(", ");
   console.error(`The demonstration takes ${known} and nothing else; ${flag} is not known.`);
   process.exit(2);
 }
-if (guestDemonstration) requireGuestTools();
+if (other) setUp(other.needs);
 const startedAt = performance.now();
 await requireSpace();
 const folder = await mkdtemp(join(parentDir, "migratekit-demo-"));
@@ -279,9 +281,7 @@ for (const [signal, number] of [["SIGINT", 2] as const, ["SIGTERM", 15] as const
   process.on(signal, () => process.exit(128 + number)); // the guardian clears up
 let exitCode = 1;
 try {
-  exitCode = guestDemonstration
-    ? await withGuest(guestDemonstration, folder)
-    : await demonstrate(folder);
+  exitCode = other ? await withVerdict(other.demonstrate, folder) : await demonstrate(folder);
 } finally {
   await rm(folder, { recursive: true, force: true });
 }

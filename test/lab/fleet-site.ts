@@ -39,11 +39,18 @@ export interface FleetWorker extends CliRun {
 export interface FleetOverview {
   readonly vms: readonly {
     readonly name: string;
+    readonly wave: string;
     readonly state: string;
     readonly worker?: string;
     readonly progress?: { readonly done_bytes: number };
     readonly last_error?: { readonly code: string; readonly message: string };
-    readonly syncs: readonly { readonly status: string; readonly at: string }[];
+    readonly runs: readonly {
+      readonly status: string;
+      /** Its end, ISO 8601. */
+      readonly at: string;
+      readonly duration_ms: number;
+      readonly worker: string;
+    }[];
   }[];
 }
 
@@ -79,7 +86,9 @@ export class FleetSite implements AsyncDisposable {
     const { parentDir, hosts, machines } = wish;
     const lab = stack.use(
       await startLab({
-        ...{ targets: "direct", vms: [...machines], vcenter: { hosts: [...hosts] } },
+        ...{ targets: "direct", vms: [...machines] },
+        // The judge compares each machine with what its newest snapshot froze.
+        vcenter: { hosts: [...hosts], frozenKept: 3 * machines.length },
         ...(parentDir === undefined ? {} : { parentDir }),
       }),
     );
@@ -96,8 +105,7 @@ export class FleetSite implements AsyncDisposable {
 
   /** One command of the group, to its end. */
   async fleet(command: string, ...args: string[]): Promise<CliResult> {
-    const { url } = this;
-    return await startCli({ args: ["fleet", command, "--fleet-database", url, ...args] }).result;
+    return await startCli({ args: ["fleet", command, ...args], env: this.#env }).result;
   }
 
   /** @throws Error for any other ending than a good one */
@@ -109,6 +117,10 @@ export class FleetSite implements AsyncDisposable {
 
   get url(): string {
     return this.postgres.url(database, database);
+  }
+
+  get #env(): Record<string, string> {
+    return { MIGRATEKIT_FLEET_DATABASE: this.url };
   }
 
   async init(): Promise<string> {
@@ -154,11 +166,12 @@ export class FleetSite implements AsyncDisposable {
     let log = "";
     const run = startCli({
       args: [
-        ...["fleet", "work", "--fleet-database", this.url, "--worker-name", name],
+        ...["fleet", "work", "--worker-name", name],
         ...["--parallel-vms", String(options.parallel ?? 2), "--state-dir", stateDir],
         ...["--vmware-password-file", lab.passwordFile, "--json"],
         ...["--vddk-plugin", lab.vddk.plugin, "--vddk-libdir", lab.vddk.libdir],
       ],
+      env: this.#env,
       ...(options.within ? { within: options.within } : {}),
       onStderrLine: (line) => {
         log += `${line}\n`;

@@ -2,14 +2,17 @@ import { hostname } from "node:os";
 import { buildInfo } from "../../build-info.ts";
 import { exitCodes } from "../../errors.ts";
 import { openFleet } from "../../fleet/operation.ts";
-import { type LeasedJob, runWorker, type WorkDone } from "../../fleet/worker/worker.ts";
+import { type WorkDone, WorkerWatch } from "../../fleet/worker/watch.ts";
+import { type LeasedJob, runWorker } from "../../fleet/worker/worker.ts";
 import { runCycle } from "../../migration/cycle/cycle.ts";
 import type { ProgressSnapshot } from "../../progress/progress.ts";
 import type { CommandContext } from "../../report/context.ts";
+import { workerMetricsText } from "../../report/fleet/metrics.ts";
+import { serveMetrics } from "../../report/fleet/serve-metrics.ts";
 import { failureDocument, printJson } from "../../report/json/json.ts";
 import type { LogView, ProgressView } from "../../report/log-view.ts";
 import { reported } from "../../report/report.ts";
-import { counted } from "../../text.ts";
+import { counted, hostAndPort } from "../../text.ts";
 import { cutOver } from "../cutover.ts";
 
 /** `migratekit fleet work`: what each appliance of a fleet runs, until it is ended. */
@@ -22,11 +25,25 @@ export async function run(context: CommandContext): Promise<number> {
     parallel: config.parallelVms,
   };
   await using store = await openFleet(config, logger);
+  const watch = new WorkerWatch(worker);
+  await using _metrics = await listen(context, watch);
   const perform = (job: LeasedJob) => performJob(job, view);
-  const runs = await runWorker({ config, flags, logger, signal, store, worker, perform });
+  const runs = await runWorker({ config, flags, logger, signal, store, worker, watch, perform });
   if (config.json) printJson({ worker: worker.name, runs });
   else logger.info(doneText(worker.name, runs));
   return exitCodes.success;
+}
+
+/** What Prometheus may ask of this worker, to the end of its last run. */
+async function listen(
+  { config, logger }: CommandContext,
+  watch: WorkerWatch,
+): Promise<AsyncDisposable | undefined> {
+  if (config.metricsListen === undefined) return undefined;
+  const server = await serveMetrics(config.metricsListen, () => workerMetricsText(watch.facts()));
+  const { host, port } = server.address;
+  logger.info(`metrics of this worker at http://${hostAndPort(host, port)}/metrics`);
+  return server;
 }
 
 /** As the command of its name does it. */

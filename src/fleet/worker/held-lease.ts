@@ -64,6 +64,12 @@ export class HeldLease implements RunLease, AsyncDisposable {
     return this.#stop.signal;
   }
 
+  /** Until its writes stop; 0 and less: they have. */
+  get leftMs(): number {
+    const now = readClocks();
+    return Math.min(this.#until.bootMs - now.bootMs, this.#until.wallMs - now.wallMs);
+  }
+
   get takenOver(): boolean {
     return this.lease.takenOver;
   }
@@ -80,7 +86,7 @@ export class HeldLease implements RunLease, AsyncDisposable {
       await this.renew();
     });
     // It may have been stopped since the answer was sent.
-    while (!this.#holds()) await this.insist(() => this.renew());
+    while (this.leftMs <= 0) await this.insist(() => this.renew());
   }
 
   async place(places: LeasePlaces): Promise<void> {
@@ -162,11 +168,6 @@ export class HeldLease implements RunLease, AsyncDisposable {
       if (engine.closed) this.#engines.delete(engine);
       else engine.writeUntil(until);
     }
-  }
-
-  #holds(): boolean {
-    const now = readClocks();
-    return now.bootMs < this.#until.bootMs && now.wallMs < this.#until.wallMs;
   }
 
   #lose(): void {

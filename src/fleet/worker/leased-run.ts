@@ -13,6 +13,7 @@ import { HeldLease, type LeaseStore } from "./held-lease.ts";
 import { outcomeOf } from "./outcome.ts";
 import { fillRunDirectory, keepPin, makeRunDirectory } from "./state-of-run.ts";
 import { configOf, type WorkerSettings } from "./vm-config.ts";
+import type { LeasedStatus, WorkerWatch } from "./watch.ts";
 
 /** What a run is done with: all of a context but who is told how far it is. */
 export interface LeasedJob {
@@ -30,14 +31,12 @@ export interface LeasedRunContext extends WorkerSettings {
   readonly logger: Logger;
   /** Aborted when the worker is to drain. */
   readonly signal: AbortSignal;
+  readonly watch: WorkerWatch;
   /** Identity of every target that a VM of this worker writes to -> the VM's path. */
   readonly targets: Map<string, string>;
   /** Does the action. @throws as the command of its name */
   readonly perform: (job: LeasedJob) => Promise<void>;
 }
-
-/** `lost`: its lease ended before it did. */
-export type LeasedStatus = RunOutcome["status"] | "lost";
 
 /** Never rejects: whatever becomes of it is the fleet's to know, or the next owner's. */
 export async function runLeased(context: LeasedRunContext, lease: Lease): Promise<LeasedStatus> {
@@ -55,10 +54,18 @@ async function underLease(context: LeasedRunContext, lease: Lease): Promise<Leas
   const { store, logger } = context;
   using directory = makeRunDirectory(context.config.stateDir);
   let reporter: Reporter | undefined;
+  let ended = false;
   const progress = () => reporter && progressOf(reporter);
   await using held = new HeldLease(lease, {
-    ...{ store, stateDir: directory.path, logger, progress },
+    ...{
+      store,
+      stateDir: directory.path,
+      logger,
+      progress: () => (ended ? undefined : progress()),
+    },
   });
+  const { action } = lease;
+  using _watched = context.watch.begin({ action, leaseLeftMs: () => held.leftMs, progress });
   if (lease.takenOver) logger.warn(`${lease.vm.name}: taken over from a worker that was lost`);
   let ending: unknown;
   let outcome: RunOutcome;
@@ -82,7 +89,7 @@ async function underLease(context: LeasedRunContext, lease: Lease): Promise<Leas
   } catch (error) {
     outcome = outcomeOf({ error, ending });
   }
-  reporter = undefined;
+  ended = true;
   if (held.signal.aborted) return "lost";
   reportOnly(logger, "the endpoint's certificate is not remembered", () =>
     keepPin(directory.path, placeOf(context, lease)),

@@ -4,8 +4,9 @@ import { Interruption } from "../../interruption.ts";
 import { pause, retry } from "../../retry.ts";
 import type { FleetStore, WorkerEntry } from "../database/store.ts";
 import { passes } from "./held-lease.ts";
-import { type LeasedRunContext, type LeasedStatus, runLeased } from "./leased-run.ts";
+import { type LeasedRunContext, runLeased } from "./leased-run.ts";
 import { holdRunDirectories } from "./state-of-run.ts";
+import type { WorkDone } from "./watch.ts";
 
 export type { LeasedJob } from "./leased-run.ts";
 
@@ -22,9 +23,6 @@ const lookMs = 2000;
 /** Until a lease says how long they live. */
 const heartbeatMsMax = 20_000;
 const againMsMax = 30_000;
-
-/** Runs by how they ended. */
-export type WorkDone = Record<LeasedStatus, number>;
 
 /**
  * Until `signal` is aborted, and then until the runs have come to a checkpoint and are given back.
@@ -52,6 +50,7 @@ export async function runWorker(context: WorkerContext): Promise<WorkDone> {
     if (failure !== undefined) logger.error(`${messageOf(failure)}: this worker takes no more VMs`);
     drain.abort(new Interruption("SIGTERM"));
   }
+  context.watch.draining = true;
   if (claims.running > 0) logger.info(`draining: ${claims.running} runs come to their checkpoints`);
   await claims.drained();
   ended.abort();
@@ -60,13 +59,12 @@ export async function runWorker(context: WorkerContext): Promise<WorkDone> {
     logger.warn(`the fleet was not told that this worker ends: ${messageOf(error)}`);
   });
   if (failure !== undefined) throw failure;
-  return claims.done;
+  return context.watch.ended;
 }
 
 /** The VMs that this worker has. */
 class Claims {
   ttlMs: number | undefined;
-  readonly done: WorkDone = { completed: 0, failed: 0, interrupted: 0, lost: 0 };
   readonly #context: LeasedRunContext & WorkerContext;
   readonly #runs = new Set<Promise<void>>();
   #wake = Promise.withResolvers<void>();
@@ -109,7 +107,7 @@ class Claims {
     if (lease === undefined) return false;
     this.ttlMs = lease.ttlMs;
     const run = runLeased(this.#context, lease).then((status) => {
-      this.done[status]++;
+      this.#context.watch.ended[status]++;
       this.#runs.delete(run);
       this.ring();
     });
@@ -120,7 +118,7 @@ class Claims {
 
 /** Tells the fleet that the worker is there, until `ended`. */
 async function beat(
-  { store, worker, logger }: WorkerContext,
+  { store, worker, watch, logger }: WorkerContext,
   claims: Claims,
   ended: AbortSignal,
 ): Promise<void> {
@@ -128,17 +126,20 @@ async function beat(
     const waitMs = Math.min(heartbeatMsMax, (claims.ttlMs ?? Infinity) / 3);
     await pause(waitMs, ended).catch(() => {});
     if (ended.aborted) return;
-    await store.register(worker).catch((error: unknown) => logger.debug(messageOf(error)));
+    await store.register(worker).then(
+      () => watch.heard(),
+      (error: unknown) => logger.debug(messageOf(error)),
+    );
   }
 }
 
 /** Asked again while the database does not answer. @throws what does not pass by itself; the signal's reason */
 async function insist<T>(
-  { logger }: WorkerContext,
+  { logger, watch }: WorkerContext,
   signal: AbortSignal,
   ask: () => Promise<T>,
 ): Promise<T> {
-  return await retry(ask, {
+  const answer = await retry(ask, {
     firstPauseMs: 500,
     pauseMsMax: againMsMax,
     limitMs: Infinity,
@@ -150,4 +151,6 @@ async function insist<T>(
     },
     signal,
   });
+  watch.heard();
+  return answer;
 }

@@ -5,6 +5,7 @@
 
 import { buildInfo } from "../../build-info.ts";
 import { type FleetPlaceStatus, type FleetStatus, fleetVmStates } from "../../fleet/status.ts";
+import type { WorkerFacts } from "../../fleet/worker/watch.ts";
 import { type Labels, type Metric, metricsText } from "../../progress/metrics.ts";
 
 const prefix = "migratekit_fleet_";
@@ -182,28 +183,6 @@ function troubled(vms: FleetStatus["vms"]): Metric["samples"] {
       labels: { vm: name, wave, state, code: lastError?.code ?? "" },
       value: 1,
     }));
-}
-
-/** What a worker knows of itself, also where the database is away. Times of its own monotonic clock, ms. */
-export interface WorkerFacts {
-  /** As the fleet knows it. */
-  readonly name: string;
-  /** Runs that it does at a time. */
-  readonly parallel: number;
-  /** It takes no VM any more and ends when its runs have. */
-  readonly draining: boolean;
-  /** Since the database last answered; undefined: it never did. */
-  readonly sinceDatabaseMs: number | undefined;
-  readonly runs: readonly {
-    readonly action: string;
-    /** Of the lease; 0 and less: nothing is written any more. */
-    readonly leaseLeftMs: number;
-    readonly bytesPerSecond: number;
-  }[];
-  /** Runs that ended since it began, by how. */
-  readonly ended: Readonly<Record<"completed" | "failed" | "interrupted" | "lost", number>>;
-  /** Bytes that they copied, those of the runs at work included. */
-  readonly copiedBytes: number;
 }
 
 export function workerMetricsText(facts: WorkerFacts): string {

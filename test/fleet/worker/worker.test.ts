@@ -37,7 +37,7 @@ test("a worker syncs three VMs on schedule, byte-equal, and never beyond the hos
     2,
   );
   site.lab.nfc.forgetPeak();
-  worker = site.start("first", "--parallel-vms", "3");
+  worker = site.start("first", "--parallel-vms", "3", "--metrics-listen", "127.0.0.1:0");
   for (const vm of machines()) await site.synced(vm);
   for (const vm of machines()) await vm.randomWrites(2000, { seed: 1, writes: 10 });
   const before = await Promise.all(machines().map((vm) => site.status(vm)));
@@ -56,6 +56,23 @@ test("a worker syncs three VMs on schedule, byte-equal, and never beyond the hos
     assertNoSnapshot(vm);
   }
   assert.ok(site.lab.nfc.peakCount <= 2, `${site.lab.nfc.peakCount} connections`);
+});
+
+test("a worker tells Prometheus of itself what it has done", async () => {
+  const [, url] = /metrics of this worker at (\S+)/.exec(worker.log()) ?? [];
+  const text = await (await fetch(url!)).text();
+  const value = (series: string) =>
+    Number(
+      text
+        .split("\n")
+        .find((line) => line.startsWith(series))
+        ?.split(" ")
+        .at(-1),
+    );
+  assert.ok(value('migratekit_worker_runs_total{worker="first",status="completed"}') >= 6, text);
+  assert.ok(value("migratekit_worker_copied_bytes_total") >= 3 * 6 * mebibyte * 0.5, text);
+  assert.ok(value("migratekit_worker_database_silence_seconds") < 60, text);
+  assert.equal(value("migratekit_worker_draining"), 0);
 });
 
 test("a worker that is told to end drains: its run comes to a checkpoint and another goes on with it", async () => {

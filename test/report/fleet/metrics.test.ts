@@ -6,12 +6,9 @@ import { once } from "node:events";
 import { connect } from "node:net";
 import { test } from "node:test";
 import { MigratekitError } from "../../../src/errors.ts";
+import type { WorkerFacts } from "../../../src/fleet/worker/watch.ts";
 import { samplesOf } from "../../../src/progress/metrics.ts";
-import {
-  fleetMetricsText,
-  type WorkerFacts,
-  workerMetricsText,
-} from "../../../src/report/fleet/metrics.ts";
+import { fleetMetricsText, workerMetricsText } from "../../../src/report/fleet/metrics.ts";
 import { serveMetrics } from "../../../src/report/fleet/serve-metrics.ts";
 import { busyFleet, largeFleet, nowMs, statusOf, vmOf } from "./sample.ts";
 
