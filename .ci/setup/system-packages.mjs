@@ -67,6 +67,12 @@ const packages = [
   ["zstd", "zstd", "packs them", ["test"]],
   ["xz-utils", "xz", "packs them", ["test"]],
   ["bzip2", "bzip2", "packs them", ["test"]],
+  [
+    "libfaketime",
+    "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1",
+    "sets a worker's clock in a test",
+    ["test"],
+  ],
   ["chromium", "/usr/bin/chromium", "opens a cutover's report in a test", ["test"]],
   ["tmux", "tmux", "a real terminal for the tests of progress bars", ["test"]],
 ].map(([name, probe, purpose, groups]) => ({ name, probe, purpose, groups }));

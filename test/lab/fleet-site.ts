@@ -58,7 +58,7 @@ export class FleetSite implements AsyncDisposable {
   readonly lab: Lab;
   readonly postgres: LabPostgres;
   readonly planFile: string;
-  /** Of each host, the most disks that were open at once. */
+  /** Of each host, the most disks that were open at once, ever or since `lab.nfc.forgetPeak`. */
   readonly peaks: ReadonlyMap<string, number>;
   readonly #wish: FleetWish;
   readonly #workers = new Map<string, FleetWorker>();

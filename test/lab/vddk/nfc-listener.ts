@@ -18,7 +18,7 @@ export interface NfcListener extends AsyncDisposable {
   forgetPeak(): void;
   /**
    * From now on, of which group (an ESXi host, say) each opened disk is, by its path in the datastore, and the
-   * most of each that were open at once.
+   * most of each that were open at once since then, or since `forgetPeak`.
    */
   countBy(groupOf: (path: string) => string): ReadonlyMap<string, number>;
   /** A daemon that accepts and says nothing (a known trouble of name resolution on the host). */
@@ -67,6 +67,7 @@ export async function startNfcListener(options: { port?: number } = {}): Promise
     },
     forgetPeak() {
       peakCount = sockets.size;
+      groups?.forgetPeaks();
     },
     countBy(groupOf) {
       groups = new Groups(groupOf);
@@ -88,6 +89,10 @@ class Groups {
 
   constructor(groupOf: (path: string) => string) {
     this.#groupOf = groupOf;
+  }
+
+  forgetPeaks(): void {
+    for (const [group, open] of this.#open) this.peaks.set(group, open);
   }
 
   /** Gives what is to be called when the disk is closed. */
