@@ -99,7 +99,10 @@ const stopBy =
     await copying(jobId);
     child.kill(signal);
   };
+/** The stand-in writes down what a handle has read when it closes: of one alone all is known, or nothing. */
+const oneHandle = ["--source-connections", "1"];
 const interrupted = (signal: NodeJS.Signals): Case => ({
+  extra: oneHandle,
   ...{ vddk: slow, meanwhile: stopBy(signal), exit: signal, code: "interrupted" },
   ...{ snapshot: "removed", journal: true, sourceGoesOn: true },
 });
@@ -164,7 +167,7 @@ const cases: Record<string, Case | (() => Promise<Case>)> = {
   },
   "SIGTERM in a verification": {
     ...{ command: "verify", exit: "SIGTERM", code: "interrupted", snapshot: "removed" },
-    sourceGoesOn: true,
+    ...{ extra: oneHandle, sourceGoesOn: true },
     prepare: async ({ migrated }) => {
       await migrated();
       await lab.vddk.setFaults(slow);
