@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { after, afterEach, before, test } from "node:test";
 import { assertEqualTargets, assertMoved, assertNoSnapshot } from "../../e2e/migrate-checks.ts";
+import { findFreePort } from "../../lab/ports.ts";
 import type { LabVm } from "../../lab/vcenter/lab-vm.ts";
 import { type Worker, WorkersLab } from "./workers.ts";
 
@@ -37,7 +38,13 @@ test("a worker syncs three VMs on schedule, byte-equal, and never beyond the hos
     2,
   );
   site.lab.nfc.forgetPeak();
-  worker = site.start("first", "--parallel-vms", "3", "--metrics-listen", "127.0.0.1:0");
+  worker = site.start(
+    "first",
+    "--parallel-vms",
+    "3",
+    "--metrics-listen",
+    `127.0.0.1:${await findFreePort()}`,
+  );
   for (const vm of machines()) await site.synced(vm);
   for (const vm of machines()) await vm.randomWrites(2000, { seed: 1, writes: 10 });
   const before = await Promise.all(machines().map((vm) => site.status(vm)));
@@ -59,7 +66,7 @@ test("a worker syncs three VMs on schedule, byte-equal, and never beyond the hos
 });
 
 test("a worker tells Prometheus of itself what it has done", async () => {
-  const [, url] = /metrics of this worker at (\S+)/.exec(worker.log()) ?? [];
+  const [, url] = /metrics of this worker at ([^"\s]+)/.exec(worker.log()) ?? [];
   const text = await (await fetch(url!)).text();
   const value = (series: string) =>
     Number(
