@@ -170,10 +170,10 @@ async function copyBesideOthers(): Promise<CopyResult> {
   await using dir = await tempDir();
   const rate = join(dir.path, "rate");
   await writeFile(rate, "4000M");
-  const filters = ["--filter=delay", "--filter=rate", "pattern", "size=640M", "rdelay=3ms"];
+  const filters = ["--filter=delay", "--filter=rate", "pattern", "size=1280M", "rdelay=3ms"];
   const rates = ["connection-rate=4000M", `connection-rate-file=${rate}`, "burstiness=0.05"];
   await using source = await startNbdkit(dir.path, "-r", ...filters, ...rates);
-  await using target = await startNbdkit(dir.path, "null", "size=640M");
+  await using target = await startNbdkit(dir.path, "null", "size=1280M");
   using others = keepBusy();
   const thin = async () => {
     await sleep(300);
@@ -184,7 +184,7 @@ async function copyBesideOthers(): Promise<CopyResult> {
   let thinned: Promise<void> | undefined;
   using engine = new Engine();
   const result = await engine.copy({
-    ...{ source, target, capacityBytes: 640 << 20 },
+    ...{ source, target, capacityBytes: 1280 << 20 },
     onChunks: () => {
       thinned ??= thin();
     },

@@ -217,7 +217,7 @@ test("a range that cannot be read ends the copy with what, where and how often",
     .copy({
       source,
       target,
-      capacityBytes: 4 * MiB,
+      ...{ capacityBytes: 4 * MiB, requestBytes: MiB },
       retry: { attempts: 2, maxElapsedMs: 10_000 },
     })
     .catch((reason: unknown) => reason);
