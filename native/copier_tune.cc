@@ -13,7 +13,7 @@ namespace {
 constexpr unsigned kConnectionsMaximum = 8;
 constexpr unsigned kConnectionsOfRun = 16;
 constexpr unsigned kFirstConnections = 4;
-constexpr uint64_t kFirstRequestBytes = 512 * kKiB;
+constexpr uint64_t kFirstRequestBytes = kMiB;
 // On their way at first.
 constexpr uint64_t kFirstBytes = 32 * kMiB;
 // Who takes longer for a read that is to see zeroes is not on this machine.

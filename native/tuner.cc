@@ -44,10 +44,6 @@ constexpr milliseconds kFirstAnswers{60};
 constexpr uint64_t kFarUs = 4000;
 constexpr unsigned kFarSources = 4;
 constexpr double kQueueing = 2;
-// A target nearby takes a write out of the processor's cache, as long as few wait for it. One that needs so long
-// for half a MiB, as over a line of 5 Gbit/s, is behind a network or a tunnel, which takes more at once.
-constexpr uint64_t kLateWriteUs = 800;
-constexpr unsigned kWritesOnLine = 16;
 constexpr unsigned kDepthLeast = 2, kWritesLeast = 4, kWritesMost = 64, kWritesStep = 4;
 
 double mean(const std::vector<double>& values) {
@@ -86,7 +82,6 @@ const Plan& Tuner::look(const Seen& seen) {
   }
   writesHeld_ |= seen.writesHeld;
   if (!placed_) startFarAway(seen);
-  if (!targetPlaced_) startOnLine(seen);
   if (!placed_ || !allOpen(seen) || seen.disturbed || seen.now < settledAt_) {
     restart(seen);
     return plan_;
@@ -122,15 +117,6 @@ void Tuner::startFarAway(const Seen& seen) {
   few.sources = std::max(plan_.sources, std::min(kFarSources, seen.sources.most));
   few.depth = std::max(plan_.depth * plan_.sources / few.sources, kDepthLeast);
   if (seen.quickestReadUs >= kFarUs && seen.sources.mayAsk) use(few, seen);
-}
-
-void Tuner::startOnLine(const Seen& seen) {
-  if (seen.quickestWriteUs == UINT64_MAX) return;
-  targetPlaced_ = true;
-  if (seen.quickestWriteUs < kLateWriteUs) return;
-  Plan more = plan_;
-  more.writes = std::max(plan_.writes, kWritesOnLine);
-  use(more, seen);
 }
 
 // All connections of the plan are there, or will not be.

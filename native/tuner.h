@@ -17,7 +17,7 @@ namespace engine {
 struct Plan {
   uint64_t requestBytes = kMiB;
   unsigned depth = 16;  // requests of each source connection that have a buffer
-  unsigned writes = 4;  // that each target connection has at once
+  unsigned writes = 16;  // that each target connection has at once
   unsigned sources = 1, targets = 1;
   unsigned spare = 0;  // further source connections that stay open and get no work
 
@@ -72,7 +72,6 @@ class Tuner {
   };
 
   void startFarAway(const Seen& seen);
-  void startOnLine(const Seen& seen);
   bool allOpen(const Seen& seen);
   void measured(double rate, const Seen& seen);
   bool changed(double rate, TimePoint now);
@@ -99,7 +98,6 @@ class Tuner {
 
   TimePoint startedAt_{}, firstAnswerAt_{};
   bool placed_ = false;  // how far away the source is was looked at
-  bool targetPlaced_ = false;  // and the target
   Seen mark_;  // where the window began
   TimePoint settledAt_{};
   TimePoint missingSince_{};

@@ -148,15 +148,6 @@ const std::map<std::string, std::function<void()>> traces = {
        check(far.plan().sources == 4, "from afar", far.plan().sources);
        check(near.plan().sources == 1, "from nearby", near.plan().sources);
      }},
-    {"a target behind a line begins with sixteen writes, a near one with four", [] {
-       Copy late([](const Plan&) { return 200; }), near([](const Plan&) { return 200; });
-       late.seen.quickestWriteUs = 1500;
-       near.seen.quickestWriteUs = 150;
-       late.play(0.2);
-       near.play(0.2);
-       check(late.plan().writes == 16, "over a line", late.plan().writes);
-       check(near.plan().writes == 4, "nearby", near.plan().writes);
-     }},
     {"one quick answer at first does not count against more later", [] {
        Copy copy([](const Plan& plan) { return 100 * std::min(plan.sources, 6u); });
        copy.play(0.3);
