@@ -686,6 +686,11 @@ export class MigratekitError extends Error {
   }
 }
 
+/** What the catalogue says will pass, sooner or later: worth trying again. */
+export function passesByItself(error: unknown): error is MigratekitError {
+  return error instanceof MigratekitError && catalogue[error.code].passes;
+}
+
 /** The text of anything thrown, for messages. */
 export function messageOf(error: unknown): string {
   if (error instanceof Error) return error.message || error.name;

@@ -1,4 +1,6 @@
 import { chmodSync, linkSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { MigratekitError } from "./errors.ts";
+import { fileProblem } from "./file-problem.ts";
 
 /**
  * Puts a file that everybody may read in a path's place, whole or not at all; its text is made once the
@@ -47,5 +49,18 @@ function withPartial(path: string, write: (partial: string) => void): void {
   } catch (error) {
     rmSync(partial, { force: true });
     throw error;
+  }
+}
+
+/** Writes, or looks whether it can, for `flag`. @throws MigratekitError `usage` naming flag and file, for whatever `write` throws */
+export function writeFor(
+  { flag, path, remedy }: { readonly flag: string; readonly path: string; readonly remedy: string },
+  write: () => void,
+): void {
+  try {
+    write();
+  } catch (error) {
+    const message = `${flag} ${path}: cannot be written: ${fileProblem(error)}`;
+    throw new MigratekitError("usage", message, { remedy, cause: error });
   }
 }

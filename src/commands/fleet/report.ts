@@ -1,14 +1,13 @@
 import { requireSettings } from "../../config.ts";
 import { exitCodes, MigratekitError } from "../../errors.ts";
-import { fileProblem } from "../../file-problem.ts";
-import { FleetStore } from "../../fleet/database/store.ts";
-import { checkReplaceable, replaceFile } from "../../replace-file.ts";
+import { openFleet } from "../../fleet/operation.ts";
+import { checkReplaceable, replaceFile, writeFor } from "../../replace-file.ts";
 import type { CommandContext } from "../../report/context.ts";
 import { makeFleetReport, reportRunsMax } from "../../report/fleet/report/report.ts";
 
 /** `migratekit fleet report`: the project as a page, as the data it is made from, or both. Changes nothing. */
 export async function run({ config, logger }: CommandContext): Promise<number> {
-  const { fleetDatabase, fleetDatabasePasswordFile, html: file, title, json } = config;
+  const { html: file, title, json } = config;
   requireSettings(config, "fleet-database");
   if (file === undefined && !json) {
     throw new MigratekitError("usage", "fleet report has nothing to write to", {
@@ -16,9 +15,7 @@ export async function run({ config, logger }: CommandContext): Promise<number> {
     });
   }
   if (file !== undefined) withFile(file, () => checkReplaceable(file));
-  await using store = await FleetStore.open(fleetDatabase!, fleetDatabasePasswordFile, logger, {
-    application: "migratekit fleet report",
-  });
+  await using store = await openFleet(config, logger);
   const report = makeFleetReport(await store.status({ syncsMax: reportRunsMax }), title);
   if (file !== undefined) {
     withFile(file, () => replaceFile(file, () => report.html));
@@ -29,13 +26,7 @@ export async function run({ config, logger }: CommandContext): Promise<number> {
 }
 
 /** @throws MigratekitError `usage` for a file that cannot be written */
-function withFile(file: string, work: () => void): void {
-  try {
-    work();
-  } catch (error) {
-    throw new MigratekitError("usage", `--html ${file}: cannot be written: ${fileProblem(error)}`, {
-      remedy: "Name a file in a folder that this account may write to.",
-      cause: error,
-    });
-  }
+function withFile(path: string, work: () => void): void {
+  const remedy = "Name a file in a folder that this account may write to.";
+  writeFor({ flag: "--html", path, remedy }, work);
 }

@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Config } from "../../config.ts";
-import { requireSettings } from "../../config.ts";
-import { catalogue, exitCodes, MigratekitError, messageOf } from "../../errors.ts";
-import { FleetStore } from "../../fleet/database/store.ts";
+import { exitCodes, MigratekitError, messageOf, passesByItself } from "../../errors.ts";
+import type { FleetStore } from "../../fleet/database/store.ts";
+import { openFleet } from "../../fleet/operation.ts";
 import type { FleetStatus, StatusScope } from "../../fleet/status.ts";
 import type { CommandContext } from "../../report/context.ts";
 import { fleetMetricsText, troubledMax } from "../../report/fleet/metrics.ts";
@@ -23,11 +23,7 @@ const sumsAndTrouble: StatusScope = { healthy: false, syncsMax: 0, endings: fals
 /** `migratekit fleet status`: the fleet as its database knows it. Changes nothing. */
 export async function run(context: CommandContext): Promise<number> {
   const { config, logger } = context;
-  requireSettings(config, "fleet-database");
-  const { fleetDatabase, fleetDatabasePasswordFile } = config;
-  await using store = await FleetStore.open(fleetDatabase!, fleetDatabasePasswordFile, logger, {
-    application: "migratekit fleet status",
-  });
+  await using store = await openFleet(config, logger);
   if (config.metricsListen !== undefined) return await exportMetrics(context, store);
   await show(context, store);
   return exitCodes.success;
@@ -51,7 +47,7 @@ async function show({ config, logger, signal }: CommandContext, store: FleetStor
       seen = now;
     } catch (error) {
       signal.throwIfAborted();
-      if (seen === undefined || !config.watch || !passes(error)) throw error;
+      if (seen === undefined || !config.watch || !passesByItself(error)) throw error;
       if (!away) logger.warn(`${messageOf(error)}; asking again`);
       away = true;
     }
@@ -87,10 +83,6 @@ function refuseStrangers(
   throw new MigratekitError("usage", `--${flag} ${strangers.join(", ")}: not in the plan`, {
     remedy: "'migratekit fleet status --all' lists the names that it has.",
   });
-}
-
-function passes(error: unknown): boolean {
-  return error instanceof MigratekitError && catalogue[error.code].passes;
 }
 
 /** One exporter for the whole fleet, beside those that each worker has of itself. Until a signal. */

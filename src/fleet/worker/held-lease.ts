@@ -1,6 +1,6 @@
 /** A lease while it is held: renewed, its state pushed, and the engines' writes bound to it. */
 import type { Logger } from "pino";
-import { catalogue, MigratekitError, messageOf } from "../../errors.ts";
+import { MigratekitError, messageOf, passesByItself } from "../../errors.ts";
 import { Interruption } from "../../interruption.ts";
 import type { LeasePlaces, RunLease } from "../../migration/lease.ts";
 import { type Clocks, type Engine, readClocks } from "../../nbd/copy-engine/copy-engine.ts";
@@ -205,9 +205,5 @@ export class HeldLease implements RunLease, AsyncDisposable {
 
 /** Of the fleet's database: worth asking again. */
 export function passes(error: unknown): boolean {
-  return (
-    error instanceof MigratekitError &&
-    error.code.startsWith("fleet-database-") &&
-    catalogue[error.code].passes
-  );
+  return passesByItself(error) && error.code.startsWith("fleet-database-");
 }

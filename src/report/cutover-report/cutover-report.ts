@@ -1,9 +1,8 @@
 /** `--report FILE`: a cutover as it is attached to a ticket, as a page or as text. Only tells; changes no ending. */
 import { type Config, endpointText } from "../../config.ts";
 import { MigratekitError } from "../../errors.ts";
-import { fileProblem } from "../../file-problem.ts";
 import type { CutoverSummary } from "../../migration/cutover/cutover.ts";
-import { checkReplaceable, replaceFile } from "../../replace-file.ts";
+import { checkReplaceable, replaceFile, writeFor } from "../../replace-file.ts";
 import { reportOnly } from "../../report-only.ts";
 import type { CommandContext } from "../context.ts";
 import { failureDocument } from "../json/json.ts";
@@ -25,18 +24,8 @@ export function checkReportFile({ report: path }: Pick<Config, "report">): void 
       remedy: `Let its name end with ${Object.keys(forms).join(" or ")}.`,
     });
   }
-  try {
-    checkReplaceable(path);
-  } catch (error) {
-    throw new MigratekitError(
-      "usage",
-      `--report ${path}: cannot be written: ${fileProblem(error)}`,
-      {
-        remedy: "Name a file in a folder that the account which migratekit runs as may write to.",
-        cause: error,
-      },
-    );
-  }
+  const remedy = "Name a file in a folder that the account which migratekit runs as may write to.";
+  writeFor({ flag: "--report", path, remedy }, () => checkReplaceable(path));
 }
 
 /** Does `work` and writes what became of it. `power`: what is known of the VM when it ended early. */

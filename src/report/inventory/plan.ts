@@ -4,7 +4,6 @@ import { resolve } from "node:path";
 import { stringify } from "yaml";
 import { type Config, endpointText } from "../../config.ts";
 import { MigratekitError } from "../../errors.ts";
-import { fileProblem } from "../../file-problem.ts";
 import { redact } from "../../logger.ts";
 import type { Finding } from "../../migration/check/finding.ts";
 import type { Inventory } from "../../migration/inventory/inventory.ts";
@@ -15,7 +14,7 @@ import {
 } from "../../migration/inventory/row.ts";
 import { type PlannedTargets, planTargets } from "../../migration/inventory/targets.ts";
 import { keyOf } from "../../migration/vm/disks.ts";
-import { checkReplaceable, createFile, replaceFile } from "../../replace-file.ts";
+import { checkReplaceable, createFile, replaceFile, writeFor } from "../../replace-file.ts";
 import { counted, formatBytes, oneLine } from "../../text.ts";
 import { totalsOf } from "./totals.ts";
 
@@ -66,14 +65,9 @@ function isThere(plan: string): MigratekitError {
 }
 
 function inWords(plan: string, write: () => void): void {
-  try {
-    write();
-  } catch (error) {
-    const reason = `--plan ${plan}: cannot be written: ${fileProblem(error)}`;
-    const remedy =
-      "Name a new file in a folder that the account which migratekit runs as may write to.";
-    throw new MigratekitError("usage", reason, { remedy, cause: error });
-  }
+  const remedy =
+    "Name a new file in a folder that the account which migratekit runs as may write to.";
+  writeFor({ flag: "--plan", path: plan, remedy }, write);
 }
 
 function planText(
