@@ -13,7 +13,9 @@ namespace {
 constexpr unsigned kConnectionsMaximum = 8;
 constexpr unsigned kConnectionsOfRun = 16;
 constexpr unsigned kFirstConnections = 4;
-constexpr uint64_t kFirstRequestBytes = kMiB;
+// Until the first answers have told how far away both sides are.
+constexpr uint64_t kFirstRequestBytes = 512 * kKiB;
+constexpr unsigned kFirstWrites = 4;
 // On their way at first.
 constexpr uint64_t kFirstBytes = 32 * kMiB;
 // Who takes longer for a read that is to see zeroes is not on this machine.
@@ -36,7 +38,7 @@ void lower(std::atomic<uint64_t>& least, uint64_t us) {
 // Reading a snapshot over several connections is safe whatever the server says of multi-conn; writing is not:
 // there it must be offered, or asked for by the operator. At first one connection for each core.
 void Copier::planConnections() {
-  const bool fewRequests = options_.capacityBytes <= 4 * kFirstRequestBytes;
+  const bool fewRequests = options_.capacityBytes <= 8 * kFirstRequestBytes;
   const unsigned first = std::min(processors(), kFirstConnections);
   const unsigned sources = std::min(options_.source.connections, 64u);
   const unsigned targets = std::min(options_.target.connections, 64u);
@@ -50,6 +52,7 @@ void Copier::planConnections() {
   plan_.sources = sources != 0 ? sources : fewRequests ? 1 : first;
   plan_.targets = targets != 0 ? targets : several ? first : 1;
   plan_.depth = std::max<uint64_t>(kFirstBytes / (plan_.requestBytes * plan_.sources), 2);
+  plan_.writes = kFirstWrites;
   tuner_.emplace(plan_, free);
 }
 

@@ -38,9 +38,13 @@ constexpr unsigned kOpensAtFirst = 12;
 constexpr minutes kOneMoreOpenEach{60};
 // For connections to be begun. One that is being made is awaited.
 constexpr milliseconds kPatience{3000};
-// The first answers say whether the source is far away: then what it grants each connection shows itself
-// late, because caps let a first burst pass, and a few connections are opened at once.
+// The quickest of the first answers says how far away a side is; the others waited for each other. Close by, few and
+// small pieces stay in the processor's cache between one program and the next. A target that takes this long for a
+// piece, as over 3 Gbit/s, is behind a network or a tunnel, and likes larger ones and more of them at once. A source
+// that is far away does too, and what it grants each connection shows itself late, because caps let a first burst
+// pass: a few are opened at once.
 constexpr milliseconds kFirstAnswers{60};
+constexpr uint64_t kLateWriteUs = 1500;
 constexpr uint64_t kFarUs = 4000;
 constexpr unsigned kFarSources = 4;
 constexpr double kQueueing = 2;
@@ -81,8 +85,9 @@ const Plan& Tuner::look(const Seen& seen) {
     restart(seen);
   }
   writesHeld_ |= seen.writesHeld;
-  if (!placed_) startFarAway(seen);
-  if (!placed_ || !allOpen(seen) || seen.disturbed || seen.now < settledAt_) {
+  if (!sourceAway_.placed) placeSource(seen);
+  if (!targetAway_.placed) placeTarget(seen);
+  if (!sourceAway_.placed || !allOpen(seen) || seen.disturbed || seen.now < settledAt_) {
     restart(seen);
     return plan_;
   }
@@ -107,16 +112,39 @@ const Plan& Tuner::look(const Seen& seen) {
 // A new window begins.
 void Tuner::restart(const Seen& seen) { mark_ = seen; }
 
-void Tuner::startFarAway(const Seen& seen) {
-  if (!free_.sources) placed_ = true;
-  if (placed_ || seen.quickestReadUs == UINT64_MAX) return;
-  if (firstAnswerAt_ == TimePoint{}) firstAnswerAt_ = seen.now;
-  if (seen.quickestReadUs >= kFarUs && seen.now - firstAnswerAt_ < kFirstAnswers) return;
-  placed_ = true;
-  Plan few = plan_;
-  few.sources = std::max(plan_.sources, std::min(kFarSources, seen.sources.most));
-  few.depth = std::max(plan_.depth * plan_.sources / few.sources, kDepthLeast);
-  if (seen.quickestReadUs >= kFarUs && seen.sources.mayAsk) use(few, seen);
+bool Tuner::Distance::known(uint64_t quickestUs, uint64_t nearUs, TimePoint now) {
+  if (quickestUs == UINT64_MAX) return false;
+  if (firstAnswerAt == TimePoint{}) firstAnswerAt = now;
+  return quickestUs < nearUs || now - firstAnswerAt >= kFirstAnswers;
+}
+
+void Tuner::placeSource(const Seen& seen) {
+  sourceAway_.placed = sourceAway_.known(seen.quickestReadUs, kFarUs, seen.now);
+  if (!sourceAway_.placed || seen.quickestReadUs < kFarUs) return;
+  Plan plan = larger(plan_);
+  if (free_.sources && seen.sources.mayAsk) {
+    plan.sources = std::max(plan_.sources, std::min(kFarSources, seen.sources.most));
+    plan.depth = std::max(plan.depth * plan_.sources / plan.sources, kDepthLeast);
+  }
+  if (plan != plan_) use(plan, seen);
+}
+
+void Tuner::placeTarget(const Seen& seen) {
+  targetAway_.placed = targetAway_.known(seen.quickestWriteUs, kLateWriteUs, seen.now);
+  if (!targetAway_.placed || seen.quickestWriteUs < kLateWriteUs) return;
+  Plan plan = larger(plan_);
+  plan.writes = std::max(plan_.writes, Plan{}.writes);
+  if (plan != plan_) use(plan, seen);
+}
+
+// As many bytes at once in pieces of the usual size.
+Plan Tuner::larger(const Plan& plan) const {
+  Plan larger = plan;
+  const uint64_t usual = std::min(Plan{}.requestBytes, free_.requestBytesMost);
+  if (!free_.size || plan.requestBytes >= usual) return larger;
+  larger.requestBytes = usual;
+  larger.depth = std::max<uint64_t>(plan.depth * plan.requestBytes / usual, kDepthLeast);
+  return larger;
 }
 
 // All connections of the plan are there, or will not be.

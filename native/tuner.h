@@ -14,6 +14,7 @@
 
 namespace engine {
 
+// As it is where source and target are not close by.
 struct Plan {
   uint64_t requestBytes = kMiB;
   unsigned depth = 16;  // requests of each source connection that have a buffer
@@ -71,7 +72,9 @@ class Tuner {
     TimePoint next{};
   };
 
-  void startFarAway(const Seen& seen);
+  void placeSource(const Seen& seen);
+  void placeTarget(const Seen& seen);
+  Plan larger(const Plan& plan) const;
   bool allOpen(const Seen& seen);
   void measured(double rate, const Seen& seen);
   bool changed(double rate, TimePoint now);
@@ -96,8 +99,15 @@ class Tuner {
   std::optional<Means> trying_;
   std::array<Turn, kinds> turns_;
 
-  TimePoint startedAt_{}, firstAnswerAt_{};
-  bool placed_ = false;  // how far away the source is was looked at
+  // How far away a side is, by its first answers.
+  struct Distance {
+    TimePoint firstAnswerAt{};
+    bool placed = false;
+    bool known(uint64_t quickestUs, uint64_t nearUs, TimePoint now);
+  };
+
+  TimePoint startedAt_{};
+  Distance sourceAway_, targetAway_;
   Seen mark_;  // where the window began
   TimePoint settledAt_{};
   TimePoint missingSince_{};

@@ -126,7 +126,9 @@ void Play::connections(double now, const Plan& plan) {
 void Play::run() {
   Plan start;
   start.sources = start.targets = std::min(cores_, 4u);
-  start.depth = 32 / start.sources;
+  start.requestBytes = 512 * kKiB;
+  start.depth = 64 / start.sources;
+  start.writes = 4;
   Tuner tuner(start, {true, true, true, 2 * kMiB});
   double bytes = 0, pieces = 0, readWaited = 0, heldWaited = 0, writeWaited = 0, rate = 0, late = 0, bestLate = 0;
   double smooth = 0, t90 = -1, best = 0, opening = 0, good = 0;

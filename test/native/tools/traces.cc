@@ -148,6 +148,27 @@ const std::map<std::string, std::function<void()>> traces = {
        check(far.plan().sources == 4, "from afar", far.plan().sources);
        check(near.plan().sources == 1, "from nearby", near.plan().sources);
      }},
+    {"close by a copy begins with small pieces and few writes, else with the usual ones", [] {
+       Plan small;
+       small.requestBytes = 512 * kKiB;
+       small.depth = 32;
+       small.writes = 4;
+       auto begun = [&](uint64_t readUs, uint64_t writeUs) {
+         Copy copy([](const Plan&) { return 200; }, small);
+         copy.seen.quickestReadUs = readUs;
+         copy.seen.quickestWriteUs = writeUs;
+         copy.play(0.2);
+         return copy.plan();
+       };
+       check(begun(200, 150) == small, "both close by", begun(200, 150).requestBytes);
+       check(begun(200, 1500) == Plan{}, "target behind a line", begun(200, 1500).requestBytes);
+       Plan late;
+       late.writes = small.writes;
+       check(begun(1500, 150) == small, "source at work", begun(1500, 150).requestBytes);
+       late.sources = 4;
+       late.depth = 4;
+       check(begun(5000, 150) == late, "source far away", begun(5000, 150).requestBytes);
+     }},
     {"one quick answer at first does not count against more later", [] {
        Copy copy([](const Plan& plan) { return 100 * std::min(plan.sources, 6u); });
        copy.play(0.3);
