@@ -72,6 +72,8 @@ export interface Lease {
   /** Of VMs that were claimed after a worker's death: what it wrote may still be on its way. */
   readonly takenOver: boolean;
   readonly ttlMs: number;
+  /** The plan's limit for each host, as of the claim. */
+  readonly hostConnections: number;
 }
 
 /** What a worker is told when it renews a lease. */

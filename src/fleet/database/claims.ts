@@ -70,13 +70,9 @@ export class Claims {
 
   async #ask(name: string, labels: readonly string[], nonce: string): Promise<Lease | undefined> {
     for (let attempt = 1; attempt <= claimAttemptsMax; attempt++) {
-      const [row] = await this.#queries.query("SELECT migratekit.claim($1, $2, $3) AS answer", [
-        name,
-        labels,
-        nonce,
-      ]);
+      const [row] = await this.#queries.query(claimSql, [name, labels, nonce]);
       const answer = row!.json<ClaimAnswer>("answer");
-      if (answer.outcome === "claimed") return leaseOf(answer);
+      if (answer.outcome === "claimed") return leaseOf(answer, row!.number("host_connections"));
       if (answer.outcome === "none") return undefined;
       if (answer.outcome === "missed") await rescheduleMissed(this.#queries);
       else await sleep(Math.random() * collisionPauseMs);
@@ -85,7 +81,10 @@ export class Claims {
   }
 }
 
-function leaseOf(answer: ClaimAnswer): Lease {
+const claimSql =
+  "SELECT host_connections, migratekit.claim($1, $2, $3) AS answer FROM migratekit.fleet";
+
+function leaseOf(answer: ClaimAnswer, hostConnections: number): Lease {
   return {
     vmId: answer.vmId,
     token: BigInt(answer.token),
@@ -94,6 +93,7 @@ function leaseOf(answer: ClaimAnswer): Lease {
     vm: answer.entry,
     takenOver: answer.unclean,
     ttlMs: answer.ttlMs,
+    hostConnections,
   };
 }
 
