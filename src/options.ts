@@ -100,6 +100,7 @@ const ofFleet = commandNames.filter((name) => name.startsWith("fleet "));
 const directing = ["fleet pause", "fleet resume", "fleet retry", "fleet cutover"] as const;
 /** Those that speak to the fleet's database. */
 const inDatabase = [
+  "fleet plan",
   "fleet init",
   "fleet apply",
   "fleet status",
@@ -860,7 +861,8 @@ export const options = {
     {
       group: "forecast",
       value: "TIME",
-      describe: "of a cutover besides its syncs, where no rehearsal measured it",
+      describe:
+        "of a cutover besides its syncs, where neither a rehearsal nor the fleet measured it",
       commands: ["fleet plan"],
       parse: type.duration,
       fallback: "10m",

@@ -172,12 +172,13 @@ export const commandTexts: Record<CommandName, CommandText> = {
   "fleet plan": {
     summary: "check a plan whole, and foretell what it would come to; changes nothing",
     description:
-      "Reads the plan and names every mistake in it. Then plays it through, with what past runs of this machine measured: when each wave is in sync, whether each cutover fits its window, and what bounds it. What is not known is assumed, and said so. Asks no vCenter, no target and no database.",
+      "Reads the plan and names every mistake in it. Then plays it through, with what past runs of this machine measured, and with --fleet-database those of the fleet: when each wave is in sync, whether each cutover fits its window, and what bounds it. What is not known is assumed, and said so. Asks no vCenter and no target.",
     operand: "<file>",
     examples: [
       "migratekit fleet plan plan.yaml --workers 3 --parallel-vms 4",
       "migratekit fleet plan plan.yaml --inventory vms.json --link-rate 1G \\\n" +
         "    --start 2026-12-01T20:00Z",
+      "migratekit fleet plan plan.yaml --config fleet",
     ],
   },
   "fleet init": {

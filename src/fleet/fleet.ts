@@ -1,5 +1,6 @@
 /** What a fleet is made of, as its plan, its database and those who look at it have it. */
 import type { LeasePlaces } from "../migration/lease.ts";
+import type { MeasuredSync } from "../state/sync-history.ts";
 
 /** When a VM is to be synced: every so many ms after the last start, at the minutes of a cron line, or once. */
 export type Schedule =
@@ -72,6 +73,8 @@ export interface Lease {
   /** Of VMs that were claimed after a worker's death: what it wrote may still be on its way. */
   readonly takenOver: boolean;
   readonly ttlMs: number;
+  /** The plan's limit for each host, as of the claim. */
+  readonly hostConnections: number;
 }
 
 /** What a worker is told when it renews a lease. */
@@ -98,4 +101,18 @@ export interface RunOutcome {
   readonly remedy?: string;
   /** Facts of the run, as the command's own JSON has them: bytes, disks, duration, digests. */
   readonly ending?: unknown;
+}
+
+/** What the runs of one VM measured, as the fleet recorded them. */
+export interface RecordedVm {
+  readonly endpoint: string;
+  readonly vmPath: string;
+  /** `ENDPOINT MOREF`, as the last run found it. */
+  readonly host?: string;
+  readonly datastores: readonly string[];
+  /** That were completed, oldest first: the newest few, and a full copy that is still kept. */
+  readonly syncs: readonly MeasuredSync[];
+  readonly isCutOver: boolean;
+  /** Of its cutover, from the guest's shutdown until it was up. */
+  readonly downtimeMs?: number;
 }

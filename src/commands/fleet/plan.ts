@@ -2,11 +2,15 @@ import type { Config } from "../../config.ts";
 import { exitCodes } from "../../errors.ts";
 import { type ForecastInput, forecastPlan } from "../../fleet/forecast/forecast.ts";
 import {
+  countMeasured,
   type MeasuredVms,
+  measuredByFleet,
   measuredByInventory,
   measuredByRuns,
   mergeMeasured,
+  placesByFleet,
 } from "../../fleet/forecast/measured.ts";
+import { openFleet } from "../../fleet/operation.ts";
 import { PlanMistakes, readFleetPlan } from "../../fleet/plan/plan.ts";
 import { redact } from "../../logger.ts";
 import type { CommandContext } from "../../report/context.ts";
@@ -22,9 +26,13 @@ const mistakesShown = 20;
 /** `migratekit fleet plan FILE`: whether a plan can be, and what it would come to. Changes nothing. */
 export async function run({ config, flags, logger, operands }: CommandContext): Promise<number> {
   const [file = ""] = operands;
+  const plan = readPlan();
+  const recorded = config.fleetDatabase === undefined ? undefined : await readRecorded();
+  const byFleet = measuredByFleet(recorded ?? []);
   const input: ForecastInput = {
-    plan: readPlan(),
-    measured: measuredOf(config),
+    plan,
+    // Runs measured what an inventory reckons; those of the fleet are the newer ones.
+    measured: mergeMeasured(placesByFleet(recorded ?? []), measuredHere(config), byFleet),
     assumptions: {
       bytesPerSecond: config.assumeRate,
       changedPerDay: config.assumeChange,
@@ -39,10 +47,16 @@ export async function run({ config, flags, logger, operands }: CommandContext): 
     startAt: config.start ?? Date.now(),
   };
   const forecast = forecastPlan(input);
-  const document = planDocument(file, input, forecast);
+  const counts = recorded && countMeasured(plan, byFleet);
+  const document = planDocument(file, input, forecast, counts);
   if (config.json) printJsonWithList(document, "vms", forecast.vms.map(vmDocument));
   else process.stdout.write(redact(fleetPlanText(document, sheetOf(config))));
   return exitCodes.success;
+
+  async function readRecorded() {
+    await using store = await openFleet(config, logger);
+    return await store.recorded();
+  }
 
   function readPlan() {
     try {
@@ -57,9 +71,8 @@ export async function run({ config, flags, logger, operands }: CommandContext): 
   }
 }
 
-function measuredOf(config: Config): MeasuredVms {
+function measuredHere(config: Config): MeasuredVms {
   using state = State.openExisting(config.stateDir);
   const inventories = (config.inventory ?? []).map(measuredByInventory);
-  // Runs measured what an inventory reckons.
   return mergeMeasured(...inventories, ...(state === undefined ? [] : [measuredByRuns(state)]));
 }

@@ -13,7 +13,7 @@ export interface AppliedPlan {
   readonly added: readonly string[];
   readonly changed: readonly string[];
   readonly unchanged: number;
-  /** They were in the plan and are not any more; of these, the ones that a worker holds are asked to stop. */
+  /** They were in the plan and are not any more; of these, syncs that run are asked to stop. */
   readonly released: readonly string[];
   readonly stopping: readonly string[];
 }
@@ -113,8 +113,8 @@ async function release(queries: Queries, released: readonly Row[]): Promise<stri
   const ids = released.map((row) => row.number("id"));
   await queries.query("UPDATE vm SET released_at = clock_timestamp() WHERE id = ANY ($1)", [ids]);
   const stopping = await queries.query(
-    `UPDATE lease SET stop = action = 'migrate' FROM vm
-      WHERE vm.id = vm_id AND vm_id = ANY ($1) RETURNING vm.name`,
+    `UPDATE lease SET stop = true FROM vm
+      WHERE vm.id = vm_id AND vm_id = ANY ($1) AND action = 'migrate' RETURNING vm.name`,
     [ids],
   );
   return stopping.map((row) => row.text("name"));

@@ -14,6 +14,7 @@ import type { RunProgress } from "../status.ts";
 import { verdictOn } from "../verdict.ts";
 import { type FleetDatabase, type Queries, queryTimeoutMs } from "./database.ts";
 import type { Row } from "./row.ts";
+import { checkVersion, schemaSteps } from "./schema/schema.ts";
 import { cutoverFrom, nextSync, syncFrom, type Turn } from "./turns.ts";
 
 /** Claims that get in each other's way are asked again at once; after so many the next bell has to do. */
@@ -70,13 +71,11 @@ export class Claims {
 
   async #ask(name: string, labels: readonly string[], nonce: string): Promise<Lease | undefined> {
     for (let attempt = 1; attempt <= claimAttemptsMax; attempt++) {
-      const [row] = await this.#queries.query("SELECT migratekit.claim($1, $2, $3) AS answer", [
-        name,
-        labels,
-        nonce,
-      ]);
+      const values = [name, labels, nonce, schemaSteps.length];
+      const [row] = await this.#queries.query(claimSql, values);
+      checkVersion(row?.number("version"));
       const answer = row!.json<ClaimAnswer>("answer");
-      if (answer.outcome === "claimed") return leaseOf(answer);
+      if (answer.outcome === "claimed") return leaseOf(answer, row!.number("host_connections"));
       if (answer.outcome === "none") return undefined;
       if (answer.outcome === "missed") await rescheduleMissed(this.#queries);
       else await sleep(Math.random() * collisionPauseMs);
@@ -85,7 +84,12 @@ export class Claims {
   }
 }
 
-function leaseOf(answer: ClaimAnswer): Lease {
+/** Whoever meets a schema that was upgraded since it began takes nothing any more: what is planned now may be new to it. */
+const claimSql = `
+  SELECT version, host_connections, CASE version WHEN $4 THEN migratekit.claim($1, $2, $3) END AS answer
+  FROM migratekit.fleet`;
+
+function leaseOf(answer: ClaimAnswer, hostConnections: number): Lease {
   return {
     vmId: answer.vmId,
     token: BigInt(answer.token),
@@ -94,6 +98,7 @@ function leaseOf(answer: ClaimAnswer): Lease {
     vm: answer.entry,
     takenOver: answer.unclean,
     ttlMs: answer.ttlMs,
+    hostConnections,
   };
 }
 

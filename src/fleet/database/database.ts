@@ -33,7 +33,8 @@ export type SqlValue = string | number | bigint | boolean | Date | Uint8Array | 
 
 /** One transaction, or each statement for itself. */
 export interface Queries {
-  query(text: string, values?: readonly SqlValue[]): Promise<Row[]>;
+  /** A statement with a name, always the same text, is planned once for each connection. */
+  query(text: string, values?: readonly SqlValue[], name?: string): Promise<Row[]>;
 }
 
 export interface DatabaseOptions {
@@ -68,8 +69,8 @@ export class FleetDatabase implements Queries, AsyncDisposable {
   }
 
   /** One statement: again where PostgreSQL asks for that, as of a transaction. */
-  async query(text: string, values: readonly SqlValue[] = []): Promise<Row[]> {
-    return againAtConflicts(() => this.#with((client) => ask(client, text, values)));
+  async query(text: string, values: readonly SqlValue[] = [], name?: string): Promise<Row[]> {
+    return againAtConflicts(() => this.#with((client) => ask(client, { text, values, name })));
   }
 
   /**
@@ -189,12 +190,11 @@ async function loadPg(): Promise<typeof import("pg")> {
 
 async function ask(
   client: Client | PoolClient,
-  text: string,
-  values: readonly SqlValue[],
+  { text, values, name }: { text: string; values: readonly SqlValue[]; name: string | undefined },
   timeoutMs?: number,
 ): Promise<Row[]> {
   // pg takes a timeout for each query, which its types do not know.
-  const config = { text, values: values.map(asParameter), query_timeout: timeoutMs };
+  const config = { text, name, values: values.map(asParameter), query_timeout: timeoutMs };
   const result: QueryResult | QueryResult[] = await client.query(config);
   // Several statements answer with several results: a step of the schema, of which nothing is read.
   return Array.isArray(result) ? [] : result.rows.map((columns) => new Row(columns));
@@ -216,7 +216,7 @@ async function transact<T>(
   await client.query(`BEGIN ${mode}; SET LOCAL statement_timeout = ${timeoutMs}`);
   try {
     const result = await body({
-      query: (text, values = []) => ask(client, text, values, timeoutMs),
+      query: (text, values = [], name) => ask(client, { text, values, name }, timeoutMs),
     });
     await client.query("COMMIT");
     return result;

@@ -19,7 +19,7 @@ const syncsMost = 50;
 
 /** All of it within the caller's transaction, so that it is of one moment. */
 export async function readStatus(queries: Queries, scope: StatusScope): Promise<FleetStatus> {
-  const [fleet] = await queries.query(fleetSql);
+  const [fleet] = await queries.query(fleetSql, [], "fleet-status");
   const now = fleet!.time("now");
   const workers = fleet!.rows("workers").map(workerOf);
   const places = fleet!.rows("places");
@@ -52,10 +52,7 @@ export async function readStatus(queries: Queries, scope: StatusScope): Promise<
   };
 }
 
-/**
- * The waves that have VMs, of the tally; what became due within these ten seconds, or will yet, is counted. Where
- * the VMs' own rows are looked at, an index leads to the first, or to those alone that count.
- */
+/** The waves that have VMs, of sums that are kept: of the VMs' own rows an index leads to the first, or to those at work. */
 const wavesSql = `
   WITH counts AS (
     SELECT wave, sum(vms) AS vm_count, sum(in_sync) AS in_sync, sum(delta_bytes) AS delta_bytes,
@@ -63,10 +60,13 @@ const wavesSql = `
       sum(vms) FILTER (WHERE standing = 'running') AS running,
       sum(vms) FILTER (WHERE standing = 'failed') AS failed,
       sum(vms) FILTER (WHERE standing = 'paused') AS paused_vms,
-      sum(vms) FILTER (WHERE standing IN ('waiting', 'blocked') AND due_in < clock.ten_seconds) AS due,
-      sum(vms) FILTER (WHERE standing = 'waiting' AND due_in < clock.ten_seconds IS NOT TRUE) AS waiting,
-      sum(vms) FILTER (WHERE standing = 'blocked' AND due_in < clock.ten_seconds IS NOT TRUE) AS blocked
+      coalesce(sum(vms) FILTER (WHERE standing = 'waiting'), 0) AS waiting,
+      coalesce(sum(vms) FILTER (WHERE standing = 'blocked'), 0) AS blocked
     FROM migratekit.tally GROUP BY wave HAVING sum(vms) > 0
+  ), now_due AS (
+    SELECT wave, sum(vms) AS vms, coalesce(sum(vms) FILTER (WHERE standing = 'waiting'), 0) AS waiting,
+      coalesce(sum(vms) FILTER (WHERE standing = 'blocked'), 0) AS blocked
+    FROM migratekit.due WHERE due_at <= clock.now GROUP BY wave
   ), held AS (
     SELECT wave, count(*) FILTER (WHERE expires_at < clock.now) AS takeover,
       sum((progress ->> 'bytesPerSecond')::numeric) FILTER (WHERE expires_at >= clock.now) AS bytes_per_second
@@ -74,22 +74,20 @@ const wavesSql = `
     WHERE notable AND standing = 'running' GROUP BY wave
   )
   SELECT name, paused, vm_count, in_sync, delta_bytes, cut_over, running, failed, paused_vms,
-    coalesce(due, 0) + just.waiting + just.blocked AS due,
-    coalesce(counts.waiting, 0) - just.waiting AS waiting,
-    coalesce(counts.blocked, 0) - just.blocked AS blocked, takeover, bytes_per_second,
+    now_due.vms AS due, counts.waiting - coalesce(now_due.waiting, 0) AS waiting,
+    counts.blocked - coalesce(now_due.blocked, 0) AS blocked, takeover, bytes_per_second,
     (SELECT min(next_at) FROM migratekit.vm WHERE vm.wave = wave.name AND next_at IS NOT NULL) AS next_at,
     (SELECT min(synced_at) FROM migratekit.vm WHERE vm.wave = wave.name
       AND synced_at IS NOT NULL AND released_at IS NULL AND cut_over_at IS NULL) AS oldest_sync_at
   FROM migratekit.wave JOIN counts ON counts.wave = name LEFT JOIN held ON held.wave = name
-  CROSS JOIN LATERAL (
-    SELECT count(*) FILTER (WHERE standing = 'waiting') AS waiting,
-      count(*) FILTER (WHERE standing = 'blocked') AS blocked
-    FROM migratekit.vm WHERE vm.wave = wave.name
-      AND next_at >= to_timestamp(clock.ten_seconds * 10) AND next_at <= clock.now) just`;
+  LEFT JOIN now_due ON now_due.wave = name`;
 
-/** Everything but the VMs, in one row: each way to a database that works costs as much as the work. */
+/**
+ * Everything but the VMs, in one row: each way to a database that works costs as much as the work, and so does
+ * planning, for which the server looks at VMs' rows: each connection has it planned once.
+ */
 const fleetSql = `
-  SELECT clock.now, fleet.*, greatest(grace_ms, coalesce(target_drop_ms, 0)) AS wait_ms,
+  SELECT clock.now, host_connections, datastore_runs, target_runs, target_drop_ms, greatest(grace_ms, coalesce(target_drop_ms, 0)) AS wait_ms,
     nullif(claims_from, '-infinity') AS claims_began,
     (SELECT jsonb_agg(to_jsonb(each) ORDER BY name) FROM (
       SELECT name, labels, version, parallel, seen_at, seen_at > clock.now - ttl_ms * interval '1 ms' AS alive,
@@ -99,9 +97,8 @@ const fleetSql = `
       SELECT id, kind, name, used, capacity FROM migratekit.place) each) AS places,
     (SELECT jsonb_agg(to_jsonb(each) ORDER BY name) FROM (${wavesSql}) each) AS waves
   FROM migratekit.fleet, (
-    SELECT now, floor(extract(epoch FROM now) / 10)::bigint AS ten_seconds
     -- No finer than what it is compared with later.
-    FROM (SELECT date_trunc('milliseconds', clock_timestamp()) AS now OFFSET 0) moment OFFSET 0) clock`;
+    SELECT date_trunc('milliseconds', clock_timestamp()) AS now OFFSET 0) clock`;
 
 const rankSql = `CASE WHEN standing = 'failed' THEN 1 WHEN lease.expires_at < $1 THEN 2
   WHEN failures + cutover_failures > 0 THEN 3 WHEN standing = 'running' THEN 4 ELSE 5 END`;

@@ -1,5 +1,13 @@
 import type { Logger } from "pino";
-import type { FleetPlan, Lease, LeaseWord, RunOutcome, RunPlaces, StateBundle } from "../fleet.ts";
+import type {
+  FleetPlan,
+  Lease,
+  LeaseWord,
+  RecordedVm,
+  RunOutcome,
+  RunPlaces,
+  StateBundle,
+} from "../fleet.ts";
 import type { FleetStatus, RunProgress, StatusScope } from "../status.ts";
 import { type AppliedPlan, applyPlan } from "./apply.ts";
 import { Bell } from "./bell.ts";
@@ -16,6 +24,7 @@ import {
   type Selection,
 } from "./operator.ts";
 import { readStatus } from "./read-status.ts";
+import { readRecorded } from "./recorded.ts";
 import { checkVersion, readVersion } from "./schema/schema.ts";
 
 export type { AppliedPlan } from "./apply.ts";
@@ -156,6 +165,12 @@ export class FleetStore implements AsyncDisposable {
 
   async status(scope: StatusScope = {}): Promise<FleetStatus> {
     return (await this.#ready()).view((queries) => readStatus(queries, scope));
+  }
+
+  /** What its runs measured, of every VM of the plan; none where there is no fleet yet. */
+  async recorded(): Promise<readonly RecordedVm[]> {
+    if ((await readVersion(this.#database)) === undefined) return [];
+    return (await this.#ready()).view(readRecorded);
   }
 
   /** Calls when there may be something to claim or a pause to hear of; reconnects, and then calls once. */

@@ -18,6 +18,8 @@ export interface Assumptions {
   readonly fullBytes: number;
   /** Of a cutover, besides its syncs of the running VM. */
   readonly downtimeMs: number;
+  /** Of which that is the median; absent: it is given. */
+  readonly cutoverCount?: number;
 }
 
 /** Who does the work. */
@@ -101,7 +103,15 @@ export function jobsOf(
 /** VMs of one house are more like each other than like anybody's guess. */
 export function withMedians(measured: MeasuredVms, assumptions: Assumptions): Assumptions {
   const rates = [...measured.values()].flatMap(({ bytesPerSecond }) => bytesPerSecond ?? []);
-  return { ...assumptions, bytesPerSecond: medianOf(rates) ?? assumptions.bytesPerSecond };
+  const downtimes = [...measured.values()].flatMap(
+    ({ cutoverDowntimeMs }) => cutoverDowntimeMs ?? [],
+  );
+  const downtimeMs = medianOf(downtimes);
+  return {
+    ...assumptions,
+    bytesPerSecond: medianOf(rates) ?? assumptions.bytesPerSecond,
+    ...(downtimeMs !== undefined && { downtimeMs, cutoverCount: downtimes.length }),
+  };
 }
 
 function medianOf(values: readonly number[]): number | undefined {

@@ -5,6 +5,7 @@ import { fileProblem } from "../../file-problem.ts";
 import type { InventoryRow } from "../../migration/inventory/row.ts";
 import type { State } from "../../state/state.ts";
 import type { MeasuredSync } from "../../state/sync-history.ts";
+import type { FleetPlan, RecordedVm } from "../fleet.ts";
 
 /** Of one VM; what is absent is not known. Whoever knows more fills in more. */
 export interface MeasuredVm {
@@ -22,6 +23,8 @@ export interface MeasuredVm {
   readonly syncMs?: number;
   /** Of a cutover, from the guest's shutdown until it was up. */
   readonly downtimeMs?: number;
+  /** Of its own cutover, which is done; tells of those of others. */
+  readonly cutoverDowntimeMs?: number;
   /** When its last sync began, ms since 1970. */
   readonly syncedAt?: number;
   readonly isCutOver?: boolean;
@@ -55,6 +58,55 @@ export function measuredByRuns(state: State): MeasuredVms {
       };
       return [vmKey(vm.endpoint, vm.vmPath), measured];
     }),
+  );
+}
+
+/** What the runs of a fleet measured. */
+export function measuredByFleet(recorded: readonly RecordedVm[]): MeasuredVms {
+  return new Map(
+    recorded.map(({ endpoint, vmPath, syncs, isCutOver, downtimeMs }) => [
+      vmKey(endpoint, vmPath),
+      {
+        ...measuredSyncs(syncs),
+        ...(downtimeMs !== undefined && { cutoverDowntimeMs: downtimeMs }),
+        ...(isCutOver && { isCutOver }),
+      },
+    ]),
+  );
+}
+
+const figures = {
+  size: "fullBytes",
+  rate: "bytesPerSecond",
+  change: "changedBytesPerHour",
+  sync: "syncMs",
+} as const satisfies Record<string, keyof MeasuredVm>;
+export type FleetFigure = keyof typeof figures;
+
+/** Of how many VMs of a plan each figure is one that a source measured. */
+export function countMeasured(
+  { vms }: Pick<FleetPlan, "vms">,
+  source: MeasuredVms,
+): { readonly name: FleetFigure; readonly vmCount: number }[] {
+  const known = vms.flatMap(({ endpoint, vmPath }) => source.get(vmKey(endpoint, vmPath)) ?? []);
+  return (Object.keys(figures) as FleetFigure[])
+    .map((name) => ({
+      name,
+      vmCount: known.filter((vm) => !vm.isCutOver && vm[figures[name]] !== undefined).length,
+    }))
+    .filter(({ vmCount }) => vmCount > 0);
+}
+
+/** Where they found the VMs. An inventory has other names for the same places: mixed, a host would count as two. */
+export function placesByFleet(recorded: readonly RecordedVm[]): MeasuredVms {
+  return new Map(
+    recorded.map(({ endpoint, vmPath, host, datastores }) => [
+      vmKey(endpoint, vmPath),
+      {
+        ...(host !== undefined && { host }),
+        ...(datastores.length > 0 && { datastores }),
+      },
+    ]),
   );
 }
 

@@ -27,7 +27,7 @@ export interface LeasedJob {
 }
 
 export interface LeasedRunContext extends WorkerSettings {
-  readonly store: LeaseStore & Pick<FleetStore, "pull" | "finish" | "status">;
+  readonly store: LeaseStore & Pick<FleetStore, "pull" | "finish">;
   readonly logger: Logger;
   /** Aborted when the worker is to drain. */
   readonly signal: AbortSignal;
@@ -71,7 +71,7 @@ async function underLease(context: LeasedRunContext, lease: Lease): Promise<Leas
   let outcome: RunOutcome;
   try {
     await held.insist(() => held.renew());
-    const config = await planWithin(context, configOf(lease, context, directory.path), held);
+    const config = planWithin(lease, configOf(lease, context, directory.path));
     checkSpelling(config, lease);
     // A pull that fails is not "no state".
     const bundle = await held.insist(() => store.pull(lease));
@@ -120,13 +120,8 @@ function checkSpelling(config: Config, { vm }: Lease): void {
 }
 
 /** No run plans with more connections than the fleet's plan has for a host. */
-async function planWithin(
-  { store }: LeasedRunContext,
-  config: Config,
-  held: HeldLease,
-): Promise<Config> {
-  const { limits } = await held.insist(() => store.status({ vmsMax: 0 }));
-  const hostConnections = Math.min(config.hostConnections, limits.hostConnections);
+function planWithin(lease: Lease, config: Config): Config {
+  const hostConnections = Math.min(config.hostConnections, lease.hostConnections);
   return Object.freeze({ ...config, hostConnections });
 }
 

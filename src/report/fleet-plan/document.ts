@@ -6,10 +6,19 @@ import type {
   VmForecast,
   WaveForecast,
 } from "../../fleet/forecast/forecast.ts";
-import { assumptionText, boundText, troubleText } from "./words.ts";
+import type { countMeasured } from "../../fleet/forecast/measured.ts";
+import { assumptionText, boundText, measuredText, troubleText } from "./words.ts";
 
-/** All but the VMs one by one, which may be thousands. */
-export function planDocument(file: string, input: ForecastInput, forecast: Forecast) {
+/**
+ * All but the VMs one by one, which may be thousands. `byFleet`: what its own runs measured; undefined: no database
+ * was asked.
+ */
+export function planDocument(
+  file: string,
+  input: ForecastInput,
+  forecast: Forecast,
+  byFleet?: ReturnType<typeof countMeasured>,
+) {
   const { plan, crew } = input;
   const { waves, trouble, assumed, assumptions, startAt } = forecast;
   return {
@@ -33,6 +42,13 @@ export function planDocument(file: string, input: ForecastInput, forecast: Forec
       vm_count: vmCount,
       message: assumptionText(name, assumptions),
     })),
+    ...(byFleet && {
+      measured: byFleet.map(({ name, vmCount }) => ({
+        what: name,
+        vm_count: vmCount,
+        message: measuredText(name),
+      })),
+    }),
   };
 }
 

@@ -10,7 +10,7 @@ const layout = { columnsMin: 4, indent: 4 };
 /** Ends with a line break. Times are UTC. */
 export function fleetPlanText(document: PlanDocument, sheet: Sheet): string {
   const { file, vm_count, first_bytes, waves, trouble, assumed, limits } = document;
-  const { start_at, workers, parallel_vms, link_bps } = document;
+  const { start_at, workers, parallel_vms, link_bps, measured } = document;
   const runs = `${counted(workers, "worker")} with ${counted(parallel_vms, "run")} at a time`;
   const link = link_bps === undefined ? "" : `, ${formatRate(link_bps)} to the targets`;
   const count = `${counted(vm_count, "VM")} in ${counted(waves.length, "wave")}`;
@@ -27,6 +27,9 @@ export function fleetPlanText(document: PlanDocument, sheet: Sheet): string {
     above: undefined,
   }));
   const notes = [
+    ...(measured ?? []).map(
+      ({ vm_count: vms, message }) => `measured of ${counted(vms, "VM")}: ${message}`,
+    ),
     ...assumed.map(({ vm_count: vms, message }) => `assumed of ${counted(vms, "VM")}: ${message}`),
     ...(limits.target_drop_ms === undefined
       ? ["note: no target-drop-time: what a dead worker held waits for an operator's word"]

@@ -1,6 +1,7 @@
 /** What a forecast found, in sentences. */
 import type { Bound, Trouble } from "../../fleet/forecast/forecast.ts";
 import type { AssumptionName, Assumptions } from "../../fleet/forecast/job.ts";
+import type { FleetFigure } from "../../fleet/forecast/measured.ts";
 import { counted, formatBytes, formatDuration, formatRate } from "../../text.ts";
 
 /** Names in one sentence; the others are counted, and are in the JSON. */
@@ -54,7 +55,7 @@ export function boundText(bound: Bound, at: string | undefined): string {
 }
 
 export function assumptionText(name: AssumptionName, assumptions: Assumptions): string {
-  const { bytesPerSecond, changedPerDay, fullBytes, downtimeMs } = assumptions;
+  const { bytesPerSecond, changedPerDay, fullBytes, downtimeMs, cutoverCount } = assumptions;
   switch (name) {
     case "host":
       return "the ESXi host is not known, and its limit not counted (--inventory)";
@@ -66,10 +67,27 @@ export function assumptionText(name: AssumptionName, assumptions: Assumptions): 
       return `${formatRate(bytesPerSecond)} for its copy (--assume-rate)`;
     case "change":
       return `${Number((changedPerDay * 100).toFixed(2))} % of it change in a day (--assume-change)`;
-    case "downtime":
-      return `${formatDuration(downtimeMs / 1000)} of a cutover besides its syncs (--assume-downtime)`;
+    case "downtime": {
+      const source =
+        cutoverCount === undefined
+          ? "--assume-downtime"
+          : `as ${counted(cutoverCount, "cutover")} of the fleet took, in the median`;
+      return `${formatDuration(downtimeMs / 1000)} of a cutover besides its syncs (${source})`;
+    }
   }
 }
+
+/** Which of a VM's figures the fleet's own runs measured. */
+export function measuredText(name: FleetFigure): string {
+  return `${figureTexts[name]}: runs that the fleet recorded`;
+}
+
+const figureTexts: Readonly<Record<FleetFigure, string>> = {
+  size: "what is to be copied first",
+  rate: "the rate of its copy",
+  change: "how much changes",
+  sync: "how long a sync takes",
+};
 
 function namesText(names: readonly string[]): string {
   const others = names.length - namesMost;

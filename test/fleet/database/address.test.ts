@@ -5,6 +5,7 @@ import { chmod, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { parseDatabaseAddress } from "../../../src/fleet/database/address.ts";
+import { schemaSteps } from "../../../src/fleet/database/schema/schema.ts";
 import { FleetStore } from "../../../src/fleet/database/store.ts";
 import { createLogger } from "../../../src/logger.ts";
 import { LabPostgres } from "../../lab/postgres.ts";
@@ -37,7 +38,7 @@ async function init(url: string, file: string | null = passwordFile) {
 const tls = `${server.url("secret", "secret")}?sslmode=verify-full&sslrootcert=${certificates.caFile}`;
 
 test("with TLS, the server's certificate verified, and a password out of a file", async () => {
-  assert.equal((await init(tls)).version, 1);
+  assert.equal((await init(tls)).version, schemaSteps.length);
 });
 
 for (const [title, url, file, code] of [
@@ -69,7 +70,10 @@ for (const [title, url, file, code] of [
 }
 
 test("encrypted without a look at the certificate only where that is asked for", async () => {
-  assert.equal((await init(tls.replace(/sslmode.*/, "sslmode=require"))).version, 1);
+  assert.equal(
+    (await init(tls.replace(/sslmode.*/, "sslmode=require"))).version,
+    schemaSteps.length,
+  );
 });
 
 test("the authority alone can be verified, whatever the server's name", async () => {
@@ -79,11 +83,14 @@ test("the authority alone can be verified, whatever the server's name", async ()
     { code: "fleet-database-unreachable" },
     "the lab listens at one address",
   );
-  assert.equal((await init(tls.replace("verify-full", "verify-ca"))).version, 1);
+  assert.equal((await init(tls.replace("verify-full", "verify-ca"))).version, schemaSteps.length);
 });
 
 test("over a Unix socket", async () => {
-  assert.equal((await init(server.socketUrl("secret", "secret"), null)).version, 1);
+  assert.equal(
+    (await init(server.socketUrl("secret", "secret"), null)).version,
+    schemaSteps.length,
+  );
 });
 
 test("a password file that others can read is warned of, an empty one refused", async () => {

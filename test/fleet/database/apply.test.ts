@@ -78,6 +78,20 @@ test("a VM that is taken out stops, keeps its state, and goes on where it was wh
   assert.equal(Buffer.from((await store.pull(again))!.bytes).toString(), "half");
 });
 
+test("of VMs that are taken out, syncs are asked to stop, and a cutover goes on to its end", async () => {
+  await using fleet = await LabFleet.on(server);
+  const store = await fleet.openNew();
+  await store.apply(plan([vm("a"), vm("b", { priority: 9 })]));
+  await store.cutover({ vms: ["b"] });
+  const cutover = (await store.claim(alice))!;
+  assert.deepEqual([cutover.vm.name, cutover.action], ["b", "cutover"]);
+  const sync = (await store.claim(alice))!;
+  const { released, stopping } = await store.apply(plan([]));
+  assert.deepEqual([released.toSorted(), stopping], [["a", "b"], ["a"]]);
+  assert.equal(await store.renew(sync), "stop");
+  assert.equal(await store.renew(cutover), "go-on");
+});
+
 test("what is changed while it runs is scheduled by what it is now, and what had failed is tried again", async () => {
   await using fleet = await LabFleet.on(server);
   const store = await fleet.openNew();

@@ -22,10 +22,10 @@ test("six that make the tables at once make them once", async () => {
   await stores[0]!.apply(plan([vm("web01")]));
 });
 
-test("six that upgrade at once do it once, while a worker of the version before goes on", async () => {
+test("six that upgrade at once do it once; a worker of the version before ends what it has and takes no more", async () => {
   await using fleet = await LabFleet.on(server);
   const old = await fleet.openNew();
-  await old.apply(plan([vm("web01")]));
+  await old.apply(plan([vm("web01"), vm("web02")]));
   const lease = (await old.claim(alice))!;
   const steps = [...schemaSteps, "CREATE TABLE added ()", "ALTER TABLE vm ADD COLUMN more text"];
   const upgrades = await Promise.all(
@@ -41,8 +41,14 @@ test("six that upgrade at once do it once, while a worker of the version before 
     [schemaSteps.length],
   );
   assert.equal(await fleet.sql("SELECT version FROM fleet"), String(steps.length));
+  await assert.rejects(old.claim(alice), { code: "fleet-database-schema" });
+  assert.equal(await fleet.sql("SELECT count(*) FROM lease"), "1");
+  await old.register({ ...alice, version: "1", parallel: 2 });
   assert.equal(await old.renew(lease), "go-on");
+  assert.equal(await old.place(lease, at("host-1", 2)), "placed");
+  assert.equal(await old.push(lease, bundle("one")), true);
   assert.equal(await old.finish(lease, completed), true);
+  await old.unregister("alice");
 });
 
 const silent = createLogger({ level: "silent", pretty: false });

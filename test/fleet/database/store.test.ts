@@ -33,6 +33,7 @@ test("a VM is claimed by one worker, and again when its schedule says so", async
   assert.equal(lease.vm.name, "web01");
   assert.equal(lease.action, "migrate");
   assert.equal(lease.takenOver, false);
+  assert.equal(lease.hostConnections, 24);
   assert.equal(await store.claim(bob), undefined);
   assert.equal(await store.renew(lease), "go-on");
   assert.equal(await store.place(lease, at("host-1", 4)), "placed");

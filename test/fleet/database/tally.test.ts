@@ -2,11 +2,17 @@
 
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
+import { applyPlan } from "../../../src/fleet/database/apply.ts";
+import { FleetDatabase } from "../../../src/fleet/database/database.ts";
+import { initFleet } from "../../../src/fleet/database/init.ts";
+import { schemaSteps } from "../../../src/fleet/database/schema/schema.ts";
 import type { FleetStore } from "../../../src/fleet/database/store.ts";
 import type { Lease, PlannedVm } from "../../../src/fleet/fleet.ts";
 import { type FleetStatus, type FleetVmStatus, fleetVmStates } from "../../../src/fleet/status.ts";
+import { createLogger } from "../../../src/logger.ts";
 import { LabPostgres } from "../../lab/postgres.ts";
 import { Random } from "../../random.ts";
+import { until } from "../../until.ts";
 import { alice, at, completed, failed, interrupted, LabFleet, plan, vm } from "./fleet.ts";
 
 const server = await LabPostgres.start();
@@ -190,6 +196,69 @@ test("many that change VMs at the same time lose nothing of the sums, and what a
   await fleet.sql("SELECT add_up_tally()");
   assert.equal(await fleet.sql("SELECT count(*) FROM tally"), "3", "one for each wave");
   assert.equal((await store.status()).waves[0]!.inSync, 67);
+});
+
+test("sums stay few: what is due is one for each wave, and what comes later not more than the VMs make it", async () => {
+  await using fleet = await LabFleet.on(server);
+  const store = await fleet.openNew();
+  await store.apply(
+    plan(
+      Array.from({ length: 30 }, (_, index) => vm(`vm${index}`, { wave: waveNames[index % 3]! })),
+    ),
+  );
+  const later = (round: number) => `UPDATE vm SET sync_at = now() + id * interval '${round} s'`;
+  await fleet.sql(Array.from({ length: 100 }, (_, round) => later(round + 100)).join(";"));
+  // Each was due at first, and then at a hundred times, of which the last holds.
+  const sums = () => fleet.sql("SELECT count(*) FROM due");
+  assert.ok(Number(await sums()) > 3000);
+  await fleet.sql("SELECT add_up_tally()");
+  assert.equal(await sums(), "30");
+  await fleet.sql("UPDATE vm SET sync_at = now() - id * interval '1 min'");
+  let status = await store.status();
+  assert.deepEqual(told(status), counted(status));
+  await until("a worker that asks for work has it added up", async () => {
+    await store.register({ ...alice, version: "1", parallel: 1 });
+    const past = "SELECT count(*) FROM due WHERE due_at <= now()";
+    return (await fleet.sql(`${past}; SELECT count(*) FROM tally`)) === "3\n3";
+  });
+  status = await store.status();
+  assert.deepEqual(told(status), counted(status));
+  assert.equal(status.waves[0]!.states.due, 10);
+});
+
+test("an upgrade from the sums of version 1 loses nothing of what workers change meanwhile", async () => {
+  await using fleet = await LabFleet.on(server);
+  const silent = createLogger({ level: "silent", pretty: false });
+  const connect = () => new FleetDatabase(fleet.url, undefined, silent, { application: "test" });
+  await using database = connect();
+  await database.transaction((queries) => initFleet(queries, {}, schemaSteps.slice(0, 1)));
+  const vms = Array.from({ length: 200 }, (_, at) => vm(`vm${at}`, { wave: waveNames[at % 3]! }));
+  await database.transaction((queries) => applyPlan(queries, plan(vms)));
+  let changes = 0;
+  let upgraded = false;
+  const writers = [0, 1, 2, 3].map(async (own) => {
+    await using each = connect();
+    for (let left = 20; left > 0; left -= upgraded ? 1 : 0) {
+      // As claims and endings do, after they have looked at the pulse.
+      await each.query(`SELECT migratekit.register('writer${own}', '{}', '1', 1)`);
+      await each.query(
+        `UPDATE migratekit.vm SET failed = random() < 0.2, failures = 1 - failures, delta_bytes = id,
+            synced_at = now(), sync_at = now() + (random() - 0.5) * interval '1 h'
+          WHERE id % 4 = ${own} AND random() < 0.2`,
+      );
+      changes++;
+    }
+  });
+  await until("all of them write", () => changes > 20);
+  const store = await fleet.open();
+  assert.equal((await store.init()).upgradedFrom, 1);
+  upgraded = true;
+  await Promise.all(writers);
+  for (let round = 0; round < 2; round++) {
+    const status = await store.status();
+    assert.deepEqual(told(status), counted(status));
+    await fleet.sql("SELECT add_up_tally()");
+  }
 });
 
 test("VMs that are well and at rest are left out where they are not asked for; of the others trouble comes first", async () => {

@@ -14,6 +14,7 @@ const ttlMs = 1200;
 
 const lease: Lease = {
   ...{ vmId: 1, token: 7n, nonce: "n", action: "migrate", takenOver: false, ttlMs },
+  hostConnections: 24,
   vm: {
     ...{ name: "web01", endpoint: "vc:443", vmPath: "/DC/vm/web01", wave: "1", priority: 0 },
     ...{ schedule: { kind: "once" }, syncWindows: [], cutoverWindows: [], after: [], labels: [] },

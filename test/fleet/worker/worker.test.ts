@@ -1,6 +1,10 @@
 /** What a worker does with the VMs that it takes; one lab for all. */
 import assert from "node:assert/strict";
 import { after, afterEach, before, test } from "node:test";
+import { FleetDatabase } from "../../../src/fleet/database/database.ts";
+import { initFleet } from "../../../src/fleet/database/init.ts";
+import { schemaSteps } from "../../../src/fleet/database/schema/schema.ts";
+import { createLogger } from "../../../src/logger.ts";
 import { assertEqualTargets, assertMoved, assertNoSnapshot } from "../../e2e/migrate-checks.ts";
 import { findFreePort } from "../../lab/ports.ts";
 import type { LabVm } from "../../lab/vcenter/lab-vm.ts";
@@ -154,4 +158,58 @@ test("what the plan says of a VM and cannot be done goes to the operator with a 
   const { lastError } = await site.status(vm);
   assert.equal(lastError?.code, "vm-not-found");
   assert.ok(lastError?.remedy);
+});
+
+/** As the next version's `fleet init` does. */
+async function upgradeSchema(): Promise<void> {
+  const logger = createLogger({ level: "silent", pretty: false });
+  const options = { application: "test" };
+  await using database = new FleetDatabase(site.fleet.url, undefined, logger, options);
+  const steps = [...schemaSteps, "CREATE TABLE added ()"];
+  await database.transaction((queries) => initFleet(queries, {}, steps));
+}
+
+// The last one: the workers of this version have no fleet after it.
+test("workers that meet a newer schema end what they have, by its end or at a checkpoint, and take nothing new", async () => {
+  if (worker?.child.exitCode === null) worker.child.kill("SIGTERM");
+  await worker?.result;
+  const disks = [{ capacityBytes: 6 * mebibyte, fill }];
+  const whole = await site.lab.addVm({ name: "whole", disks });
+  const half = await site.lab.addVm({ name: "half", disks });
+  const next = await site.lab.addVm({ name: "next", disks });
+  const rate = (text: string) => ({ "max-rate": text, "source-connections": "1" });
+  const begun = [
+    site.planned(whole, { labels: ["one=1"] }, rate("512K")),
+    site.planned(half, { labels: ["two=2"] }, rate("64K")),
+  ];
+  await site.apply(begun);
+  const full = site.start("full", "--label", "one=1");
+  const roomy = site.start("roomy", "--label", "two=2", "--parallel-vms", "2");
+  for (const vm of [whole, half]) {
+    await site.until(`${vm.name} is copied`, async () => {
+      return ((await site.status(vm)).progress?.doneBytes ?? 0) > 0;
+    });
+  }
+  await upgradeSchema();
+  await site.apply([...begun, site.planned(next)]);
+  for (const { result, log } of [full, roomy]) {
+    const { code, stdout } = await result;
+    const { error } = JSON.parse(stdout) as { error: { code: string; remedy: string } };
+    assert.deepEqual([code, error.code], [11, "fleet-database-schema"], log());
+    assert.match(error.remedy, /newer migratekit/);
+  }
+  const endings = await Promise.all(
+    [whole, half, next].map(async (vm) => {
+      assertNoSnapshot(vm);
+      const { failures, syncs } = await site.status(vm);
+      return { failures, syncs: syncs.map(({ status }) => status) };
+    }),
+  );
+  assert.deepEqual(endings, [
+    { failures: 0, syncs: ["completed"] },
+    { failures: 0, syncs: ["interrupted"] },
+    { failures: 0, syncs: [] },
+  ]);
+  await assertEqualTargets(site.lab, whole);
+  assert.equal(await site.fleet.sql("SELECT count(*) FROM worker"), "0", "both said that they end");
 });

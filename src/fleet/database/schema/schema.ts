@@ -1,6 +1,7 @@
 import { MigratekitError } from "../../../errors.ts";
 import type { Queries } from "../database.ts";
 import { claim } from "./claim.ts";
+import { due } from "./due.ts";
 import { lease, workerFunctions } from "./lease.ts";
 import { tables } from "./tables.ts";
 import { tally } from "./tally.ts";
@@ -10,7 +11,7 @@ import { tally } from "./tally.ts";
  * edited, only followed by another, and what it takes away, a worker of the version before must not need: they
  * are upgraded one after another, while the others work.
  */
-export const schemaSteps: readonly string[] = [`${tables}${tally}${claim}${lease}`];
+export const schemaSteps: readonly string[] = [`${tables}${tally}${claim}${lease}`, due];
 
 /** All of it lives in this schema of PostgreSQL, whatever else the database holds. */
 export const schemaName = "migratekit";

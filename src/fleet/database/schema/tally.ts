@@ -9,7 +9,7 @@ const columns =
 /**
  * Keeps `tally` what a count of the VMs would give, so that a look at the fleet costs the same with 100 VMs and
  * with 10,000. Whoever changes VMs adds what that makes more and less, which waits for nobody and keeps nobody
- * waiting; with the pulse it is added up. No VM is ever deleted.
+ * waiting; with the pulse it is added up. No VM is ever deleted. Of version 1: due.ts has what followed.
  */
 export const tally = `
   CREATE FUNCTION tally_added() RETURNS trigger LANGUAGE plpgsql SET search_path = migratekit, pg_temp AS $$
