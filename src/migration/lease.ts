@@ -34,6 +34,8 @@ export interface RunLease {
    * `before` says what is done next. @throws MigratekitError `fleet-lease-lost`
    */
   barrier(before: string): Promise<void>;
+  /** Resolves while the VM is known to be ours, at once as a rule. @throws MigratekitError `fleet-lease-lost` */
+  holds(): Promise<void>;
   /** Before the first connection to the host. @throws MigratekitError `fleet-host-full`, `fleet-lease-lost` */
   place(places: LeasePlaces): Promise<void>;
   /** The engine's copies write only as long as the lease is known to hold. */

@@ -101,6 +101,11 @@ export class HeldLease implements RunLease, AsyncDisposable {
       await this.renew();
     });
     // It may have been stopped since the answer was sent.
+    await this.holds();
+  }
+
+  async holds(): Promise<void> {
+    this.signal.throwIfAborted();
     while (this.leftMs <= 0) await this.insist(() => this.renew());
   }
 
