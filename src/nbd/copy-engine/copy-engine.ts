@@ -368,7 +368,8 @@ export class Engine implements Disposable {
 
   /**
    * From now on copies that are begun send nothing to their targets once this moment is over, by either
-   * clock, and go on when it is moved on. They wait without failing. Nothing once closed.
+   * clock, and go on when it is moved on. They wait without failing, and so do comparisons, whose source may be
+   * away then, too. Nothing once closed.
    */
   writeUntil({ bootMs, wallMs }: Clocks): void {
     checkRange(Float64Array.of(bootMs, wallMs));
