@@ -27,6 +27,7 @@
         "native/sha256.cc",
         "native/lookup.cc",
         "native/probe.cc",
+        "native/silence.cc",
         "native/glibc_floor.c"
       ],
       "include_dirs": ["node_modules/node-addon-api"],

@@ -5,6 +5,7 @@
 #include "copier.h"
 #include "probe.h"
 #include "runner.h"
+#include "silence.h"
 
 namespace addon {
 
@@ -189,6 +190,24 @@ Napi::Value read(const Napi::CallbackInfo& info) {
         auto bytes = Napi::Uint8Array::New(env, answer.size());
         std::copy(answer.begin(), answer.end(), bytes.Data());
         return bytes;
+      });
+}
+
+// Endpoint, whether in the middle of an answer, limitMs, timeoutMs, callback
+Napi::Value keepSilent(const Napi::CallbackInfo& info) {
+  using Answer = std::optional<Silence>;
+  const bool answering = info[1].As<Napi::Boolean>();
+  return ask<Answer>(
+      info,
+      [when = answering ? SilentWhile::answering : SilentWhile::idle,
+       limit = milliseconds{bytesOf(info[2])}](const Asked& to) {
+        return engine::keepSilent(to.endpoint, when, limit, to.timeout, to.cancelled, to.failure);
+      },
+      [](Napi::Env env, const Answer& answer) {
+        Napi::Object object = Napi::Object::New(env);
+        object.Set("lastedMs", number(answer->lasted.count()));
+        object.Set("dropped", answer->dropped);
+        return object;
       });
 }
 
@@ -392,6 +411,7 @@ static Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("clocks", Napi::Function::New(env, clocks, "clocks"));
   exports.Set("probe", Napi::Function::New(env, probe, "probe"));
   exports.Set("digest", Napi::Function::New(env, digest, "digest"));
+  exports.Set("keepSilent", Napi::Function::New(env, keepSilent, "keepSilent"));
   exports.Set("read", Napi::Function::New(env, read, "read"));
   exports.Set("Engine", EngineObject::define(env));
   return exports;

@@ -248,7 +248,7 @@ const WriteDeadline* Copier::deadlineFor(Side side) const {
   return writes && shared_->deadline.isSet() ? &shared_->deadline : nullptr;
 }
 
-bool Copier::held() const { return options_.mode == Mode::copy && shared_->deadline.passed(); }
+bool Copier::held() const { return shared_->deadline.passed(); }
 
 void Copier::flushTrouble(int error) {
   const auto trouble = this->trouble(Side::target);

@@ -41,6 +41,7 @@ const commands: Record<CommandName, () => Promise<CommandModule>> = {
   "fleet retry": () => import("./commands/fleet/retry.ts"),
   "fleet cutover": () => import("./commands/fleet/cutover.ts"),
   "fleet report": () => import("./commands/fleet/report.ts"),
+  "fleet check-target": () => import("./commands/fleet/check-target.ts"),
 };
 
 const exitGraceMs = 1000;

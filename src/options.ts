@@ -32,6 +32,7 @@ export const commandNames = [
   "fleet retry",
   "fleet cutover",
   "fleet report",
+  "fleet check-target",
 ] as const;
 /** As typed; of a command of a group the group's name comes first. */
 export type CommandName = (typeof commandNames)[number];
@@ -94,6 +95,8 @@ const deploying = ["check", "cutover", "rehearse"] as const;
 const converting = ["rehearse", "convert", "rollback"] as const;
 /** Those that are about VMs that are known or named. */
 const ofVms = [...connected, ...converting, "list", "status", "history", "config"] as const;
+/** Those that speak TLS to targets. */
+const toTargets = [...copying, ...converting, "fleet check-target"] as const;
 /** Those of the fleet. */
 const ofFleet = commandNames.filter((name) => name.startsWith("fleet "));
 /** Those that tell the fleet what to do with VMs of its plan. */
@@ -223,21 +226,21 @@ export const options = {
     group: "target",
     value: "FILE",
     describe: "CA of nbds:// targets (PEM); absent: the system's",
-    commands: [...copying, ...converting],
+    commands: toTargets,
     parse: type.text,
   }),
   "nbd-tls-certificates": define({
     group: "target",
     value: "DIR",
     describe: "directory with client-cert.pem and client-key.pem for nbds://",
-    commands: [...copying, ...converting],
+    commands: toTargets,
     parse: type.text,
   }),
   "nbd-tls-psk-file": define({
     group: "target",
     value: "FILE",
     describe: "pre-shared keys for nbds://",
-    commands: [...copying, ...converting],
+    commands: toTargets,
     parse: type.text,
   }),
   "target-is-zero": define(
@@ -1385,6 +1388,17 @@ export const options = {
       commands: ["fleet cutover"],
       parse: type.flag,
       fallback: "false",
+    },
+    "defaulted",
+  ),
+  "give-up-after": define(
+    {
+      group: "fleet",
+      value: "TIME",
+      describe: "how long a target that does not let go is waited for",
+      commands: ["fleet check-target"],
+      parse: type.patience,
+      fallback: "20m",
     },
     "defaulted",
   ),

@@ -247,6 +247,17 @@ export const commandTexts: Record<CommandName, CommandText> = {
       "Writes what was moved: each VM with its syncs, bytes and deltas over time, the downtime that was measured, what was verified and by which checksum. The page needs nothing from elsewhere and holds the data that it was made from, with a digest; --json prints these very bytes.",
     examples: ['migratekit fleet report --html report.html --title "Rome to the new cloud"'],
   },
+  "fleet check-target": {
+    summary: "how soon a target's server lets go of a worker that died; writes nothing",
+    description:
+      "Connects to the target as a copy does and then hears and says nothing more, as a machine that died or was cut off: once idle, once with an answer under way. Says when the server let go of both connections, the plan's target-drop-time that follows, and the settings that shorten it. No other connection is touched. Needs root or CAP_NET_ADMIN where the kernel lets nobody else filter what a socket hears.",
+    operand: "<uri>",
+    examples: [
+      "migratekit fleet check-target nbd://nbd1.example.com:10809/web01-system",
+      "migratekit fleet check-target nbds://nbd1.example.com/web01-system \\\n" +
+        "    --nbd-tls-ca-file /etc/migratekit/nbd-ca.pem --give-up-after 3h",
+    ],
+  },
 };
 
 /** Of commands whose names begin with the same word. */

@@ -3,15 +3,18 @@
 import type { Logger } from "pino";
 import { CloudStack } from "../cloudstack/cloudstack.ts";
 import { type Config, requireSettings } from "../config.ts";
+import type { RunLease } from "./lease.ts";
 
 export interface CloudContext {
   readonly config: Config;
   readonly logger: Logger;
   readonly signal?: AbortSignal | undefined;
+  /** Looked at before each request that changes anything, and before it is sent again. */
+  readonly lease?: Pick<RunLease, "holds">;
 }
 
 /** Asks nothing yet. @throws MigratekitError `usage` where settings are missing */
-export function openCloudStack({ config, logger, signal }: CloudContext): CloudStack {
+export function openCloudStack({ config, logger, signal, lease }: CloudContext): CloudStack {
   requireSettings(config, "cloudstack-endpoint", "cloudstack-api-key", "cloudstack-secret-key");
   const settings = {
     endpoint: config.cloudstackEndpoint!,
@@ -24,5 +27,8 @@ export function openCloudStack({ config, logger, signal }: CloudContext): CloudS
     account: config.cloudstackAccount,
     project: config.cloudstackProject,
   };
-  return new CloudStack(settings, { logger, signal });
+  return new CloudStack(settings, {
+    ...{ logger, signal },
+    ...(lease && { beforeWrite: () => lease.holds() }),
+  });
 }

@@ -12,6 +12,14 @@ export interface LeasePlaces {
   readonly targetServers: readonly string[];
 }
 
+/** The way to a disk at its ESXi host. */
+export interface HostSource {
+  /** Its connections to the host are closed until `resume`. Nothing where there are none. Never rejects. */
+  pause(): Promise<void>;
+  /** Whoever reads from it finds it again. Nothing where it is not paused. */
+  resume(): Promise<void>;
+}
+
 /**
  * The right to work on the VM, held for a time and renewed while the run goes on, where other machines might
  * take the VM up (fleet/worker).
@@ -26,8 +34,12 @@ export interface RunLease {
    * `before` says what is done next. @throws MigratekitError `fleet-lease-lost`
    */
   barrier(before: string): Promise<void>;
+  /** Resolves while the VM is known to be ours, at once as a rule. @throws MigratekitError `fleet-lease-lost` */
+  holds(): Promise<void>;
   /** Before the first connection to the host. @throws MigratekitError `fleet-host-full`, `fleet-lease-lost` */
   place(places: LeasePlaces): Promise<void>;
   /** The engine's copies write only as long as the lease is known to hold. */
   guard(engine: Engine): void;
+  /** Open only as long as the lease is known to hold, until what this gives is disposed of. */
+  guardSource(source: HostSource): Disposable;
 }

@@ -144,6 +144,30 @@ test("a copy that begins behind the deadline waits with its first byte, and can 
   assert.equal(site.written(), 0);
 });
 
+test("a comparison waits as well, without its source, and goes on when the deadline is moved", async () => {
+  await using site = await makeSite(2 * MiB);
+  using engine = new Engine();
+  engine.writeUntil(inMs(-1));
+  let retries = 0;
+  const comparing = engine.compare({
+    ...{ source: { uri: site.source.uri }, target: { uri: site.target.uri } },
+    capacityBytes: 2 * MiB,
+    onRetry: () => void retries++,
+  });
+  let ended = false;
+  const outcome = comparing.finally(() => {
+    ended = true;
+  });
+  await site.source.stop();
+  await sleep(1500);
+  assert.deepEqual({ ended, retries }, { ended: false, retries: 0 });
+  await site.source.start();
+  engine.writeUntil(inMs(60_000));
+  const { comparedBytes, differingBytes } = await outcome;
+  assert.equal(comparedBytes, 2 * MiB);
+  assert.ok(differingBytes > 0);
+});
+
 test("a server that goes while nothing may be written is found again afterwards", async () => {
   const sizeBytes = 16 * MiB;
   await using site = await makeSite(sizeBytes, ["rdelay=40ms"]);

@@ -31,6 +31,8 @@ export interface WireSettings extends Keys, Trust {
 export interface WireContext {
   readonly logger: Logger;
   readonly signal?: AbortSignal | undefined;
+  /** Right before a request that changes something is signed, which from then on is valid for `validMs`. */
+  readonly beforeWrite?: () => Promise<void>;
 }
 
 const answerBytesMax = 32 * 1024 * 1024;
@@ -45,14 +47,16 @@ export class Wire {
   readonly #settings: WireSettings;
   readonly #agent: Agent | undefined;
   readonly #patienceMs: number;
+  readonly #beforeWrite: (() => Promise<void>) | undefined;
   /** Of the server's clock before ours, by the date of its answers: it judges the expiry. */
   #serverAheadMs = 0;
 
   /** @throws MigratekitError `usage` */
-  constructor(settings: WireSettings, { logger, signal }: WireContext) {
+  constructor(settings: WireSettings, { logger, signal, beforeWrite }: WireContext) {
     this.logger = logger;
     this.signal = signal;
     this.#settings = settings;
+    this.#beforeWrite = beforeWrite;
     this.#patienceMs = settings.patienceMs ?? 120_000;
     this.pollMs = settings.pollMs ?? 2_000;
     this.jobDeadlineMs = settings.jobDeadlineMs ?? 600_000;
@@ -100,7 +104,7 @@ export class Wire {
   async write(command: string, parameters: Parameters, what: string): Promise<void> {
     const { logger, signal, pollMs, jobDeadlineMs: deadlineMs } = this;
     const { validMs: settleMs = validMsDefault } = this.#settings;
-    const answer = await this.#patiently(command, parameters, () => false);
+    const answer = await this.#patiently(command, parameters, () => false, this.#beforeWrite);
     const id = answer.jobid;
     if (typeof id !== "string") return;
     logger.debug({ command, job: id }, `CloudStack is to ${what}`);
@@ -112,9 +116,14 @@ export class Wire {
     command: string,
     parameters: Parameters,
     isRepeatable: (error: unknown) => boolean,
+    beforeEach?: () => Promise<void>,
   ): Promise<Fields> {
     let clockSet = false;
-    return await retry(() => this.#ask(command, parameters), {
+    const ask = async () => {
+      await beforeEach?.();
+      return await this.#ask(command, parameters);
+    };
+    return await retry(ask, {
       limitMs: this.#patienceMs,
       firstPauseMs: 500,
       pauseMsMax: 10_000,

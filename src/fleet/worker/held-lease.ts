@@ -2,7 +2,7 @@
 import type { Logger } from "pino";
 import { MigratekitError, messageOf, passesByItself } from "../../errors.ts";
 import { Interruption } from "../../interruption.ts";
-import type { LeasePlaces, RunLease } from "../../migration/lease.ts";
+import type { HostSource, LeasePlaces, RunLease } from "../../migration/lease.ts";
 import { type Clocks, type Engine, readClocks } from "../../nbd/copy-engine/copy-engine.ts";
 import { pause } from "../../retry.ts";
 import { packDatabase } from "../../state/database/image.ts";
@@ -24,19 +24,26 @@ export interface HeldLeaseOptions {
 /** Six tries in a lease's life. */
 const renewalsInTtl = 6;
 const pushesInTtl = 2;
-/** Writing ends so long before the lease does: what the kernel has by then is gone before another may begin. */
+/**
+ * Writing and reading end so long before the lease does: what the kernel has by then, and the connections to the
+ * host, are gone before another may begin.
+ */
 const marginMsMax = 15_000;
 const marginShare = 8;
 const againMsMax = 2000;
+/** How late the end of the lease, and its going on, are seen. */
+const lookMs = 100;
 
 export class HeldLease implements RunLease, AsyncDisposable {
   readonly lease: Lease;
   readonly #options: HeldLeaseOptions;
   readonly #engines = new Set<Engine>();
+  readonly #sources = new Set<HostSource>();
   readonly #lost = new AbortController();
   readonly #stop = new AbortController();
   readonly #ended = new AbortController();
   readonly #renewing: Promise<void>;
+  readonly #pausing: Promise<void>;
   #pushing: Promise<void> | undefined;
   /** Nothing may be written before the lease was renewed once: an answer to the claim may have come late. */
   #until = readClocks();
@@ -47,6 +54,7 @@ export class HeldLease implements RunLease, AsyncDisposable {
     this.lease = lease;
     this.#options = options;
     this.#renewing = this.#every(lease.ttlMs / renewalsInTtl, () => this.renew());
+    this.#pausing = this.#pauseSources();
   }
 
   /** There is a state from now on, to be pushed. */
@@ -79,6 +87,13 @@ export class HeldLease implements RunLease, AsyncDisposable {
     engine.writeUntil(this.#until);
   }
 
+  guardSource(source: HostSource): Disposable {
+    this.#sources.add(source);
+    // It may have ended while the source was opened.
+    if (this.leftMs <= 0) void source.pause();
+    return { [Symbol.dispose]: () => this.#sources.delete(source) };
+  }
+
   async barrier(before: string): Promise<void> {
     this.#options.logger.debug({ before }, `barrier before ${before}`);
     await this.insist(async () => {
@@ -86,6 +101,11 @@ export class HeldLease implements RunLease, AsyncDisposable {
       await this.renew();
     });
     // It may have been stopped since the answer was sent.
+    await this.holds();
+  }
+
+  async holds(): Promise<void> {
+    this.signal.throwIfAborted();
     while (this.leftMs <= 0) await this.insist(() => this.renew());
   }
 
@@ -149,7 +169,7 @@ export class HeldLease implements RunLease, AsyncDisposable {
   /** Nothing is renewed any more: a renewal that meets a lease given back would find it lost. */
   async end(): Promise<void> {
     this.#ended.abort();
-    await Promise.all([this.#renewing, this.#pushing, this.#pushes]);
+    await Promise.all([this.#renewing, this.#pausing, this.#pushing, this.#pushes]);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -168,6 +188,30 @@ export class HeldLease implements RunLease, AsyncDisposable {
       if (engine.closed) this.#engines.delete(engine);
       else engine.writeUntil(until);
     }
+  }
+
+  /**
+   * Whoever takes the VM over is given the connections to the host that this run counts; so they are closed when
+   * its time is over, and made again when there is more of it.
+   */
+  async #pauseSources(): Promise<void> {
+    const ended = AbortSignal.any([this.#ended.signal, this.signal]);
+    while (!ended.aborted) {
+      await pause(Math.max(this.leftMs, lookMs), ended).catch(() => {});
+      if (ended.aborted || this.leftMs > 0) continue;
+      if (this.#sources.size > 0) this.#options.logger.warn("connections to the host are closed");
+      await Promise.all([...this.#sources].map((source) => source.pause()));
+      while (!ended.aborted && this.leftMs <= 0) await pause(lookMs, ended).catch(() => {});
+      if (ended.aborted) return;
+      await Promise.all([...this.#sources].map((source) => this.#resume(source)));
+    }
+  }
+
+  /** A copy that does not find its source again ends by itself, and says why. */
+  async #resume(source: HostSource): Promise<void> {
+    await source.resume().catch((error: unknown) => {
+      this.#options.logger.warn(`the source does not come up again: ${messageOf(error)}`);
+    });
   }
 
   #lose(): void {

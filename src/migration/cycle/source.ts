@@ -8,8 +8,9 @@ import { inspectNbdkit, type NbdkitInspection } from "../../nbd/nbdkit/inspect.t
 import { type NbdkitExport, startNbdkit } from "../../nbd/nbdkit/nbdkit.ts";
 import type { UndoStack } from "../../undo.ts";
 import type { FrozenDisk, ServedSource } from "../disk.ts";
+import type { RunLease } from "../lease.ts";
 import { hostVersionTrouble, oldEndpoint } from "../versions.ts";
-import type { SiteContext } from "../vm/held-vm.ts";
+import type { HeldVm, SiteContext } from "../vm/held-vm.ts";
 
 /** What reading any disk of one snapshot takes. */
 export interface SnapshotSource {
@@ -19,6 +20,7 @@ export interface SnapshotSource {
   readonly exports: UndoStack;
   readonly logger: Logger;
   readonly signal: AbortSignal;
+  readonly lease?: RunLease;
 }
 
 /**
@@ -47,7 +49,7 @@ export async function inspectSource({
  * Endpoint, user and password must be given. `exports` takes the end of each nbdkit.
  */
 export function snapshotSource(
-  { config, site, logger, signal }: SiteContext,
+  { config, site, logger, signal, lease }: SiteContext & Pick<HeldVm, "lease">,
   snapshotMoref: string,
   inspection: NbdkitInspection,
   connections: number | undefined,
@@ -69,17 +71,18 @@ export function snapshotSource(
     nbdkit: config.nbdkit,
     configFile: config.vddkConfig,
   };
-  return { vddk, inspection, connections, exports, logger, signal };
+  return { vddk, inspection, connections, exports, logger, signal, ...(lease && { lease }) };
 }
 
 /**
  * Starts nbdkit for a disk and opens the disk once: VDDK's errors show here, not in mid-copy.
- * @throws MigratekitError `source-…`; the signal's reason. Nothing is left running then.
+ * @throws MigratekitError `source-…`, `fleet-lease-lost`; the signal's reason. Nothing is left running then.
  */
 export async function startSource(
-  { vddk, inspection, connections, exports, logger, signal }: SnapshotSource,
+  { vddk, inspection, connections, exports, logger, signal, lease }: SnapshotSource,
   disk: FrozenDisk,
 ): Promise<ServedSource> {
+  await lease?.barrier(`opening ${disk.diskId}`);
   const nbdkit = await startNbdkit(
     { ...vddk, diskPath: disk.frozen.fileName },
     { logger: logger.child({ disk: disk.diskId }), signal, inspection },
@@ -90,7 +93,14 @@ export async function startSource(
     await nbdkit.stop();
     throw error;
   }
-  exports.defer(`stop nbdkit of ${disk.diskId}`, () => nbdkit.stop());
+  const guard = lease?.guardSource({
+    pause: () => nbdkit.pause(),
+    resume: () => nbdkit.resume(signal),
+  });
+  exports.defer(`stop nbdkit of ${disk.diskId}`, async () => {
+    guard?.[Symbol.dispose]();
+    await nbdkit.stop();
+  });
   return { endpoint: { uri: nbdkit.uri, connections }, nbdkit };
 }
 

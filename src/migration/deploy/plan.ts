@@ -8,7 +8,10 @@ import { hardwareOf } from "../known/hardware.ts";
 import type { HeldVm } from "../vm/held-vm.ts";
 import { type PlannedOrder, planOrder } from "./order.ts";
 
-export type DeployingVm = Pick<HeldVm, "config" | "identity" | "state" | "logger" | "signal">;
+export type DeployingVm = Pick<
+  HeldVm,
+  "config" | "identity" | "state" | "logger" | "signal" | "lease"
+>;
 
 export interface PlannedDeployment {
   readonly cloud: CloudStack;

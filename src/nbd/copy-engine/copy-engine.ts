@@ -206,6 +206,32 @@ export async function readRange(
   );
 }
 
+/** How long a server kept a connection whose client had fallen silent. */
+export interface Silence {
+  readonly lastedMs: number;
+  /** The server let go. False: it was still there when the limit was over. */
+  readonly dropped: boolean;
+}
+
+/**
+ * Connects as a copy does and then hears and says nothing, as a machine that died or was cut off, until the
+ * server lets go: while all was said and acknowledged (`idle`), or while an answer of the server's is under way
+ * that nobody acknowledges (`answering`). Over TCP only; writes nothing.
+ * @throws NbdError as readRange(); ENGINE_LOST too where it cannot be told; the signal's reason
+ */
+export async function keepSilent(
+  endpoint: NbdEndpoint,
+  during: "idle" | "answering",
+  options: { limitMs: number; signal?: AbortSignal; timeoutMs?: number },
+): Promise<Silence> {
+  const { signal, limitMs, timeoutMs = 30_000 } = options;
+  const native = nativeEndpoint(endpoint);
+  checkRange(Float64Array.of(0, limitMs));
+  return await runNative<Silence>({ signal, side: "target" }, (callback) =>
+    loadNative().keepSilent(native, during === "answering", limitMs, timeoutMs, callback),
+  );
+}
+
 /** A moment by both clocks that a deadline is kept by. */
 export interface Clocks {
   /** Of a clock that goes on while the machine sleeps. */
@@ -342,7 +368,8 @@ export class Engine implements Disposable {
 
   /**
    * From now on copies that are begun send nothing to their targets once this moment is over, by either
-   * clock, and go on when it is moved on. They wait without failing. Nothing once closed.
+   * clock, and go on when it is moved on. They wait without failing, and so do comparisons, whose source may be
+   * away then, too. Nothing once closed.
    */
   writeUntil({ bootMs, wallMs }: Clocks): void {
     checkRange(Float64Array.of(bootMs, wallMs));

@@ -21,6 +21,13 @@ export interface NativeAddon {
     timeoutMs: number,
     callback: NativeCallback,
   ): NativeTask;
+  keepSilent(
+    endpoint: NativeEndpoint,
+    answering: boolean,
+    limitMs: number,
+    timeoutMs: number,
+    callback: NativeCallback,
+  ): NativeTask;
   Engine: new (memoryBytes: number, maxBytesPerSecond: number) => NativeEngine;
 }
 

@@ -35,6 +35,7 @@ export class Supervisor {
   #child: ChildProcess | undefined;
   #startedMs = 0;
   #restarts = 0;
+  #paused = false;
   /** A start under way that nobody but `rest` waits for. */
   #reviving: Promise<void> = Promise.resolve();
   #gaveUp: MigratekitError | undefined;
@@ -93,6 +94,7 @@ export class Supervisor {
   }
 
   async rest(): Promise<void> {
+    this.#paused = false;
     this.#life.abort();
     await this.#reviving;
     if (this.#child === undefined) return;
@@ -105,6 +107,7 @@ export class Supervisor {
   }
 
   async wake(signal: AbortSignal): Promise<void> {
+    this.#paused = false;
     if (!this.#life.signal.aborted) return;
     if (this.#stopped) throw new Error("this nbdkit was stopped for good");
     this.#life = new AbortController();
@@ -112,6 +115,17 @@ export class Supervisor {
     const starting = this.#startAgain(signal);
     this.#reviving = starting.catch(() => {});
     await starting;
+  }
+
+  async pause(): Promise<void> {
+    if (this.#life.signal.aborted) return;
+    const resting = this.rest();
+    this.#paused = true;
+    await resting;
+  }
+
+  async resume(signal: AbortSignal): Promise<void> {
+    if (this.#paused) await this.wake(signal);
   }
 
   stop(): Promise<void> {

@@ -93,6 +93,34 @@ test("while the database does not answer writing ends by itself and the lease is
   assert.equal(held.signal.aborted, false);
 });
 
+/** A source that says whether it is open. */
+class Watchable {
+  open = true;
+  async pause() {
+    this.open = false;
+  }
+  async resume() {
+    this.open = true;
+  }
+}
+
+test("sources are closed when writing ends, those too that come later, and opened when it goes on, but none that was let go", async (t) => {
+  const { store, held, engine } = await hold(t);
+  await held.renew();
+  const [first, ended, late] = [new Watchable(), new Watchable(), new Watchable()];
+  held.guardSource(first);
+  const guard = held.guardSource(ended);
+  store.down = true;
+  await until("they are closed", () => !first.open && !ended.open);
+  assert.equal(engine.mayWrite, false);
+  held.guardSource(late);
+  assert.equal(late.open, false);
+  guard[Symbol.dispose]();
+  store.down = false;
+  await until("they are open", () => first.open && late.open);
+  assert.equal(ended.open, false);
+});
+
 test("a barrier waits until the state is there and the lease holds", async (t) => {
   const { store, held } = await hold(t);
   held.ready();

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { after, before, beforeEach, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { assertEqualTargets, assertNoSnapshot } from "../../e2e/migrate-checks.ts";
+import { commandLineOf, descendantsOf } from "../../lab/process-table.ts";
 import type { LabVm } from "../../lab/vcenter/lab-vm.ts";
 import { type LoggedTarget, logTarget, type Worker, WorkersLab } from "./workers.ts";
 
@@ -108,13 +109,20 @@ test("a worker that stands still beyond its lease and goes on writes nothing mor
   assert.equal(worker.child.exitCode, null, "it works on");
 });
 
-test("while the database is away for longer than a lease the copy waits, and nobody takes over", async () => {
+/** Each has its connections to the host. */
+const nbdkitsOf = ({ child }: Worker) =>
+  descendantsOf(child.pid!).filter(
+    ({ pid, ended }) => !ended && / --exit-with-parent /.test(commandLineOf(pid)),
+  ).length;
+
+test("while the database is away for longer than a lease the copy waits without a connection to the host, and nobody takes over", async () => {
   await using begun = await copying();
   const { vm, target, worker } = begun;
   begun.heir();
   await site.until("it looks for work", async () =>
     (await site.store.status()).workers.some(({ name, alive }) => alive && name.endsWith("heir")),
   );
+  assert.equal(nbdkitsOf(worker), 1);
   await site.server.stop();
   await site.until("it has stopped writing", async () => {
     const before = target.total();
@@ -124,6 +132,7 @@ test("while the database is away for longer than a lease the copy waits, and nob
   const before = target.total();
   await sleep(ttlMs);
   assert.equal(target.total(), before, "it wrote behind its lease");
+  assert.equal(nbdkitsOf(worker), 0, "its connections to the host are open");
   const connections = target.writes().size;
   await site.server.start();
   const { syncs } = await site.synced(vm);

@@ -65,6 +65,27 @@ test("an nbdkit at rest is gone, stays gone, and serves again at the same socket
   assert.equal(log.lines.filter(({ level }) => level >= 40).length, 0);
 });
 
+test("an nbdkit that is paused serves again when it is resumed, one that rests or was stopped stays gone", async () => {
+  await using fixture = await makeVddkFixture();
+  const { source, scratch, log } = fixture;
+  const { signal } = new AbortController();
+  await using nbdkit = await startNbdkit(source, { logger: log.logger, tempDir: scratch.dir });
+  await nbdkit.pause();
+  await nbdkit.pause();
+  assert.deepEqual(processesNaming(scratch.dir), []);
+  await nbdkit.resume(signal);
+  assert.equal(await exportSize(nbdkit.uri), 3 * 1024 * 1024 + 512);
+  for (const end of [() => nbdkit.rest(), () => nbdkit.stop()]) {
+    await nbdkit.wake(signal);
+    await nbdkit.pause();
+    await end();
+    await nbdkit.resume(signal);
+    await nbdkit.pause();
+    await nbdkit.resume(signal);
+    assert.deepEqual(processesNaming(scratch.dir), []);
+  }
+});
+
 test("an nbdkit at rest leaves nothing when it is stopped, nor does one that is being woken", async () => {
   await using fixture = await makeVddkFixture();
   const { source, scratch, log } = fixture;
