@@ -16,6 +16,7 @@ constexpr unsigned kFirstConnections = 4;
 // Until the first answers have told how far away both sides are.
 constexpr uint64_t kFirstRequestBytes = 512 * kKiB;
 constexpr unsigned kFirstWrites = 4;
+constexpr unsigned kReadsLeast = 32;
 // On their way at first.
 constexpr uint64_t kFirstBytes = 32 * kMiB;
 // Who takes longer for a read that is to see zeroes is not on this machine.
@@ -108,8 +109,9 @@ void Copier::tune(TimePoint now) {
 void Copier::use(const Plan& plan) {
   plan_ = plan;
   planRequestBytes_ = plan.requestBytes;
-  // Requests may be smaller than planned: then there are more of them.
-  planReads_ = 2 * plan.depth;
+  // Requests may be smaller than planned: then there are more of them, at least as many as nbdkit's threads for a
+  // connection work on and have waiting.
+  planReads_ = std::max(2 * plan.depth, kReadsLeast);
   planWrites_ = plan.writes;
   share_->limit(plan.bytes(UINT64_MAX) * (options_.mode == Mode::compare ? 2 : 1));
   setConnections(Side::source, plan.sources);

@@ -15,9 +15,11 @@ using std::chrono::seconds;
 // A window: long enough to even out lumps, or so many answers that there are none; slow copies take longer.
 constexpr milliseconds kWindow{250}, kQuickWindow{100}, kLongestWindow{4000};
 constexpr uint64_t kAnswers = 8, kManyAnswers = 64;
-// What is remembered of windows, and the least of them by which a plan is known. A source nearby has short ones, and
-// in the first of them buffers, caches and servers are still cold: what is tried after these would look better for it.
-constexpr size_t kRemembered = 40, kBase = 2, kBaseNearby = 4, kTest = 2, kTestLong = 4;
+// What is remembered of windows, and the least of them by which a plan is known.
+constexpr size_t kRemembered = 40, kBase = 2, kTest = 2, kTestLong = 4;
+// Of a source nearby: so long buffers, caches and servers are cold, and what is tried after it would look better for
+// that. And a copy of which little is left then ends sooner without tries.
+constexpr seconds kCold{1};
 // An enlargement must bring so much, a give-back may cost so much.
 constexpr double kWorthwhile = 1.08, kMissed = 0.96;
 // How much the windows of one plan differ: at first, and what is believed.
@@ -181,8 +183,8 @@ void Tuner::measured(double rate, const Seen& seen) {
     return judge(seen);
   }
   if (changed(rate, seen.now)) return;
-  const size_t enough = seen.quickestReadUs < kFarUs ? kBaseNearby : kBase;
-  if (base_.size() >= enough) tryNext(seen);
+  const bool cold = seen.quickestReadUs < kFarUs && seen.now - startedAt_ < kCold;
+  if (!cold && base_.size() >= kBase) tryNext(seen);
 }
 
 // From one window to the next, so that a slow drift is no spread.
