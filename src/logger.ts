@@ -127,17 +127,26 @@ const debugLevel = 20;
  * it; numbers are for machines, and for who looks for a fault.
  */
 function inWords(record: Record<string, unknown>): Record<string, unknown> {
-  const { level, time, msg: said = "", vm, runId, ...fields } = record;
+  const { level, time, msg: said = "", vm, runId, ...rest } = record;
+  const fields = Object.fromEntries(
+    Object.entries(rest).map(([name, value]) => [name, asWords(value)]),
+  );
   const message = String(said);
   const begun = typeof vm === "string" && !message.includes(vm) ? `${vm}: ${message}` : message;
   const whole = Object.entries(fields).filter(([, value]) => typeof value === "object");
   const more = Object.entries(fields).filter(([, value]) => {
     const shown = typeof value === "string" || Number(level) <= debugLevel;
-    return shown && typeof value !== "object" && !begun.includes(`${value}`);
+    return shown && typeof value !== "object" && value !== "" && !begun.includes(`${value}`);
   });
   const added = more.map(([name, value]) => `${name} ${value}`).join(", ");
   const msg = added === "" ? begun : `${begun} (${added})`;
   return { level, time, ...Object.fromEntries(whole), msg };
+}
+
+/** A list of texts or numbers as one text. */
+function asWords(value: unknown): unknown {
+  const isList = Array.isArray(value) && value.every((each) => typeof each !== "object");
+  return isList ? value.join(", ") : value;
 }
 
 function stderrSink(): DestinationStream {

@@ -120,6 +120,8 @@ test("Readable lines are words: no JSON, no number that is for machines, the tim
     run.info({ disk: "disk-2000", plannedBytes: 35648000 }, "disk-2000: full copy");
     run.warn({ reason: "ECONNREFUSED", attempt: 3 }, "the service does not answer");
     run.warn({ snapshot: "snapshot-7", snapshotName: "migratekit 1" }, "removing a snapshot");
+    run.warn({ killed: [] }, "removed a folder");
+    run.warn({ killed: [311, 312] }, "removed another");
     run.debug({ bytes: 512 }, "asked");
   });
   assert.deepEqual(
@@ -131,6 +133,8 @@ test("Readable lines are words: no JSON, no number that is for machines, the tim
       "INFO: web01: disk-2000: full copy",
       "WARN: web01: the service does not answer (reason ECONNREFUSED)",
       "WARN: web01: removing a snapshot (snapshot snapshot-7, snapshotName migratekit 1)",
+      "WARN: web01: removed a folder",
+      "WARN: web01: removed another (killed 311, 312)",
       "DEBUG: web01: asked (bytes 512)",
     ],
   );
