@@ -16,7 +16,7 @@ export interface LeasePlaces {
 export interface HostSource {
   /** Its connections to the host are closed until `resume`. Nothing where there are none. Never rejects. */
   pause(): Promise<void>;
-  /** Whoever reads from it finds it again. Nothing where it is not paused. */
+  /** Whoever reads from it finds it again. Nothing where it is not paused. Never rejects. */
   resume(): Promise<void>;
 }
 

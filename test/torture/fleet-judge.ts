@@ -16,6 +16,7 @@ interface Write {
 
 /** When a worker had a VM. */
 export interface Ownership {
+  readonly token: number;
   readonly vm: string;
   readonly worker: string;
   readonly startedMs: number;
@@ -34,17 +35,19 @@ export class Judge {
   readonly #site: FleetSite;
   readonly #crew: Crew;
   readonly #logs = new WeakMap<Hand, ServerLog>();
+  /** By their tokens: of a VM the database keeps the newest fifty runs alone, and a round may have more. */
+  readonly #owned = new Map<number, Ownership>();
 
   constructor(site: FleetSite, crew: Crew) {
     this.#site = site;
     this.#crew = crew;
   }
 
-  /** Of runs that began or ended after that time. */
+  /** Of runs that began or ended after that time, also of those that were seen at an earlier call. */
   async ownerships(sinceMs = 0): Promise<Ownership[]> {
     const text = await this.#site.postgres.psql(
       "fleet",
-      `SELECT coalesce(json_agg(json_build_object('vm', vm.name, 'worker', run.worker,
+      `SELECT coalesce(json_agg(json_build_object('token', run.token, 'vm', vm.name, 'worker', run.worker,
         'startedMs', extract(epoch FROM run.started_at) * 1000, 'endedMs', extract(epoch FROM run.ended_at) * 1000,
         'status', run.status, 'errorCode', run.error_code, 'exitCode', run.exit_code,
         'host', coalesce(place.name, ''), 'units', vm.units)), '[]')
@@ -53,7 +56,11 @@ export class Judge {
       WHERE run.ended_at IS NULL OR run.ended_at > to_timestamp(${sinceMs} / 1000.0)`,
     );
     const rows = JSON.parse(text) as (Omit<Ownership, "endedMs"> & { endedMs: number | null })[];
-    return rows.map((row) => ({ ...row, endedMs: row.endedMs ?? Number.POSITIVE_INFINITY }));
+    for (const row of rows) {
+      this.#owned.set(row.token, { ...row, endedMs: row.endedMs ?? Number.POSITIVE_INFINITY });
+    }
+    const owned = [...this.#owned.values()].sort((a, b) => a.startedMs - b.startedMs);
+    return owned.filter(({ endedMs }) => endedMs > sinceMs);
   }
 
   /** To be asked once for each round, while nobody writes. @throws for the first violation */

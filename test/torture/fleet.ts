@@ -134,7 +134,7 @@ async function playRound(world: World): Promise<void> {
   );
   over.abort();
   await guests;
-  await calmDown(world);
+  await calmDown(world, sinceMs);
   const owned = await judge.ownerships(sinceMs);
   for (const { status, errorCode, exitCode, vm } of owned) {
     const ending = status === "failed" ? `${errorCode ?? exitCode}` : `${status}`;
@@ -213,7 +213,7 @@ async function applyTwo(world: World, { number }: Dice): Promise<void> {
 }
 
 /** With all faults undone every VM is synced once more, and then nothing is to be done. */
-async function calmDown(world: World): Promise<void> {
+async function calmDown(world: World, sinceMs: number): Promise<void> {
   const { site, crew } = world;
   for (const hand of crew.working) crew.setClock(hand, 0);
   while (crew.working.length < 2) await crew.hire();
@@ -223,11 +223,12 @@ async function calmDown(world: World): Promise<void> {
   const synced = `SELECT count(DISTINCT vm_id) FROM migratekit.run WHERE status = 'completed' AND started_at > '${now}'`;
   await settle(
     world,
+    sinceMs,
     "every VM is synced once more",
     async () => Number(await ask(world, synced)) === site.machines.length,
   );
   await applyWhole(world, () => ({ every: "24h" }));
-  await settle(world, "nothing is left to do", async () => {
+  await settle(world, sinceMs, "nothing is left to do", async () => {
     const left = await ask(
       world,
       `SELECT (SELECT count(*) FROM migratekit.lease) + (SELECT count(*) FROM migratekit.vm WHERE failures > 0
@@ -244,8 +245,13 @@ async function calmDown(world: World): Promise<void> {
 }
 
 /** Who failed for a reason that passes is tried again at once, as an operator may ask; nothing else helps. */
-async function settle(world: World, what: string, holds: () => Promise<boolean>): Promise<void> {
-  const { site } = world;
+async function settle(
+  world: World,
+  sinceMs: number,
+  what: string,
+  holds: () => Promise<boolean>,
+): Promise<void> {
+  const { site, judge } = world;
   let retriedAt = performance.now();
   await until(
     what,
@@ -254,6 +260,7 @@ async function settle(world: World, what: string, holds: () => Promise<boolean>)
       const failed = await ask(world, "SELECT last_error FROM migratekit.vm WHERE failed LIMIT 1");
       if (failed !== "") throw new Error(`it was left to an operator: ${failed}`);
       if (performance.now() - retriedAt > retryEveryMs) {
+        await judge.ownerships(sinceMs);
         const failing = "SELECT count(*) FROM migratekit.vm WHERE failures > 0 AND NOT leased";
         if ((await ask(world, failing)) !== "0") await site.succeed("retry", "--all");
         retriedAt = performance.now();

@@ -38,7 +38,9 @@ export class HeldLease implements RunLease, AsyncDisposable {
   readonly lease: Lease;
   readonly #options: HeldLeaseOptions;
   readonly #engines = new Set<Engine>();
-  readonly #sources = new Set<HostSource>();
+  /** Each with the end of its last pause. */
+  readonly #sources = new Map<HostSource, Promise<void>>();
+  #arePaused = false;
   readonly #lost = new AbortController();
   readonly #stop = new AbortController();
   readonly #ended = new AbortController();
@@ -88,9 +90,8 @@ export class HeldLease implements RunLease, AsyncDisposable {
   }
 
   guardSource(source: HostSource): Disposable {
-    this.#sources.add(source);
-    // It may have ended while the source was opened.
-    if (this.leftMs <= 0) void source.pause();
+    // It may have ended while the source was opened. Who pauses the others resumes this one, too.
+    this.#sources.set(source, this.#arePaused ? source.pause() : Promise.resolve());
     return { [Symbol.dispose]: () => this.#sources.delete(source) };
   }
 
@@ -200,18 +201,19 @@ export class HeldLease implements RunLease, AsyncDisposable {
       await pause(Math.max(this.leftMs, lookMs), ended).catch(() => {});
       if (ended.aborted || this.leftMs > 0) continue;
       if (this.#sources.size > 0) this.#options.logger.warn("connections to the host are closed");
-      await Promise.all([...this.#sources].map((source) => source.pause()));
+      this.#arePaused = true;
+      for (const source of this.#sources.keys()) this.#sources.set(source, source.pause());
+      await Promise.all(this.#sources.values());
       while (!ended.aborted && this.leftMs <= 0) await pause(lookMs, ended).catch(() => {});
+      this.#arePaused = false;
       if (ended.aborted) return;
-      await Promise.all([...this.#sources].map((source) => this.#resume(source)));
+      await Promise.all(
+        [...this.#sources].map(async ([source, paused]) => {
+          await paused;
+          await source.resume();
+        }),
+      );
     }
-  }
-
-  /** A copy that does not find its source again ends by itself, and says why. */
-  async #resume(source: HostSource): Promise<void> {
-    await source.resume().catch((error: unknown) => {
-      this.#options.logger.warn(`the source does not come up again: ${messageOf(error)}`);
-    });
   }
 
   #lose(): void {

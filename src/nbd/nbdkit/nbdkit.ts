@@ -46,7 +46,10 @@ export interface NbdkitExport extends AsyncDisposable {
   wake(signal: AbortSignal): Promise<void>;
   /** As `rest`, where it does not rest already, until `resume`. Never rejects. */
   pause(): Promise<void>;
-  /** Starts it again where `pause` ended it, and nobody else has since. @throws as `wake` */
+  /**
+   * Starts it again where `pause` ended it, and nobody else has since. One that does not come up is tried again, as
+   * one that died is. Never rejects.
+   */
   resume(signal: AbortSignal): Promise<void>;
   /** TERM, a bounded wait, KILL; then the private directory is removed. Never rejects; may be called twice. */
   stop(): Promise<void>;

@@ -89,7 +89,8 @@ export class Supervisor {
     this.#child = child;
     this.#startedMs = performance.now();
     void exited(child).then(() => {
-      if (!life.aborted) this.#reviving = this.#revive(describeExit(child), life);
+      if (!life.aborted)
+        this.#reviving = this.#revive(this.#describeDeath(describeExit(child)), life);
     });
   }
 
@@ -125,7 +126,10 @@ export class Supervisor {
   }
 
   async resume(signal: AbortSignal): Promise<void> {
-    if (this.#paused) await this.wake(signal);
+    if (!this.#paused) return;
+    await this.wake(signal).catch((error: unknown) => {
+      if (!signal.aborted) this.#reviving = this.#revive(messageOf(error), this.#life.signal);
+    });
   }
 
   stop(): Promise<void> {
@@ -152,10 +156,10 @@ export class Supervisor {
   }
 
   /** Never rejects. */
-  async #revive(ending: string, life: AbortSignal): Promise<void> {
+  async #revive(why: string, life: AbortSignal): Promise<void> {
     const restartsMax = this.#options.restartsMax ?? 8;
     if (performance.now() - this.#startedMs >= lifeThatClearsMs) this.#restarts = 0;
-    let reason = this.#describeDeath(ending);
+    let reason = why;
     while (!life.aborted && this.#restarts < restartsMax) {
       const delayMs = Math.min(100 * 2 ** this.#restarts, 5_000);
       this.#restarts += 1;

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { rm, symlink } from "node:fs/promises";
+import { rename, rm, symlink } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
@@ -112,6 +112,18 @@ test("an nbdkit that cannot be woken says why", async () => {
   await nbdkit.rest();
   await rm(join(fixture.lab.libdir, "lib64/libvixDiskLib.so.8"));
   await assert.rejects(nbdkit.wake(new AbortController().signal), { code: "vddk-library-missing" });
+});
+
+test("an nbdkit that does not come up when it is resumed is tried again", async () => {
+  await using fixture = await makeVddkFixture();
+  const { source, scratch, log } = fixture;
+  await using nbdkit = await startNbdkit(source, { logger: log.logger, tempDir: scratch.dir });
+  await nbdkit.pause();
+  const library = join(fixture.lab.libdir, "lib64/libvixDiskLib.so.8");
+  await rename(library, `${library}.away`);
+  await nbdkit.resume(new AbortController().signal);
+  await rename(`${library}.away`, library);
+  await until("it serves", () => exportSize(nbdkit.uri).catch(() => undefined));
 });
 
 test("an nbdkit that keeps dying is given up after the allowed number of restarts", async () => {
