@@ -39,7 +39,7 @@ void lower(std::atomic<uint64_t>& least, uint64_t us) {
 // Reading a snapshot over several connections is safe whatever the server says of multi-conn; writing is not:
 // there it must be offered, or asked for by the operator. At first one connection for each core.
 void Copier::planConnections() {
-  const bool fewRequests = options_.capacityBytes <= 8 * kFirstRequestBytes;
+  const bool fewRequests = options_.capacityBytes <= 4 * Plan{}.requestBytes;
   const unsigned first = std::min(processors(), kFirstConnections);
   const unsigned sources = std::min(options_.source.connections, 64u);
   const unsigned targets = std::min(options_.target.connections, 64u);

@@ -17,9 +17,10 @@ namespace engine {
 namespace {
 
 // The kernel acknowledges what arrives, whatever the process does: a process that just keeps quiet is no dead
-// machine. So a filter on the socket throws away what would be acknowledged before TCP sees it. It needs no
-// privilege, concerns this connection alone, and is gone with the socket, however the process ends. (A filter
-// sees a segment from its TCP header on; byte 13 has the flags, the upper half of byte 12 the header's words.)
+// machine. So a filter on the socket throws away what would be acknowledged before TCP sees it. It concerns this
+// connection alone, and is gone with the socket, however the process ends; some kernels let only CAP_NET_ADMIN set
+// one. (A filter sees a segment from its TCP header on; byte 13 has the flags, the upper half of byte 12 the header's
+// words.)
 constexpr uint32_t kFlagsAt = 13, kHeaderWordsAt = 12, kFin = 1, kReset = 4;
 constexpr sock_filter kTake = BPF_STMT(BPF_RET | BPF_K, UINT32_MAX);
 constexpr sock_filter kDrop = BPF_STMT(BPF_RET | BPF_K, 0);

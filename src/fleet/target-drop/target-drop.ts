@@ -5,6 +5,7 @@ import type { Config } from "../../config.ts";
 import { MigratekitError, messageOf } from "../../errors.ts";
 import { tlsOptionsOf } from "../../migration/target-tls.ts";
 import { keepSilent, NbdError, type Silence } from "../../nbd/copy-engine/copy-engine.ts";
+import { isRefusal } from "../../nbd/target/look.ts";
 import { prepareTargetTls } from "../../nbd/target/tls.ts";
 import { displayUri, formatNbdUri, isLoopback, parseNbdUri } from "../../nbd/target/uri.ts";
 import { formatDuration } from "../../text.ts";
@@ -115,7 +116,7 @@ function explain(error: NbdError, target: string): MigratekitError {
       },
     );
   }
-  const refused = error.code === "ENGINE_REFUSED" || error.code === "ENGINE_SIZE";
+  const refused = isRefusal(error) || error.code === "ENGINE_SIZE";
   return new MigratekitError(
     refused ? "target-refused" : "target-unreachable",
     `${target}: ${messageOf(error)}`,

@@ -138,7 +138,7 @@ function explainProbe(
 }
 
 /** A server that answered and said no; libnbd gives some of these no other mark than their text. */
-function isRefusal(error: NbdError): boolean {
+export function isRefusal(error: NbdError): boolean {
   // Our own key file lacks the user: the server has not been asked for the export.
   if (/PSK file/.test(error.message)) return false;
   return (
