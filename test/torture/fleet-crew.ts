@@ -92,7 +92,9 @@ export class Crew implements AsyncDisposable {
     hand.worker.child.kill("SIGKILL");
   }
 
+  /** Nothing where it was killed in the meantime. */
   drain(hand: Hand): void {
+    if (hand.leaving !== undefined) return;
     hand.leaving = "drains";
     hand.worker.child.kill("SIGTERM");
   }

@@ -69,11 +69,7 @@ async function converting(name: string): Promise<Converting> {
   };
   await using stack = new AsyncDisposableStack();
   stack.use(begun);
-  await site
-    .until("it converts", () => log.includes("converting the guest"))
-    .catch((error: unknown) => {
-      throw new Error(log, { cause: error });
-    });
+  await site.until("it converts", () => log.includes("converting the guest"), [begun]);
   stack.move();
   return begun;
 }
@@ -89,13 +85,16 @@ test("the conversion is written once the fleet knows of it, and the VM is cut ov
   const before = await run.target();
   await site.server.stop();
   await run.goOn();
-  await site.until("it waits at the barrier", () =>
-    run.log().includes("barrier before writing the conversion to the targets"),
+  await site.until(
+    "it waits at the barrier",
+    () => run.log().includes("barrier before writing the conversion to the targets"),
+    [run],
   );
   await sleep(1000);
   assert.ok((await run.target()).equals(before), "it wrote before the fleet knew");
   await site.server.start();
-  await site.until("it is cut over", async () => (await site.status(run.vm)).state === "cut-over");
+  const cutOver = async () => (await site.status(run.vm)).state === "cut-over";
+  await site.until("it is cut over", cutOver, [run]);
   const content = await contentOf(run.vm);
   assert.ok((await run.target()).subarray(0, content.length).equals(content));
   const barriers = [...run.log().matchAll(/"barrier before ([^"]*)"/g)].map(([, what]) => what!);
@@ -112,12 +111,14 @@ test("a worker that loses the VM while it converts leaves the targets as they we
   const before = await run.target();
   run.child.kill("SIGSTOP");
   let heir: Awaited<ReturnType<typeof site.store.claim>>;
-  await site.until("another has it", async () => (heir = await site.store.claim(bob)));
+  await site.until("another has it", async () => (heir = await site.store.claim(bob)), [run]);
   assert.deepEqual([heir!.vm.name, heir!.action, heir!.takenOver], ["lost", "cutover", true]);
   await run.goOn();
   run.child.kill("SIGCONT");
-  await site.until("it has learnt of it", () =>
-    run.log().includes("another worker has the VM now"),
+  await site.until(
+    "it has learnt of it",
+    () => run.log().includes("another worker has the VM now"),
+    [run],
   );
   run.child.kill("SIGTERM");
   await once(run.child, "close");

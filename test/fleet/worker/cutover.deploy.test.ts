@@ -119,11 +119,8 @@ const deployCalls = () =>
   cloud.calls.commands().filter((command) => command === "deployVirtualMachine").length;
 const aboutToDeploy = /"barrier before deploying /;
 
-async function until(what: string, workers: readonly Worker[], holds: () => unknown) {
-  await site.until(what, holds).catch((error: unknown) => {
-    throw new Error(workers.map(({ log }) => log()).join("\n--- next\n"), { cause: error });
-  });
-}
+const until = (what: string, workers: readonly Worker[], holds: () => unknown) =>
+  site.until(what, holds, workers);
 
 /** Once the volumes are off the appliance: `look` is the nth time that the machine is looked for. */
 function onLook(nth: number, work: () => void): void {

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { messageOf } from "../../../src/errors.ts";
 import type { FleetStore } from "../../../src/fleet/database/store.ts";
 import type { PlannedVm } from "../../../src/fleet/fleet.ts";
 import type { FleetVmStatus } from "../../../src/fleet/status.ts";
@@ -106,11 +107,16 @@ export class WorkersLab implements AsyncDisposable {
     return last!;
   }
 
-  /** A failure says what the workers and the fleet said. */
-  async until(what: string, holds: () => unknown): Promise<void> {
+  /** A failure says what the fleet knows and what its workers, or those that are given, said last. */
+  async until(
+    what: string,
+    holds: () => unknown,
+    workers: readonly Pick<Worker, "log">[] = this.#workers,
+  ): Promise<void> {
     await until(what, holds).catch(async (error: unknown) => {
       const status = await this.store.status({ endings: false }).catch(String);
-      throw new Error(`${what}\n${JSON.stringify(status)}\n${this.logs()}`, { cause: error });
+      const said = workers.map((worker) => `--- worker\n${lastWords(worker.log())}`);
+      throw new Error([messageOf(error), JSON.stringify(status), ...said].join("\n"));
     });
   }
 
@@ -124,6 +130,19 @@ export class WorkersLab implements AsyncDisposable {
     await Promise.all(this.#workers.map(({ result }) => result));
     await this.#stack.disposeAsync();
   }
+}
+
+const wordsKept = 40;
+
+/** Of a log of JSON lines, short enough to be found in the output of a whole run; what nbdkit says is left out. */
+function lastWords(log: string): string {
+  const lines = log.split("\n").filter((line) => line && !/"msg":"nbdkit: /.test(line));
+  const words = lines.slice(-wordsKept).map((line) => {
+    if (!line.startsWith("{")) return line;
+    const { time, msg, err } = JSON.parse(line) as Record<string, unknown>;
+    return `${time} ${msg} ${err === undefined ? "" : JSON.stringify(err)}`;
+  });
+  return words.join("\n");
 }
 
 /** A target whose server writes down every request, and from which connection it came. */
