@@ -119,8 +119,13 @@ const deployCalls = () =>
   cloud.calls.commands().filter((command) => command === "deployVirtualMachine").length;
 const aboutToDeploy = /"barrier before deploying /;
 
-const until = (what: string, workers: readonly Worker[], holds: () => unknown) =>
-  site.until(what, holds, workers);
+/** Who else has a part in it has a word in a failure, too. */
+const others = [
+  { log: () => exporter.lines.join("\n") },
+  { log: () => cloud.calls.commands().join("\n") },
+];
+const until = (what: string, workers: readonly Pick<Worker, "log">[], holds: () => unknown) =>
+  site.until(what, holds, [...workers, ...others]);
 
 /** Once the volumes are off the appliance: `look` is the nth time that the machine is looked for. */
 function onLook(nth: number, work: () => void): void {
