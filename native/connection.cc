@@ -271,7 +271,7 @@ void Connection::submit(Command& command) {
   if (inFlight_.empty()) lastProgress_ = command.issuedAt;
   command.inFlightIndex = inFlight_.size();
   inFlight_.push_back(&command);
-  if (command.op == Op::read) reads_++;
+  if (command.op == Op::read) reads_++, readBytes_ += command.length;
   if (command.op == Op::flush && flushes_++ == 0) flushSentAt_ = command.issuedAt;
   if (state_ != State::ready) {
     command.lost = true;
@@ -325,7 +325,7 @@ void Connection::complete(Command& command, int error) {
   inFlight_[command.inFlightIndex] = last;
   last->inFlightIndex = command.inFlightIndex;
   inFlight_.pop_back();
-  if (command.op == Op::read) reads_--;
+  if (command.op == Op::read) reads_--, readBytes_ -= command.length;
   if (command.op == Op::flush) flushes_--;
   command.error = error;
   // libnbd's own end of a connection completes everything with ENOTCONN.

@@ -102,6 +102,7 @@ class Connection {
 
   size_t inFlight() const { return inFlight_.size(); }
   size_t reads() const { return reads_; }
+  uint64_t readBytes() const { return readBytes_; }
   size_t flushes() const { return flushes_; }
   TimePoint flushSentAt() const { return flushSentAt_; }  // the first of those in flight
   TimePoint lastProgress() const { return lastProgress_; }
@@ -166,6 +167,7 @@ class Connection {
   std::vector<Command*>* completed_;
   std::vector<Command*> inFlight_;
   size_t reads_ = 0;
+  uint64_t readBytes_ = 0;
   size_t flushes_ = 0;
   TimePoint flushSentAt_;
   TimePoint lastProgress_;

@@ -189,6 +189,8 @@ class Copier {
   std::optional<Tuner> tuner_;
   Plan plan_;  // that the loops keep to, by way of these
   std::atomic<uint64_t> planRequestBytes_{kMiB};
+  // Of each source connection, so that no loop takes what those of another are to have.
+  std::atomic<uint64_t> planReadBytes_{0};
   std::atomic<unsigned> planReads_{0}, planWrites_{0};
   std::atomic<bool> disturbed_{false}, writesHeld_{false};  // since the tuner's last look
 

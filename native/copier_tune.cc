@@ -109,6 +109,7 @@ void Copier::tune(TimePoint now) {
 void Copier::use(const Plan& plan) {
   plan_ = plan;
   planRequestBytes_ = plan.requestBytes;
+  planReadBytes_ = plan.requestBytes * plan.depth;
   // Requests may be smaller than planned: then there are more of them, at least as many as nbdkit's threads for a
   // connection work on and have waiting.
   planReads_ = std::max(2 * plan.depth, kReadsLeast);

@@ -276,17 +276,17 @@ unsigned Loop::inUse(Side side) {
   return std::count_if(list.begin(), list.end(), [](const auto& it) { return takesWork(*it); });
 }
 
-Connection* Loop::pick(Side side, size_t readsMaximum) {
+Connection* Loop::pick(Side side, size_t readsMaximum, uint64_t readBytesMaximum) {
   Connection* best = nullptr;
   for (auto& connection : connections(side)) {
     if (!takesWork(*connection)) continue;
-    if (connection->reads() >= readsMaximum) continue;
+    if (connection->reads() >= readsMaximum || connection->readBytes() >= readBytesMaximum) continue;
     if (best == nullptr || connection->inFlight() < best->inFlight()) best = connection.get();
   }
   return best;
 }
 
-bool Loop::hasReady(Side side) { return pick(side, SIZE_MAX) != nullptr; }
+bool Loop::hasReady(Side side) { return pick(side) != nullptr; }
 
 // `round` 0: only so that the connection may be closed.
 void Loop::sendFlush(Connection& connection, uint64_t round) {

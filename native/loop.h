@@ -76,7 +76,7 @@ class Loop final : public Waker {
   void checkStalls(TimePoint now);
   void waitForDeadline(TimePoint now);
   void retireIdle(Connection& connection);
-  Connection* pick(Side side, size_t readsMaximum);
+  Connection* pick(Side side, size_t readsMaximum = SIZE_MAX, uint64_t readBytesMaximum = UINT64_MAX);
   bool hasReady(Side side);
   unsigned inUse(Side side);
   void sendFlush(Connection& connection, uint64_t round);

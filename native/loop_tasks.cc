@@ -36,7 +36,7 @@ void Loop::issue(TimePoint now) {
   if (tryZeroesFirst(now)) return disturbed();
   issueZeroes(now);
   // Each submission may find its connection dead, so both sides are looked at every time.
-  while (pick(Side::source, job_.planReads_) != nullptr && hasReady(Side::target)) {
+  while (pick(Side::source, job_.planReads_, job_.planReadBytes_) != nullptr && hasReady(Side::target)) {
     if (!takePending(now)) {
       disturbed();
       break;
@@ -84,12 +84,12 @@ void Loop::startPending(uint8_t* buffer, size_t bytes) {
   const uint64_t offset = task.piece.range.offset;
   if (source.length > 0) {
     task.data = buffer + (offset - source.offset);
-    send(*pick(Side::source, SIZE_MAX), Op::read, source, buffer, &task);
+    send(*pick(Side::source), Op::read, source, buffer, &task);
   }
   if (target.length > 0) {
     uint8_t* targetBuffer = buffer + source.length;
     task.targetData = targetBuffer + (offset - target.offset);
-    send(*pick(Side::target, SIZE_MAX), Op::read, target, targetBuffer, &task);
+    send(*pick(Side::target), Op::read, target, targetBuffer, &task);
   }
 }
 
@@ -187,7 +187,7 @@ void Loop::advance(Task& task) {
       waiting_.push_back(&task);
       return;
     case Task::Stage::trim: {
-      Connection* target = pick(Side::target, SIZE_MAX);
+      Connection* target = pick(Side::target);
       if (target == nullptr) return putBack(task);
       task.stage = task.trimFailed ? Task::Stage::write : Task::Stage::readback;
       if (task.trimFailed) {
@@ -206,7 +206,7 @@ void Loop::advance(Task& task) {
       // This server's trim does not zero. It is not tried again.
       if (job_.canTrim_.exchange(false))
         job_.note(Side::target, "trimmed ranges do not read as zero; zeroes are written as data");
-      Connection* target = pick(Side::target, SIZE_MAX);
+      Connection* target = pick(Side::target);
       if (target == nullptr) return putBack(task);
       std::memset(task.data, 0, range.length);
       task.stage = Task::Stage::write;
@@ -230,7 +230,7 @@ void Loop::writeOut(Task& task) {
     task.segments.push_back({piece.range, false});
     std::memcpy(task.targetData, task.data, piece.range.length);
     const Range block = targetRead(piece);
-    send(*pick(Side::target, SIZE_MAX), Op::write, block,
+    send(*pick(Side::target), Op::write, block,
          task.targetData - (piece.range.offset - block.offset), &task);
     return;
   }
@@ -256,7 +256,7 @@ void Loop::writeOut(Task& task) {
       if (job_.mayProve() && job_.zeroProof_.choose(false).way == ZeroProof::Way::read)
         prove(task, segment.range, data);
       else sendZero(task, segment.range);
-    } else if (Connection* target = pick(Side::target, SIZE_MAX)) {
+    } else if (Connection* target = pick(Side::target)) {
       send(*target, Op::write, segment.range, data, &task);
     } else {
       lostWhileSending(task, segment.range);

@@ -34,7 +34,7 @@ void Loop::continueWindow(Window& window) {
       map.ask = false;
       continue;
     }
-    Connection* connection = pick(side, SIZE_MAX);
+    Connection* connection = pick(side);
     if (connection == nullptr) {
       map.ask = false;  // the data is read instead
       continue;

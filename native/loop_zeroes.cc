@@ -140,7 +140,7 @@ void Loop::issueZeroes(TimePoint now) {
 
 // Null when there is none: then the task has failed, and ends here if nothing of it is in flight.
 Connection* Loop::targetFor(Task& task, const Range& range) {
-  Connection* target = pick(Side::target, SIZE_MAX);
+  Connection* target = pick(Side::target);
   if (target != nullptr) return target;
   lostWhileSending(task, range);
   if (task.pending == 0) retire(task);
@@ -198,7 +198,7 @@ void Loop::proofAnswer(Task& task, Command& command) {
   std::memset(command.buffer, 0, range.length);
   if (job_.canZero_) return sendZero(task, range);
   job_.lastZeroMethod_ = static_cast<int>(ZeroMethod::data);
-  if (Connection* target = pick(Side::target, SIZE_MAX)) send(*target, Op::write, range, command.buffer, &task);
+  if (Connection* target = pick(Side::target)) send(*target, Op::write, range, command.buffer, &task);
   else lostWhileSending(task, range);
 }
 
@@ -220,7 +220,7 @@ bool Loop::zeroRefused(Task& task, Command& command) {
     putBack(task);
     return true;
   }
-  Connection* target = pick(Side::target, SIZE_MAX);
+  Connection* target = pick(Side::target);
   if (target == nullptr) return false;
   task.pending--;
   send(*target, Op::write, range, task.data + (range.offset - task.piece.range.offset), &task);
@@ -229,7 +229,7 @@ bool Loop::zeroRefused(Task& task, Command& command) {
 
 // A whole piece of zeroes where the server has no write-zeroes.
 void Loop::startTrim(Task& task) {
-  Connection* target = pick(Side::target, SIZE_MAX);
+  Connection* target = pick(Side::target);
   const Range& range = task.piece.range;
   task.segments.assign(1, {range, true});
   if (target == nullptr) return putBack(task);

@@ -292,9 +292,15 @@ std::vector<Tuner::Means> Tuner::order() const {
   return {size, depth, writes, targets, sources};
 }
 
+// The same buffers turn round so much sooner where nothing waits for the target any more. Connections to the source
+// carry all other means along.
+bool Tuner::mayHelp(Means means) const {
+  return (means != writes && means != targets) || readShare_ * kWorthwhile < 1;
+}
+
 void Tuner::tryNext(const Seen& seen) {
   for (const Means means : order()) {
-    if (seen.now < turns_[means].next) continue;
+    if (seen.now < turns_[means].next || !mayHelp(means)) continue;
     if (const auto plan = enlarged(means, seen)) return begin(means, *plan, seen);
   }
   for (const Means means : {lessDepth, lessWrites, lessTargets, lessSources}) {

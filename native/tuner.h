@@ -82,6 +82,7 @@ class Tuner {
   void judge(const Seen& seen);
   void tryNext(const Seen& seen);
   std::vector<Means> order() const;
+  bool mayHelp(Means means) const;
   std::optional<Plan> enlarged(Means means, const Seen& seen) const;
   std::optional<Plan> reduced(Means means, const Seen& seen) const;
   void begin(Means means, const Plan& plan, const Seen& seen);

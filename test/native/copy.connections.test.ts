@@ -103,6 +103,31 @@ test("connections that take their time to open are awaited and used", async () =
   assert.ok(used >= 4, `reads of each connection: ${[...reads.values()]}`);
 });
 
+test("connections that work on one request at a time are all kept busy, those of either loop", async () => {
+  await using dir = await tempDir();
+  const log = join(dir.path, "log");
+  const bytes = 256 << 20;
+  await using source = await startNbdkit(
+    dir.path,
+    ...["-r", "--threads=1", "--filter=log", "--filter=delay", "pattern", `size=${bytes}`],
+    ...[`logfile=${log}`, "rdelay=20ms"],
+  );
+  await using target = await startNbdkit(dir.path, "null", `size=${bytes}`);
+  using engine = new Engine();
+  await engine.copy({
+    source: { uri: source.uri, connections: 8 },
+    target: { uri: target.uri, connections: 4 },
+    capacityBytes: bytes,
+    requestBytes: 1 << 20,
+  });
+  const reads = new Map<string, number>();
+  for (const [, name = ""] of (await readFile(log, "utf8")).matchAll(/connection=(\d+) Read id/g))
+    reads.set(name, (reads.get(name) ?? 0) + 1);
+  const counts = [...reads.values()].toSorted((a, b) => b - a).slice(0, 8);
+  assert.equal(counts.length, 8);
+  assert.ok(counts[7]! >= counts[0]! / 2, `reads of each connection: ${counts}`);
+});
+
 test("where a second source connection is refused, both target connections see to the zeroes", async () => {
   await using dir = await tempDir();
   const [from, to, log] = [join(dir.path, "from"), join(dir.path, "to"), join(dir.path, "log")];

@@ -140,6 +140,16 @@ const std::map<std::string, std::function<void()>> traces = {
        copy.play(60);
        check(copy.first([](const Plan& plan) { return plan.writes > Plan{}.writes; }) == 1e9, "writes", 1);
      }},
+    {"a target for which hardly anything waits is left alone until the source has all its connections", [] {
+       Copy copy([](const Plan&) { return 200; });
+       copy.readShare = 0.95;
+       copy.seen.writesHeld = true;
+       copy.play(60);
+       auto targetAlone = [](const Plan& plan) { return plan.sources == 1 && (plan.targets > 1 || plan.writes > Plan{}.writes); };
+       check(copy.first(targetAlone) == 1e9, "more for the target after", copy.first(targetAlone));
+       const double sources = copy.first([](const Plan& plan) { return plan.sources > 1; });
+       check(sources < 5, "sources after", sources);
+     }},
     {"a source that is far away begins with four connections, a near one does not", [] {
        Copy far([](const Plan&) { return 200; }), near([](const Plan&) { return 200; });
        far.seen.quickestReadUs = 5000;
