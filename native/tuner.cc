@@ -48,6 +48,7 @@ constexpr milliseconds kPatience{3000};
 constexpr milliseconds kFirstAnswers{60};
 constexpr uint64_t kLateWriteUs = 1500;
 constexpr uint64_t kFarUs = 4000;
+constexpr uint64_t kSurelyFar = 2;  // times as long: no need to wait for others
 constexpr unsigned kFarSources = 4;
 constexpr double kQueueing = 2;
 constexpr unsigned kDepthLeast = 2, kWritesLeast = 4, kWritesMost = 64, kWritesStep = 4;
@@ -117,7 +118,7 @@ void Tuner::restart(const Seen& seen) { mark_ = seen; }
 bool Tuner::Distance::known(uint64_t quickestUs, uint64_t nearUs, TimePoint now) {
   if (quickestUs == UINT64_MAX) return false;
   if (firstAnswerAt == TimePoint{}) firstAnswerAt = now;
-  return quickestUs < nearUs || now - firstAnswerAt >= kFirstAnswers;
+  return quickestUs < nearUs || quickestUs >= kSurelyFar * nearUs || now - firstAnswerAt >= kFirstAnswers;
 }
 
 void Tuner::placeSource(const Seen& seen) {
