@@ -42,14 +42,14 @@ constexpr minutes kOneMoreOpenEach{60};
 constexpr milliseconds kPatience{3000};
 // The quickest of the first answers says how far away a side is; the others waited for each other. Close by, few and
 // small pieces stay in the processor's cache between one program and the next. A target that takes this long for a
-// piece, as over 3 Gbit/s, is behind a network or a tunnel, and likes larger ones and more of them at once. A source
-// that is far away does too, and what it grants each connection shows itself late, because caps let a first burst
-// pass: a few are opened at once.
+// piece, as over 3 Gbit/s, is behind a network or a tunnel, and likes larger ones and more of them at once. A side that is
+// far away does too, and what is granted each connection there shows itself late, because caps let a first burst pass:
+// a few are opened at once.
 constexpr milliseconds kFirstAnswers{60};
 constexpr uint64_t kLateWriteUs = 1500;
 constexpr uint64_t kFarUs = 4000;
 constexpr uint64_t kSurelyFar = 2;  // times as long: no need to wait for others
-constexpr unsigned kFarSources = 4;
+constexpr unsigned kFarConnections = 4;
 constexpr double kQueueing = 2;
 constexpr unsigned kDepthLeast = 2, kWritesLeast = 4, kWritesMost = 64, kWritesStep = 4;
 
@@ -126,7 +126,7 @@ void Tuner::placeSource(const Seen& seen) {
   if (!sourceAway_.placed || seen.quickestReadUs < kFarUs) return;
   Plan plan = larger(plan_);
   if (free_.sources && seen.sources.mayAsk) {
-    plan.sources = std::max(plan_.sources, std::min(kFarSources, seen.sources.most));
+    plan.sources = std::max(plan_.sources, std::min(kFarConnections, seen.sources.most));
     plan.depth = std::max(plan.depth * plan_.sources / plan.sources, kDepthLeast);
   }
   if (plan != plan_) use(plan, seen);
@@ -137,6 +137,8 @@ void Tuner::placeTarget(const Seen& seen) {
   if (!targetAway_.placed || seen.quickestWriteUs < kLateWriteUs) return;
   Plan plan = larger(plan_);
   plan.writes = std::max(plan_.writes, Plan{}.writes);
+  if (free_.targets && seen.quickestWriteUs >= kFarUs)
+    plan.targets = std::max(plan_.targets, std::min(kFarConnections, seen.targets.most));
   if (plan != plan_) use(plan, seen);
 }
 

@@ -6,7 +6,14 @@ import { seconds, type Workbench } from "../workbench.ts";
 import type { Pace, RateCell } from "./cells.ts";
 import { msUntilRate, rateBetween } from "./rates.ts";
 import type { RateContender, RateResult } from "./results.ts";
-import { engineClient, type FieldClient, nbdcopyClient, type Ran, runBetween } from "./runs.ts";
+import {
+  engineClient,
+  engineOpensInTurn,
+  type FieldClient,
+  nbdcopyClient,
+  type Ran,
+  runBetween,
+} from "./runs.ts";
 
 const MiB = 1024 * 1024;
 const sweepShare = 0.4;
@@ -37,7 +44,8 @@ export async function measureRate(
     fixed.push(await bestFixed(bench, still, Date.now() + sweepMs * 0.55));
     nbdcopy.push(await bestNbdcopy(bench, still, Date.now() + sweepMs * 0.45));
   }
-  const { phaseMs } = bench.scale;
+  // As fixed settings get it, too.
+  const phaseMs = bench.scale.phaseMs + engineOpensInTurn * (cell.source.openMs ?? 0);
   const free = [
     engineClient("migratekit"),
     ...(bench.before ? [engineClient("migratekit-before", { checkout: bench.before })] : []),
@@ -135,10 +143,11 @@ async function bestFixed(bench: Workbench, cell: RateCell, deadline: number): Pr
     targetConnections: Math.min(targetConnections, cell.target.clients ?? targetConnections),
   });
   return await best<EngineSettings>(bench, cell, deadline, {
-    start: { ...pair(4, 2), requestBytes: MiB },
+    // What most sources like best, as the time for trials is short.
+    start: { ...pair(8, 4), requestBytes: 2 * MiB },
     axes: [
-      [pair(8, 4), pair(2, 2), pair(1, 1), pair(8, 8)],
-      [{ requestBytes: 2 * MiB }, { requestBytes: MiB / 2 }],
+      [{ requestBytes: MiB }, { requestBytes: MiB / 2 }],
+      [pair(4, 2), pair(2, 2), pair(8, 8), pair(1, 1)],
     ],
     client: (settings) => engineClient("migratekit-fixed", { settings }),
   });

@@ -36,6 +36,9 @@ export interface Ran {
   output: string;
 }
 
+/** Of our engine: those of the first plan, then further ones. */
+export const engineOpensInTurn = 2;
+
 /** Our engine, of this checkout or of another one. */
 export function engineClient(
   name: ContenderName,
@@ -45,7 +48,7 @@ export function engineClient(
   return {
     name,
     settings: engineSettingsText(settings),
-    opensInTurn: 2,
+    opensInTurn: engineOpensInTurn,
     command: (sourceUri, targetUri, capacityBytes) => {
       const job: FieldJob = {
         ...{ sourceUri, targetUri, capacityBytes, copies: 1, atOnce: 1 },

@@ -158,6 +158,15 @@ const std::map<std::string, std::function<void()>> traces = {
        check(far.plan().sources == 4, "from afar", far.plan().sources);
        check(near.plan().sources == 1, "from nearby", near.plan().sources);
      }},
+    {"a target that is far away gets four connections at once, one that is only slow does not", [] {
+       Copy far([](const Plan&) { return 200; }), slow([](const Plan&) { return 200; });
+       far.seen.quickestWriteUs = 50000;
+       slow.seen.quickestWriteUs = 2000;
+       far.play(0.2);
+       slow.play(0.2);
+       check(far.plan().targets == 4, "far away", far.plan().targets);
+       check(slow.plan().targets == 1, "slow", slow.plan().targets);
+     }},
     {"close by a copy begins with small pieces and few writes, else with the usual ones", [] {
        Plan small;
        small.requestBytes = 512 * kKiB;
