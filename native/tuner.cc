@@ -295,8 +295,8 @@ std::vector<Tuner::Means> Tuner::order() const {
   return {size, depth, writes, targets, sources};
 }
 
-// The same buffers turn round so much sooner where nothing waits for the target any more. Connections to the source
-// carry all other means along.
+// More for the target alone lets the same buffers turn round sooner by no more than the time that they wait for it.
+// Connections to the source carry all other means along.
 bool Tuner::mayHelp(Means means) const {
   return (means != writes && means != targets) || readShare_ * kWorthwhile < 1;
 }

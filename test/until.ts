@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 
 const pollMs = 10;
-/** A whole cutover fits into it ten times over on a machine that does five other things. */
+/** A cutover takes ten seconds, and was seen to take forty on a machine that does five other things. */
 const usualLimitMs = 180_000;
 
 /** Waits for a condition, not for a time; the bound is only there so that a failure ends. */

@@ -37,6 +37,14 @@ async function copyFrom(...filters: string[]): Promise<CopyResult> {
   return result;
 }
 
+/** Of each connection that a log of nbdkit's has: how many reads. */
+async function readsOfEach(log: string): Promise<number[]> {
+  const reads = new Map<string, number>();
+  for (const [, name = ""] of (await readFile(log, "utf8")).matchAll(/connection=(\d+) Read id/g))
+    reads.set(name, (reads.get(name) ?? 0) + 1);
+  return [...reads.values()];
+}
+
 test("the result counts the connections that were granted, not those that were wished for", async () => {
   const alone = await copyFrom("--filter=limit", "limit=1", "--filter=delay", "rdelay=10ms");
   assert.equal(alone.sourceConnections, 1);
@@ -96,11 +104,9 @@ test("connections that take their time to open are awaited and used", async () =
   await using target = await startNbdkit(dir.path, "null", `size=${bytes}`);
   using engine = new Engine();
   await engine.copy({ source, target, capacityBytes: bytes, requestBytes: 256 << 10 });
-  const reads = new Map<string, number>();
-  for (const [, name = ""] of (await readFile(log, "utf8")).matchAll(/connection=(\d+) Read id/g))
-    reads.set(name, (reads.get(name) ?? 0) + 1);
-  const used = [...reads.values()].filter((count) => count >= 50).length;
-  assert.ok(used >= 4, `reads of each connection: ${[...reads.values()]}`);
+  const reads = await readsOfEach(log);
+  const used = reads.filter((count) => count >= 50).length;
+  assert.ok(used >= 4, `reads of each connection: ${reads}`);
 });
 
 test("connections that work on one request at a time are all kept busy, those of either loop", async () => {
@@ -120,10 +126,7 @@ test("connections that work on one request at a time are all kept busy, those of
     capacityBytes: bytes,
     requestBytes: 1 << 20,
   });
-  const reads = new Map<string, number>();
-  for (const [, name = ""] of (await readFile(log, "utf8")).matchAll(/connection=(\d+) Read id/g))
-    reads.set(name, (reads.get(name) ?? 0) + 1);
-  const counts = [...reads.values()].toSorted((a, b) => b - a).slice(0, 8);
+  const counts = (await readsOfEach(log)).toSorted((a, b) => b - a).slice(0, 8);
   assert.equal(counts.length, 8);
   assert.ok(counts[7]! >= counts[0]! / 2, `reads of each connection: ${counts}`);
 });

@@ -6,14 +6,7 @@ import { seconds, type Workbench } from "../workbench.ts";
 import type { Pace, RateCell } from "./cells.ts";
 import { msUntilRate, rateBetween } from "./rates.ts";
 import type { RateContender, RateResult } from "./results.ts";
-import {
-  engineClient,
-  engineOpensInTurn,
-  type FieldClient,
-  nbdcopyClient,
-  type Ran,
-  runBetween,
-} from "./runs.ts";
+import { engineClient, type FieldClient, nbdcopyClient, type Ran, runBetween } from "./runs.ts";
 
 const MiB = 1024 * 1024;
 const sweepShare = 0.4;
@@ -44,10 +37,11 @@ export async function measureRate(
     fixed.push(await bestFixed(bench, still, Date.now() + sweepMs * 0.55));
     nbdcopy.push(await bestNbdcopy(bench, still, Date.now() + sweepMs * 0.45));
   }
+  const ours = engineClient("migratekit");
   // As fixed settings get it, too.
-  const phaseMs = bench.scale.phaseMs + engineOpensInTurn * (cell.source.openMs ?? 0);
+  const phaseMs = bench.scale.phaseMs + opensMs(cell, ours);
   const free = [
-    engineClient("migratekit"),
+    ours,
     ...(bench.before ? [engineClient("migratekit-before", { checkout: bench.before })] : []),
   ];
   const ran = new Map(free.map((client) => [client, [] as Ran[]]));
@@ -92,13 +86,13 @@ function scalePhases(cell: RateCell, phaseMs: number): RateCell {
   return { ...cell, source: { ...cell.source, paces } };
 }
 
+function opensMs({ source }: RateCell, { opensInTurn }: FieldClient): number {
+  return opensInTurn * (source.openMs ?? 0);
+}
+
 /** Long enough that fixed settings have opened what they want, and then as long as others. */
-function trialMs(bench: Workbench, cell: RateCell, { opensInTurn }: FieldClient): number {
-  return (
-    bench.scale.fieldTrialMs +
-    opensInTurn * (cell.source.openMs ?? 0) +
-    10 * (cell.line?.roundTripMs ?? 0)
-  );
+function trialMs(bench: Workbench, cell: RateCell, client: FieldClient): number {
+  return bench.scale.fieldTrialMs + opensMs(cell, client) + 10 * (cell.line?.roundTripMs ?? 0);
 }
 
 async function trial(bench: Workbench, cell: RateCell, client: FieldClient): Promise<Ran> {

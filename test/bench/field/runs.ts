@@ -36,9 +36,6 @@ export interface Ran {
   output: string;
 }
 
-/** Of our engine: those of the first plan, then further ones. */
-export const engineOpensInTurn = 2;
-
 /** Our engine, of this checkout or of another one. */
 export function engineClient(
   name: ContenderName,
@@ -48,7 +45,7 @@ export function engineClient(
   return {
     name,
     settings: engineSettingsText(settings),
-    opensInTurn: engineOpensInTurn,
+    opensInTurn: 2, // those of the first plan, then further ones
     command: (sourceUri, targetUri, capacityBytes) => {
       const job: FieldJob = {
         ...{ sourceUri, targetUri, capacityBytes, copies: 1, atOnce: 1 },

@@ -9,7 +9,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { LabVm } from "../../lab/vcenter/lab-vm.ts";
 import { writes } from "../../migration/cutover/fixtures/plain-writes.ts";
 import { bob } from "../database/fleet.ts";
-import { WorkersLab } from "./workers.ts";
+import { type Witness, WorkersLab } from "./workers.ts";
 
 const fixture = join(import.meta.dirname, "fixtures/converting-worker.ts");
 const node = join(import.meta.dirname, "../../../.ci/node");
@@ -26,11 +26,9 @@ before(async () => {
 });
 after(() => site[Symbol.asyncDispose]());
 
-interface Converting extends AsyncDisposable {
+interface Converting extends AsyncDisposable, Witness {
   readonly vm: LabVm;
   readonly child: ChildProcess;
-  /** What the worker logged. */
-  log(): string;
   /** Lets the conversion go on. */
   goOn(): Promise<void>;
   /** What the target holds. */
@@ -59,7 +57,7 @@ async function converting(name: string): Promise<Converting> {
   });
   const ended = once(child, "close");
   const begun: Converting = {
-    ...{ vm, child, log: () => log },
+    ...{ name, vm, child, log: () => log },
     goOn: () => writeFile(goAhead, ""),
     target: () => readFile(lab.targets.disksOf(vm)[0]!.targetFile),
     async [Symbol.asyncDispose]() {

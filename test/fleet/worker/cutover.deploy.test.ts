@@ -12,7 +12,7 @@ import { type CloudStackLab, startCloudStack } from "../../lab/cloudstack/clouds
 import { type Exporter, startExporter } from "../../lab/exporter.ts";
 import type { LabVm } from "../../lab/vcenter/lab-vm.ts";
 import { RawClient } from "../../lab-tests/cloudstack-client.ts";
-import { WorkersLab } from "./workers.ts";
+import { type Witness, WorkersLab } from "./workers.ts";
 
 const fixture = join(import.meta.dirname, "fixtures/converting-worker.ts");
 const node = join(import.meta.dirname, "../../../.ci/node");
@@ -45,9 +45,8 @@ beforeEach(() => {
   onCall = () => {};
 });
 
-interface Worker extends AsyncDisposable {
+interface Worker extends AsyncDisposable, Witness {
   readonly child: ChildProcess;
-  log(): string;
 }
 
 function startWorker(name: string): Worker {
@@ -74,8 +73,7 @@ function startWorker(name: string): Worker {
   });
   const ended = once(child, "close");
   return {
-    child,
-    log: () => log,
+    ...{ name, child, log: () => log },
     async [Symbol.asyncDispose]() {
       child.kill("SIGKILL");
       await ended;
@@ -119,12 +117,11 @@ const deployCalls = () =>
   cloud.calls.commands().filter((command) => command === "deployVirtualMachine").length;
 const aboutToDeploy = /"barrier before deploying /;
 
-/** Who else has a part in it has a word in a failure, too. */
-const others = [
-  { log: () => exporter.lines.join("\n") },
-  { log: () => cloud.calls.commands().join("\n") },
+const others: readonly Witness[] = [
+  { name: "exporter", log: () => exporter.lines.join("\n") },
+  { name: "calls of CloudStack", log: () => cloud.calls.commands().join("\n") },
 ];
-const until = (what: string, workers: readonly Pick<Worker, "log">[], holds: () => unknown) =>
+const until = (what: string, workers: readonly Worker[], holds: () => unknown) =>
   site.until(what, holds, [...workers, ...others]);
 
 /** Once the volumes are off the appliance: `look` is the nth time that the machine is looked for. */

@@ -2,7 +2,6 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { messageOf } from "../../../src/errors.ts";
 import type { FleetStore } from "../../../src/fleet/database/store.ts";
 import type { PlannedVm } from "../../../src/fleet/fleet.ts";
 import type { FleetVmStatus } from "../../../src/fleet/status.ts";
@@ -15,10 +14,13 @@ import type { LabVm } from "../../lab/vcenter/lab-vm.ts";
 import { until } from "../../until.ts";
 import { LabFleet, plan } from "../database/fleet.ts";
 
-export interface Worker extends CliRun {
+/** Who may have something to say when a wait was in vain. */
+export interface Witness {
   readonly name: string;
   log(): string;
 }
+
+export interface Worker extends CliRun, Witness {}
 
 export class WorkersLab implements AsyncDisposable {
   readonly lab: Lab;
@@ -107,22 +109,17 @@ export class WorkersLab implements AsyncDisposable {
     return last!;
   }
 
-  /** A failure says what the fleet knows and what its workers, or those that are given, said last. */
+  /** A failure says what the fleet knows, and what its workers, or those that are given, said last. */
   async until(
     what: string,
     holds: () => unknown,
-    workers: readonly Pick<Worker, "log">[] = this.#workers,
+    witnesses: readonly Witness[] = this.#workers,
   ): Promise<void> {
     await until(what, holds).catch(async (error: unknown) => {
       const status = await this.store.status({ endings: false }).catch(String);
-      const said = workers.map((worker) => `--- worker\n${lastWords(worker.log())}`);
-      throw new Error([messageOf(error), JSON.stringify(status), ...said].join("\n"));
+      const said = witnesses.map(({ name, log }) => `--- ${name}\n${lastWords(log())}`);
+      throw new Error([what, JSON.stringify(status), ...said].join("\n"), { cause: error });
     });
-  }
-
-  /** Of all workers, for a failure's message. */
-  logs(): string {
-    return this.#workers.map((worker) => `--- ${worker.name}\n${worker.log()}`).join("");
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
