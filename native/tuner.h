@@ -100,15 +100,8 @@ class Tuner {
   std::optional<Means> trying_;
   std::array<Turn, kinds> turns_;
 
-  // How far away a side is, by its first answers.
-  struct Distance {
-    TimePoint firstAnswerAt{};
-    bool placed = false;
-    bool known(uint64_t quickestUs, uint64_t nearUs, TimePoint now);
-  };
-
   TimePoint startedAt_{};
-  Distance sourceAway_, targetAway_;
+  bool sourcePlaced_ = false, targetPlaced_ = false;  // how far away it is, by its first answers
   Seen mark_;  // where the window began
   TimePoint settledAt_{};
   TimePoint missingSince_{};

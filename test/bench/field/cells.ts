@@ -179,7 +179,7 @@ function many(): ManyCell[] {
       against: "first",
     },
     {
-      ...{ ...common, name: "field/many/list-of-20", copies: 20, atOnce: 2, bytesEach: 512 * MiB },
+      ...{ ...common, name: "field/many/list-of-20", copies: 20, atOnce: 2, bytesEach: 2 * GiB },
       against: "one",
     },
   ];

@@ -56,21 +56,27 @@ async function measureMany(bench: Workbench, cell: ManyCell): Promise<ManyResult
     { name: "migratekit" as const },
     ...(bench.before ? [{ name: "migratekit-before" as const, checkout: bench.before }] : []),
   ];
-  for (const { name, ...engine } of engines) {
+  const runs = engines.map(({ name, ...engine }) => {
     const run = async (job: { copies: number; atOnce: number }, bytes: number) => {
       const client = engineClient(name, { ...engine, ...job });
       const { output } = await runBetween(bench, cell, client, { sizeBytes: bytes });
       const { eachMs, allMs } = JSON.parse(output) as { eachMs: number[]; allMs: number };
       return { eachMs, rate: (job.copies * bytes * 1000) / allMs };
     };
-    const all = await run({ copies, atOnce }, sizeBytes);
-    const one =
-      cell.against === "one"
-        ? { rateOfOne: (await run({ copies: 1, atOnce: 1 }, sizeBytes * copies)).rate }
-        : {};
-    result.contenders.push({ name, ...all, ...one });
+    return { name, run, all: [] as Awaited<ReturnType<typeof run>>[], one: [] as number[] };
+  });
+  for (let round = 0; round < bench.pairs; round++)
+    for (const { run, all, one } of runs) {
+      all.push(await run({ copies, atOnce }, sizeBytes));
+      if (cell.against === "one")
+        one.push((await run({ copies: 1, atOnce: 1 }, sizeBytes * copies)).rate);
+    }
+  for (const { name, all, one } of runs) {
+    const usual = all.toSorted((a, b) => a.rate - b.rate)[all.length >> 1]!;
+    const rateOfOne = one.length > 0 ? { rateOfOne: median(one) } : {};
+    result.contenders.push({ name, ...usual, ...rateOfOne });
     bench.log(
-      `${name}: ${copies} copies of ${seconds(median(all.eachMs))}, the last ${seconds(all.eachMs.at(-1)!)}`,
+      `${name}: ${copies} copies of ${seconds(median(usual.eachMs))}, the last ${seconds(usual.eachMs.at(-1)!)}`,
     );
   }
   return result;

@@ -153,7 +153,7 @@ const std::map<std::string, std::function<void()>> traces = {
     {"a source that is far away begins with four connections, a near one does not", [] {
        Copy far([](const Plan&) { return 200; }), near([](const Plan&) { return 200; });
        far.seen.quickestReadUs = 5000;
-       far.play(0.2);
+       far.play(0.05);
        near.play(0.2);
        check(far.plan().sources == 4, "from afar", far.plan().sources);
        check(near.plan().sources == 1, "from nearby", near.plan().sources);
@@ -162,7 +162,7 @@ const std::map<std::string, std::function<void()>> traces = {
        Copy far([](const Plan&) { return 200; }), slow([](const Plan&) { return 200; });
        far.seen.quickestWriteUs = 50000;
        slow.seen.quickestWriteUs = 2000;
-       far.play(0.2);
+       far.play(0.05);
        slow.play(0.2);
        check(far.plan().targets == 4, "far away", far.plan().targets);
        check(slow.plan().targets == 1, "slow", slow.plan().targets);
