@@ -89,6 +89,7 @@ void Copier::tune(TimePoint now) {
   seen.writtenBytes = stats_.writtenBytes;
   seen.writeWaited = stats_.writeWaited;
   seen.quickestReadUs = readLatencyUs_;
+  seen.meanReadBytes = stats_.readBytes / std::max<uint64_t>(stats_.reads, 1);
   seen.quickestWriteUs = writeLatencyUs_;
   seen.budgetBytes = shared_->pool.bytes() / shared_->pool.jobs();
   // What is compared is there twice.

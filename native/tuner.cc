@@ -44,10 +44,12 @@ constexpr milliseconds kPatience{3000};
 // small pieces stay in the processor's cache between one program and the next. A target that takes this long for a
 // piece, as over 3 Gbit/s, is behind a network or a tunnel, and likes larger ones and more of them at once. A side that is
 // far away does too, and what is granted each connection there shows itself late, because caps let a first burst pass:
-// a few are opened at once. Later answers say nothing more: of 48 copies from nearby one would have been judged otherwise.
+// a few are opened at once, and as many as there may be where extents are so small that a connection, on which a server
+// works on so many requests, not bytes, carries little. Later answers say nothing more: of 48 copies from nearby one would have been judged otherwise.
 constexpr uint64_t kLateWriteUs = 1500;
 constexpr uint64_t kFarUs = 4000;
 constexpr unsigned kFarConnections = 4;
+constexpr uint64_t kSmall = 4;  // times smaller than requests
 constexpr double kQueueing = 2;
 constexpr unsigned kDepthLeast = 2, kWritesLeast = 4, kWritesMost = 64, kWritesStep = 4;
 
@@ -118,7 +120,8 @@ void Tuner::placeSource(const Seen& seen) {
   if (!sourcePlaced_ || seen.quickestReadUs < kFarUs) return;
   Plan plan = larger(plan_);
   if (free_.sources && seen.sources.mayAsk) {
-    plan.sources = std::max(plan_.sources, std::min(kFarConnections, seen.sources.most));
+    const bool small = seen.meanReadBytes > 0 && seen.meanReadBytes * kSmall <= plan_.requestBytes;
+    plan.sources = std::max(plan_.sources, small ? seen.sources.most : std::min(kFarConnections, seen.sources.most));
     plan.depth = std::max(plan.depth * plan_.sources / plan.sources, kDepthLeast);
   }
   if (plan != plan_) use(plan, seen);

@@ -53,6 +53,7 @@ class Tuner {
     // Of all writes: bytes, and from request to answer, in microseconds times KiB.
     uint64_t writtenBytes = 0, writeWaited = 0;
     uint64_t quickestReadUs = UINT64_MAX, quickestWriteUs = UINT64_MAX;
+    uint64_t meanReadBytes = 0;  // 0: not known yet
     uint64_t budgetBytes = 0;
     Connections sources, targets;
     // Something else than the plan held the flow up: no work, a rate limit, a flush, a trial of zeroes.

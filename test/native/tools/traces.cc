@@ -158,6 +158,16 @@ const std::map<std::string, std::function<void()>> traces = {
        check(far.plan().sources == 4, "from afar", far.plan().sources);
        check(near.plan().sources == 1, "from nearby", near.plan().sources);
      }},
+    {"a source that is far away gets all connections at once where extents are small", [] {
+       Copy small([](const Plan&) { return 200; }), large([](const Plan&) { return 200; }), near([](const Plan&) { return 200; });
+       small.seen.quickestReadUs = large.seen.quickestReadUs = 5000;
+       small.seen.meanReadBytes = near.seen.meanReadBytes = 64 * kKiB;
+       large.seen.meanReadBytes = 512 * kKiB;
+       for (Copy* copy : {&small, &large, &near}) copy->play(0.05);
+       check(small.plan().sources == 8, "small", small.plan().sources);
+       check(large.plan().sources == 4, "large", large.plan().sources);
+       check(near.plan().sources == 1, "from nearby", near.plan().sources);
+     }},
     {"a target that is far away gets four connections at once, one that is only slow does not", [] {
        Copy far([](const Plan&) { return 200; }), slow([](const Plan&) { return 200; });
        far.seen.quickestWriteUs = 50000;
