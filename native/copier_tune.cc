@@ -91,6 +91,7 @@ void Copier::tune(TimePoint now) {
   seen.quickestReadUs = readLatencyUs_;
   seen.meanReadBytes = stats_.readBytes / std::max<uint64_t>(stats_.reads, 1);
   seen.quickestWriteUs = writeLatencyUs_;
+  seen.workWaits = work_->dataReady();
   seen.budgetBytes = shared_->pool.bytes() / shared_->pool.jobs();
   // What is compared is there twice.
   if (options_.mode == Mode::compare) seen.budgetBytes /= 2;

@@ -45,7 +45,8 @@ constexpr milliseconds kPatience{3000};
 // piece, as over 3 Gbit/s, is behind a network or a tunnel, and likes larger ones and more of them at once. A side that is
 // far away does too, and what is granted each connection there shows itself late, because caps let a first burst pass:
 // a few are opened at once, and as many as there may be where extents are so small that a connection, on which a server
-// works on so many requests, not bytes, carries little. Later answers say nothing more: of 48 copies from nearby one would have been judged otherwise.
+// works on so many requests, not bytes, carries little. Later answers say nothing more: of 48 copies from nearby one would
+// have been judged otherwise.
 constexpr uint64_t kLateWriteUs = 1500;
 constexpr uint64_t kFarUs = 4000;
 constexpr unsigned kFarConnections = 4;
@@ -116,8 +117,11 @@ const Plan& Tuner::look(const Seen& seen) {
 void Tuner::restart(const Seen& seen) { mark_ = seen; }
 
 void Tuner::placeSource(const Seen& seen) {
-  sourcePlaced_ = seen.quickestReadUs != UINT64_MAX;
-  if (!sourcePlaced_ || seen.quickestReadUs < kFarUs) return;
+  if (seen.quickestReadUs == UINT64_MAX) return;
+  const bool far = seen.quickestReadUs >= kFarUs;
+  // What is all on its way already needs no further login.
+  sourcePlaced_ = !far || seen.workWaits;
+  if (!far || !sourcePlaced_) return;
   Plan plan = larger(plan_);
   if (free_.sources && seen.sources.mayAsk) {
     const bool small = seen.meanReadBytes > 0 && seen.meanReadBytes * kSmall <= plan_.requestBytes;

@@ -54,6 +54,7 @@ class Tuner {
     uint64_t writtenBytes = 0, writeWaited = 0;
     uint64_t quickestReadUs = UINT64_MAX, quickestWriteUs = UINT64_MAX;
     uint64_t meanReadBytes = 0;  // 0: not known yet
+    bool workWaits = true;  // not all that is known to be copied is on its way
     uint64_t budgetBytes = 0;
     Connections sources, targets;
     // Something else than the plan held the flow up: no work, a rate limit, a flush, a trial of zeroes.

@@ -55,6 +55,28 @@ test("a source that is far away gets four connections as soon as its first answe
   assert.ok(far.sourceConnections >= 4, `${far.sourceConnections} connections`);
 });
 
+test("a change that is all on its way at once gets no further connections, however far the source is", async () => {
+  await using dir = await tempDir();
+  const [from, to] = [join(dir.path, "from"), join(dir.path, "to")];
+  await makeDirty(from, sizeBytes, new Random(8));
+  await makeSparse(to, sizeBytes);
+  await using source = await startNbdkit(
+    ...[dir.path, "-r", "--threads=4", "--filter=delay", "file", from, "rdelay=30ms"],
+  );
+  await using target = await startQemuNbd(dir.path, to);
+  const copyOf = async (extents: number): Promise<CopyResult> => {
+    using engine = new Engine();
+    return await engine.copy({
+      ...{ source: { uri: source.uri }, target: { uri: target.uri }, capacityBytes: sizeBytes },
+      extents: Float64Array.from({ length: 2 * extents }, (_, i) => (i % 2 ? 65536 : i * 65536)),
+    });
+  };
+  const few = await copyOf(30);
+  assert.equal(few.sourceConnections, Math.min(availableParallelism(), 4));
+  const many = await copyOf(400);
+  assert.equal(many.sourceConnections, 8);
+});
+
 test("a distant source gets four connections however much the first two carry", async () => {
   await using dir = await tempDir();
   const slow = ["--filter=delay", "pattern", "size=320M", "rdelay=5ms"];
