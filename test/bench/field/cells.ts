@@ -181,6 +181,7 @@ function many(): ManyCell[] {
     {
       ...{ ...common, name: "field/many/list-of-20", copies: 20, atOnce: 2, bytesEach: 2 * GiB },
       against: "one",
+      weight: 100,
     },
   ];
 }
